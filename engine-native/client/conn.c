@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Connect and accept inside a domain. The connecting process prepares both ends and pushes the server's end into the accept
+ * queue: one compare-and-swap later the connection exists, as a TCP connection exists before accept(2). */
+#include "conn.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+/* RFC 6056 algorithm 1 with a shared counter: unique per listener, hardly ever colliding. */
+static int choose_port(struct zs_domain *d, struct zs_listener *l, uint32_t listener, struct zs_connect *c, uint16_t *claimed)
+{
+    struct zs_arena_header *h = &d->view.arena->header;
+    (void)l;
+    *claimed = 0;
+    if (c->from.port != 0) {
+        /* Bound by the application: the kernel made sure that it is ours. */
+        uint16_t port = ntohs(c->from.port);
+        *claimed = zs_eph_claim(&d->view, listener, port) ? port : 0;
+        return 0;
+    }
+    uint32_t low = h->eph_low, span = (uint32_t)h->eph_high - low + 1;
+    if (low == 0 || span == 0 || span > 65536)
+        low = 32768, span = 28232;
+    for (uint32_t i = 0; i < span; i++) {
+        uint16_t port = (uint16_t)(low + atomic_fetch_add_explicit(&h->eph_next, 1, memory_order_relaxed) % span);
+        if (zs_eph_claim(&d->view, listener, port)) {
+            c->from.port = htons(port);
+            *claimed = port;
+            return 0;
+        }
+    }
+    return -EADDRNOTAVAIL;
+}
+
+static void fill_ends(struct zs_domain *d, uint32_t ci, uint32_t si, const struct zs_connect *c, const struct zs_session *ls)
+{
+    struct zs_session *client = zs_session_at(&d->view, ci), *server = zs_session_at(&d->view, si);
+    client->local = c->from;
+    client->remote = c->to;
+    server->local = c->to;
+    server->remote = c->from;
+    /* The server's end speaks its listener's family: an IPv6 wildcard listener sees v4-mapped peers. */
+    server->local.family = server->remote.family = ls->local.family;
+    client->listener = server->listener = ls->listener;
+    client->listener_gen = server->listener_gen = ls->listener_gen;
+    zs_session_pair(&d->view, ci, si);
+}
+
+/* Hands the server's end over to the listener's queue. */
+static int enqueue(struct zs_domain *d, uint32_t ci, uint32_t si, struct zs_session *ls, struct zs_connect *c)
+{
+    struct zs_view *v = &d->view;
+    struct zs_session *client = zs_session_at(v, ci), *server = zs_session_at(v, si);
+    uint32_t listener = ls->listener, lgen = ls->listener_gen;
+    atomic_store(&server->owner, ZS_CLIENT_ENGINE);
+    atomic_store(&server->state, ZS_S_QUEUED);
+    atomic_store(&client->state, ZS_S_OPEN);
+    int r = zs_accept_push(v, listener, lgen, si, atomic_load(&server->gen));
+    if (r == -EAGAIN) {
+        atomic_store(&client->state, ZS_S_EMBRYO);
+        atomic_store(&server->state, ZS_S_EMBRYO);
+        r = zs_rpc2(d, ZS_CTL_CONNECT, ci, atomic_load(&client->gen), -1, NULL, NULL);
+        c->deferred = r == 0;
+        return r == 0 ? 0 : -ECONNREFUSED;
+    }
+    if (r == 0 && atomic_load(&v->arena->listener[listener].gen) != lgen) {
+        /* The listener closed between our look and our push: nobody will drain the queue again. */
+        zs_session_close(v, si, true);
+        return -ECONNREFUSED;
+    }
+    if (r == 0)
+        zs_notify(v, ls);
+    return r;
+}
+
+int zs_connect(struct zs_domain *d, struct zs_connect *c)
+{
+    struct zs_view *v = &d->view;
+    c->deferred = false;
+    uint32_t hash = atomic_load_explicit(&v->arena->header.eph_next, memory_order_relaxed) * 2654435761u;
+    int64_t li = zs_lookup_listener(v, &c->to, hash);
+    if (li < 0)
+        return (int)li;
+    struct zs_session *ls = zs_session_at(v, (uint32_t)li);
+    uint32_t listener = ls->listener, lgen = ls->listener_gen;
+    if (listener >= ZS_MAX_LISTENERS)
+        return -ECONNREFUSED;
+    if (zs_addr_is_any(c->from.ip))
+        memcpy(c->from.ip, c->to.ip, 16);
+    uint16_t claimed;
+    int r = choose_port(d, &v->arena->listener[listener], listener, c, &claimed);
+    if (r < 0)
+        return r;
+    int64_t ci = zs_session_alloc(v, ZS_KIND_TCP);
+    int64_t si = ci < 0 ? ci : zs_session_alloc(v, ZS_KIND_TCP);
+    if (si < 0) {
+        zs_eph_release(v, listener, lgen, claimed);
+        if (ci >= 0)
+            zs_session_free(v, (uint32_t)ci);
+        return -ENOBUFS;
+    }
+    fill_ends(d, (uint32_t)ci, (uint32_t)si, c, ls);
+    zs_session_at(v, (uint32_t)ci)->eph_slot = claimed;
+    c->session = (uint32_t)ci;
+    c->gen = atomic_load(&zs_session_at(v, (uint32_t)ci)->gen);
+    r = enqueue(d, (uint32_t)ci, (uint32_t)si, ls, c);
+    if (r < 0) {
+        zs_session_close(v, (uint32_t)si, true);
+        zs_session_close(v, (uint32_t)ci, true);
+        return r;
+    }
+    atomic_fetch_add_explicit(&v->stats->connects, 1, memory_order_relaxed);
+    return 0;
+}
+
+int64_t zs_accept(struct zs_domain *d, struct zs_session *listener)
+{
+    struct zs_view *v = &d->view;
+    for (;;) {
+        int64_t si = zs_accept_pop(v, listener->listener);
+        if (atomic_load(&listener->flags) & ZS_F_NOTIFY_ENGINE)
+            zs_domain_ring_engine(d);
+        if (si < 0)
+            return si;
+        struct zs_session *s = zs_session_at(v, (uint32_t)si);
+        uint32_t engine = ZS_CLIENT_ENGINE;
+        /* Anything else in the queue was scribbled there or belongs to another life of this listener. */
+        if (s->kind != ZS_KIND_TCP || s->listener != listener->listener ||
+            !atomic_compare_exchange_strong(&s->owner, &engine, v->client))
+            continue;
+        atomic_store(&s->state, ZS_S_OPEN);
+        atomic_fetch_add_explicit(&v->stats->accepts, 1, memory_order_relaxed);
+        return si;
+    }
+}
+
+bool zs_accept_ready(struct zs_domain *d, const struct zs_session *listener)
+{
+    return zs_accept_count(&d->view, listener->listener) > 0;
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Attaching to an engine and talking to it. */
+#define _GNU_SOURCE
+#include "domain.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#define RPC_TIMEOUT_S 5
+
+static void ring_doorbell(struct zs_view *v, uint32_t waiter, uint32_t gen);
+
+/* ---- Requests ---- */
+
+static long send_request(int sock, const struct zs_ctl_request *req, int fd)
+{
+    size_t len = ZS_CTL_REQUEST_BASE;
+    if (req->op == ZS_CTL_HELLO)
+        len += sizeof req->u.hello;
+    else if (req->op == ZS_CTL_SHARE)
+        len += req->count * sizeof req->u.share[0];
+    struct iovec iov = {(void *)req, len};
+    union {
+        char buf[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (fd >= 0) {
+        msg.msg_control = control.buf;
+        msg.msg_controllen = sizeof control.buf;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    return zs_sys(SYS_sendmsg, sock, &msg, MSG_NOSIGNAL);
+}
+
+static long receive_reply(int sock, struct zs_ctl_reply *reply, int *fd)
+{
+    struct iovec iov = {reply, sizeof *reply};
+    union {
+        char buf[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control.buf};
+    *fd = -1;
+    struct timespec limit = {.tv_sec = RPC_TIMEOUT_S};
+    struct pollfd p = {.fd = sock, .events = POLLIN};
+    long r;
+    do {
+        r = zs_sys(SYS_ppoll, &p, 1, &limit, NULL, 0);
+    } while (r == -EINTR);
+    if (r <= 0)
+        return r == 0 ? -ETIMEDOUT : r;
+    do {
+        r = zs_sys(SYS_recvmsg, sock, &msg, MSG_CMSG_CLOEXEC);
+    } while (r == -EINTR);
+    if (r <= 0)
+        return r == 0 ? -EPIPE : r;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+            memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    return r;
+}
+
+int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply *reply, int *fd)
+{
+    if (!atomic_load(&d->alive)) {
+        *fd = -1;
+        return -EPIPE;
+    }
+    /* Signals wait: a handler that ran in the middle of an exchange could start another. */
+    uint64_t all = ~UINT64_C(0), old;
+    zs_sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof all);
+    zs_lock(&d->view, &d->rpc_lock, false);
+    req->seq = ++d->seq;
+    long r;
+    do {
+        r = send_request(d->ctl_fd, req, *fd);
+    } while (r == -EINTR);
+    *fd = -1;
+    bool answered = req->op != ZS_CTL_WAITER_FREE && req->op != ZS_CTL_RETIRE;
+    while (r >= 0 && answered) {
+        r = receive_reply(d->ctl_fd, reply, fd);
+        if (r < (long)sizeof *reply || reply->seq == req->seq)
+            break;
+        if (*fd >= 0) /* a late answer to a request that timed out */
+            zs_sys(SYS_close, *fd);
+    }
+    if (r < 0 || (answered && r < (long)sizeof *reply))
+        atomic_store(&d->alive, false);
+    zs_unlock(&d->view, &d->rpc_lock);
+    zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
+    if (r < 0)
+        return r == -ETIMEDOUT ? -ETIMEDOUT : -EPIPE;
+    return answered ? -(int)reply->error : 0;
+}
+
+int zs_rpc2(struct zs_domain *d, uint32_t op, uint32_t a, uint32_t b, int send_fd, struct zs_ctl_reply *reply, int *got_fd)
+{
+    struct zs_ctl_request req = {.op = op, .a = a, .b = b};
+    struct zs_ctl_reply own;
+    int fd = send_fd;
+    int r = zs_rpc(d, &req, reply ? reply : &own, &fd);
+    if (got_fd != NULL)
+        *got_fd = fd;
+    else if (fd >= 0)
+        zs_sys(SYS_close, fd);
+    return r;
+}
+
+/* ---- Attach ---- */
+
+static int connect_engine(const char *engine)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    int n = snprintf(sun.sun_path + 1, sizeof sun.sun_path - 1, ZS_CTL_NAME_PREFIX "%s", engine);
+    if (n < 0 || (size_t)n >= sizeof sun.sun_path - 1)
+        return -EINVAL;
+    int sock = (int)zs_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (sock < 0)
+        return sock;
+    long r;
+    do {
+        r = zs_sys(SYS_connect, sock, &sun, offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    } while (r == -EINTR);
+    if (r == 0) {
+        /* An abstract name belongs to whoever binds it first: only the announced user's engine is ours. */
+        struct ucred cred;
+        socklen_t len = sizeof cred;
+        r = zs_sys(SYS_getsockopt, sock, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+        if (r == 0 && cred.uid != (uid_t)strtoul(engine, NULL, 10))
+            r = -EPERM;
+    }
+    if (r < 0) {
+        zs_sys(SYS_close, sock);
+        return (int)r;
+    }
+    return sock;
+}
+
+static int map_arena(struct zs_domain *d, int fd)
+{
+    void *p = mmap(NULL, sizeof(struct zs_arena), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (p == MAP_FAILED)
+        return -ENOMEM;
+    madvise(p, sizeof(struct zs_arena), MADV_DONTDUMP);
+    struct zs_arena_header *h = &((struct zs_arena *)p)->header;
+    if (d->view.arena != NULL) {
+        /* A forked child: it has the mapping already, if this is the same engine. */
+        bool same = h->epoch == d->epoch;
+        munmap(p, sizeof(struct zs_arena));
+        return same ? 0 : -ESTALE;
+    }
+    d->view.arena = p;
+    if (h->magic != ZS_SHM_MAGIC || h->layout_version != ZS_LAYOUT_VERSION || h->layout_size != sizeof(struct zs_arena)) {
+        munmap(p, sizeof(struct zs_arena));
+        d->view.arena = NULL;
+        return -EPROTO;
+    }
+    d->view.mem_limit = h->mem_limit;
+    d->epoch = h->epoch;
+    d->ncpu = h->ncpu;
+    return 0;
+}
+
+static void read_comm(char name[16])
+{
+    long fd = zs_sys(SYS_openat, AT_FDCWD, "/proc/self/comm", O_RDONLY | O_CLOEXEC, 0);
+    long n = fd >= 0 ? zs_sys(SYS_read, fd, name, 15) : 0;
+    if (fd >= 0)
+        zs_sys(SYS_close, fd);
+    n = n > 0 ? n : 0;
+    if (n > 0 && name[n - 1] == '\n')
+        n--;
+    name[n] = 0;
+}
+
+static int hello(struct zs_domain *d, const struct zs_attach_args *args)
+{
+    struct zs_ctl_request req = {.op = ZS_CTL_HELLO};
+    struct zs_ctl_reply reply;
+    req.u.hello.version = ZS_CTL_VERSION;
+    req.u.hello.layout = ZS_LAYOUT_VERSION;
+    req.u.hello.layout_size = sizeof(struct zs_arena);
+    if (args->token != NULL)
+        memcpy(req.u.hello.token, args->token, sizeof req.u.hello.token);
+    read_comm(req.u.hello.name);
+    snprintf(req.u.hello.run, sizeof req.u.hello.run, "%s", args->run);
+    int fd = -1;
+    int r = zs_rpc(d, &req, &reply, &fd);
+    if (r == 0 && fd < 0)
+        r = -EPROTO;
+    if (r == 0) {
+        memcpy(d->token, reply.token, sizeof d->token);
+        d->view.client = reply.a;
+        r = map_arena(d, fd);
+    }
+    if (fd >= 0)
+        zs_sys(SYS_close, fd);
+    return r;
+}
+
+static int establish(struct zs_domain *d, const struct zs_attach_args *args)
+{
+    int sock = connect_engine(args->engine);
+    if (sock < 0)
+        return sock;
+    d->ctl_fd = d->host->keep_fd(sock);
+    if (d->ctl_fd < 0)
+        return d->ctl_fd;
+    atomic_store(&d->alive, true);
+    int bell = -1, r = hello(d, args);
+    if (r == 0)
+        r = zs_rpc2(d, ZS_CTL_ENGINE_BELL, 0, 0, -1, NULL, &bell);
+    if (r == 0)
+        d->bell_fd = d->host->keep_fd(bell);
+    if (r < 0)
+        zs_domain_disconnect(d);
+    else
+        d->view.stats = &d->view.arena->client[ZS_CLIENT_SLOT(d->view.client) % ZS_MAX_CLIENTS];
+    return r;
+}
+
+int zs_domain_attach(struct zs_domain *d, const struct zs_attach_args *args)
+{
+    memset(d, 0, sizeof *d);
+    d->host = args->host;
+    d->bell_fd = d->ctl_fd = -1;
+    d->view.client = 1; /* any non-zero value: names us in rpc_lock until the engine gave an id */
+    d->view.ring = ring_doorbell;
+    d->doorbell = mmap(NULL, ZS_MAX_WAITERS * sizeof *d->doorbell, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return d->doorbell == MAP_FAILED ? -ENOMEM : establish(d, args);
+}
+
+int zs_domain_reattach(struct zs_domain *d, const struct zs_attach_args *args)
+{
+    atomic_store(&d->rpc_lock, 0);
+    d->seq = 0;
+    return establish(d, args);
+}
+
+void zs_domain_disconnect(struct zs_domain *d)
+{
+    if (d->ctl_fd >= 0)
+        d->host->drop_fd(d->ctl_fd);
+    if (d->bell_fd >= 0)
+        d->host->drop_fd(d->bell_fd);
+    d->ctl_fd = d->bell_fd = -1;
+    atomic_store(&d->alive, false);
+    for (uint32_t i = 0; d->doorbell != NULL && i < ZS_MAX_WAITERS; i++) {
+        int fd = atomic_load_explicit(&d->doorbell[i].fd, memory_order_relaxed);
+        if (fd != 0 && atomic_exchange(&d->doorbell[i].fd, 0) == fd)
+            d->host->drop_fd(fd - 1);
+    }
+}
+
+bool zs_domain_check(struct zs_domain *d)
+{
+    if (!atomic_load(&d->alive))
+        return false;
+    struct pollfd p = {.fd = d->ctl_fd, .events = POLLRDHUP};
+    struct timespec now = {0};
+    long r = zs_sys(SYS_ppoll, &p, 1, &now, NULL, 0);
+    if (r > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)))
+        atomic_store(&d->alive, false);
+    return atomic_load(&d->alive);
+}
+
+/* ---- Doorbells ---- */
+
+static void write_bell(int fd)
+{
+    uint64_t one = 1;
+    zs_sys(SYS_write, fd, &one, sizeof one);
+}
+
+void zs_domain_ring_engine(struct zs_domain *d)
+{
+    if (d->bell_fd >= 0)
+        write_bell(d->bell_fd);
+}
+
+/* A doorbell is fetched from the engine once per (waiter, generation) and kept. Without an engine the sleeper's own
+ * bounded sleep finds the bit. */
+static void ring_doorbell(struct zs_view *v, uint32_t waiter, uint32_t gen)
+{
+    struct zs_domain *d = (struct zs_domain *)v;
+    struct zs_doorbell *b = &d->doorbell[waiter];
+    int fd = atomic_load(&b->fd);
+    if (fd != 0 && atomic_load(&b->gen) == gen) {
+        write_bell(fd - 1);
+        return;
+    }
+    int got = -1;
+    if (zs_rpc2(d, ZS_CTL_DOORBELL, waiter, gen, -1, NULL, &got) != 0 || got < 0)
+        return;
+    got = d->host->keep_fd(got);
+    if (got < 0)
+        return;
+    write_bell(got);
+    int old = atomic_exchange(&b->fd, got + 1);
+    atomic_store(&b->gen, gen);
+    if (old != 0)
+        d->host->drop_fd(old - 1);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Waiters and spinning. Spinning about 20 us with a yield every 50 rounds keeps nearly all of the latency of pure
+ * polling, and lets two programs that share a CPU go on. */
+#include "wait.h"
+
+#include <sched.h>
+#include <time.h>
+
+#include "sys.h"
+
+#define YIELD_EVERY 50u
+
+int zs_wait_open(struct zs_domain *d, struct zs_wait *w)
+{
+    struct zs_ctl_reply reply;
+    int fd = -1;
+    int r = zs_rpc2(d, ZS_CTL_WAITER_NEW, 0, 0, -1, &reply, &fd);
+    if (r < 0)
+        return r;
+    if (fd < 0 || reply.a >= ZS_MAX_WAITERS)
+        return -EPROTO;
+    fd = d->host->keep_fd(fd);
+    if (fd < 0)
+        return fd;
+    *w = (struct zs_wait){d, reply.a, reply.b, fd};
+    return 0;
+}
+
+void zs_wait_close(struct zs_wait *w)
+{
+    if (w->d == NULL)
+        return;
+    zs_rpc2(w->d, ZS_CTL_WAITER_FREE, w->index, w->gen, -1, NULL, NULL);
+    w->d->host->drop_fd(w->fd);
+    w->d = NULL;
+}
+
+void zs_wait_ring(const struct zs_wait *w)
+{
+    uint64_t one = 1;
+    zs_sys(SYS_write, w->fd, &one, sizeof one);
+}
+
+uint32_t zs_wait_harvest(const struct zs_wait *w, uint32_t *slots, uint32_t max)
+{
+    struct zs_waiter *x = zs_wait_shm(w);
+    uint32_t n = 0;
+    uint64_t top = atomic_load(&x->top) ? atomic_exchange(&x->top, 0) : 0;
+    for (; top != 0; top &= top - 1) {
+        uint32_t si = (uint32_t)__builtin_ctzll(top);
+        uint64_t words = n < max ? atomic_exchange(&x->summary[si], 0) : 0;
+        if (n >= max) {
+            atomic_fetch_or(&x->top, UINT64_C(1) << si);
+            continue;
+        }
+        for (; words != 0; words &= words - 1) {
+            uint32_t wi = si * 64 + (uint32_t)__builtin_ctzll(words);
+            uint64_t bits = atomic_exchange(&x->leaf[wi], 0);
+            for (; bits != 0 && n < max; bits &= bits - 1)
+                slots[n++] = wi * 64 + (uint32_t)__builtin_ctzll(bits);
+            if (bits != 0) { /* no room: put the rest back, summary and top with it */
+                atomic_fetch_or(&x->leaf[wi], bits);
+                atomic_fetch_or(&x->summary[si], UINT64_C(1) << (wi & 63));
+                atomic_fetch_or(&x->top, UINT64_C(1) << si);
+            }
+        }
+    }
+    return n;
+}
+
+bool zs_spin_begin(struct zs_domain *d)
+{
+    _Atomic uint32_t *all = &d->view.arena->header.spinners;
+    if (atomic_load_explicit(all, memory_order_relaxed) >= d->ncpu)
+        return false;
+    atomic_fetch_add_explicit(all, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&d->view.stats->spinners, 1, memory_order_relaxed);
+    return true;
+}
+
+void zs_spin_end(struct zs_domain *d)
+{
+    atomic_fetch_sub_explicit(&d->view.stats->spinners, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&d->view.arena->header.spinners, 1, memory_order_relaxed);
+}
+
+uint64_t zs_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+bool zs_spin_round(struct zs_spin *s)
+{
+    if (++s->round % YIELD_EVERY != 0) {
+        __builtin_ia32_pause();
+        return true;
+    }
+    uint64_t now = zs_now_ns();
+    if (s->deadline_ns == 0)
+        s->deadline_ns = now + (uint64_t)s->limit_us * 1000u;
+    if (now >= s->deadline_ns)
+        return false;
+    sched_yield();
+    return true;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The control protocol between an attached process and the engine: fixed-size messages over an abstract UNIX
+ * SOCK_SEQPACKET socket. A request carries at most one descriptor (SCM_RIGHTS), and so does a reply.
+ * Every request but those marked (no reply) is answered by one zs_ctl_reply with the same `seq`.
+ * The engine trusts nothing in a message: indices are checked against what the client owns, a socket is claimed by
+ * sending its descriptor, never by naming its cookie.
+ */
+#ifndef ZSTACK_CTL_H
+#define ZSTACK_CTL_H
+
+#include <stdint.h>
+#include <zstack/shm.h>
+
+#define ZS_CTL_VERSION 1u
+#define ZS_CTL_NAME_PREFIX "zstack-" /* abstract: \0zstack-<uid>-<name> */
+#define ZS_CTL_SHARE_MAX 128u
+
+enum zs_ctl_op {
+    ZS_CTL_HELLO = 1,  /* attach. Reply fd: the arena (read-write memfd); reply.a = client id */
+    ZS_CTL_ENGINE_BELL, /* reply fd: the engine's doorbell (eventfd) */
+    ZS_CTL_LISTEN,     /* fd: the listening kernel socket. a = backlog, b = ZS_F_V6ONLY|ZS_F_REUSEPORT.
+                          reply.a = session, reply.b = generation. Again on the same socket: changes the backlog. */
+    ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket. b = flags as above. reply.a = session, reply.b = generation */
+    ZS_CTL_CLOSE,      /* a = session, b = generation: the caller held the only descriptor. Closes a listener or UDP
+                          socket before the kernel socket is closed */
+    ZS_CTL_WAITER_NEW, /* reply.a = waiter, reply.b = generation; reply fd: its doorbell (eventfd) */
+    ZS_CTL_WAITER_FREE, /* (no reply) a = waiter, b = generation */
+    ZS_CTL_DOORBELL,   /* a = waiter, b = generation. reply fd: that waiter's doorbell */
+    ZS_CTL_SHARE,      /* entries: sessions whose descriptors may leave the process (fork, SCM_RIGHTS) */
+    ZS_CTL_CLAIM,      /* fd: a socket. reply.a = its session, reply.b = generation, reply.error ENOENT: none */
+    ZS_CTL_CONNECT,    /* a, b = client-end session with its server end prepared: enqueue it when the accept queue has
+                          room (deferred connect). reply.error 0: will be done; ECONNREFUSED: listener gone */
+    ZS_CTL_RETIRE,     /* (no reply) a, b = session closed by its last local descriptor while ZS_F_SHARED is clear but
+                          cleanup could not be completed by the client */
+};
+
+struct zs_ctl_share_entry {
+    uint32_t session, gen;
+    uint64_t cookie; /* SO_COOKIE of its placeholder; checked by the engine only for uniqueness */
+};
+
+struct zs_ctl_request {
+    uint32_t op; /* enum zs_ctl_op */
+    uint32_t seq;
+    uint32_t a, b;
+    uint32_t count; /* SHARE: entries used */
+    uint32_t pad;
+    union {
+        struct {
+            uint32_t version; /* ZS_CTL_VERSION */
+            uint32_t layout;  /* ZS_LAYOUT_VERSION */
+            uint64_t layout_size;
+            uint8_t token[16]; /* of the parent, all zero: none. Lets a child that changed its uid attach */
+            char name[16];     /* program, as /proc/self/comm */
+            char run[32];      /* ZSTACK_RUN */
+        } hello;
+        struct zs_ctl_share_entry share[ZS_CTL_SHARE_MAX];
+    } u;
+};
+#define ZS_CTL_REQUEST_BASE offsetof(struct zs_ctl_request, u)
+
+struct zs_ctl_reply {
+    uint32_t seq;
+    uint32_t error; /* errno value, 0 success */
+    uint32_t a, b;
+    uint8_t token[16]; /* HELLO: hand to children */
+    uint64_t layout_size;
+};
+
+#endif

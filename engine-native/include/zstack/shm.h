@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The shared-memory contract of Z-stack: the one definition of what the engine and the applications of a trust domain
+ * (one uid, one network namespace) share. The engine creates one memfd, the arena, sealed against resizing; every
+ * process of the domain maps it whole. Offsets are compile-time constants, never read from the arena, so that what
+ * another process wrote cannot move them. No pointers. What another party wrote is copied once, validated, then used.
+ *
+ * Conventions
+ *  - "client" is an attached process; a client id is (generation << 16 | slot), never 0. ZS_CLIENT_ENGINE is the engine.
+ *  - "free" is all zero, so that a fresh memfd needs no initialisation.
+ *  - Hint bitmaps say where to look; the owner word, claimed by compare-and-swap, decides. A crash between the two
+ *    leaves only a wrong hint.
+ *  - Positions in a stream are free-running 64-bit byte counts; the ring index is position & (size - 1).
+ */
+#ifndef ZSTACK_SHM_H
+#define ZSTACK_SHM_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
+#define ZS_LAYOUT_VERSION 1u
+#define ZS_CACHE_LINE 64
+
+#define ZS_CLIENT_NONE 0u
+#define ZS_CLIENT_ENGINE 0xffffffffu
+#define ZS_CLIENT_SLOT(id) ((id) & 0xffffu)
+
+/* ---- Sizes of the tables ------------------------------------------------------------------------------------------ */
+
+#define ZS_MAX_CLIENTS 4096u
+#define ZS_MAX_SESSIONS 262144u
+#define ZS_MAX_WAITERS 8192u
+#define ZS_MAX_LISTENERS 8192u
+#define ZS_MAX_OWN_ADDRS 256u
+#define ZS_WAITER_SLOTS 262144u /* sockets in one epoll set */
+#define ZS_BACKLOG_MAX 4096u    /* Linux' default net.core.somaxconn */
+
+/* ---- Hint bitmaps ------------------------------------------------------------------------------------------------- */
+
+/* A set bit means "probably in use". summary bit set: that leaf word is full. */
+#define ZS_HINT_WORDS(n) (((n) + 63) / 64)
+#define ZS_HINTMAP(n)                                      \
+    struct {                                               \
+        _Atomic uint64_t summary[ZS_HINT_WORDS(ZS_HINT_WORDS(n))]; \
+        _Atomic uint64_t leaf[ZS_HINT_WORDS(n)];           \
+    }
+
+/* ---- Blocks of ring memory ---------------------------------------------------------------------------------------- */
+
+/* Size classes; each has a virtual range of its own in the (sparse) arena. */
+#define ZS_NCLASS 6u
+#define ZS_CLASS_SHIFT(c) (12u + 2u * (c)) /* 4K 16K 64K 256K 1M 4M */
+#define ZS_CLASS_SIZE(c) (UINT64_C(1) << ZS_CLASS_SHIFT(c))
+#define ZS_CLASS_RANGE (UINT64_C(2) << 30) /* bytes of virtual space per class */
+#define ZS_CLASS_COUNT(c) ((uint32_t)(ZS_CLASS_RANGE >> ZS_CLASS_SHIFT(c)))
+#define ZS_BLOCKS_MAX ZS_CLASS_COUNT(0)
+
+/* A block reference: 0 is none; else (class + 1) << 28 | index. */
+typedef uint32_t zs_block_ref;
+#define ZS_BLOCK(c, i) ((zs_block_ref)((((c) + 1u) << 28) | (i)))
+#define ZS_BLOCK_CLASS(r) (((r) >> 28) - 1u)
+#define ZS_BLOCK_INDEX(r) ((r) & 0x0fffffffu)
+
+struct zs_block_class {
+    /* Owner words: 0 free, else client id << 32 | session index. */
+    _Atomic uint64_t owner[ZS_BLOCKS_MAX];
+    ZS_HINTMAP(ZS_BLOCKS_MAX) hint;
+};
+
+/* ---- Addresses ---------------------------------------------------------------------------------------------------- */
+
+/* An IP endpoint. IPv4 is kept v4-mapped (::ffff:a.b.c.d), so that one comparison serves both families. */
+struct zs_addr {
+    uint8_t ip[16];    /* network order */
+    uint16_t port;     /* network order */
+    uint16_t family;   /* AF_INET or AF_INET6 as the socket's owner sees it; 0 unset */
+    uint32_t scope_id; /* IPv6 zone, RFC 4007 */
+};
+
+/* ---- Sessions ----------------------------------------------------------------------------------------------------- */
+
+enum zs_session_kind { ZS_KIND_NONE, ZS_KIND_TCP, ZS_KIND_TCP_LISTEN, ZS_KIND_UDP };
+
+/* The life of a session. Only these steps: FREE -> EMBRYO (claimed by a client) -> QUEUED (server end, in an accept
+ * queue, owned by the engine) -> OPEN -> CLOSED (this end closed, memory kept for the peer) -> FREEING -> FREE. */
+enum zs_session_state { ZS_S_FREE, ZS_S_EMBRYO, ZS_S_QUEUED, ZS_S_OPEN, ZS_S_CLOSED, ZS_S_FREEING };
+
+/* zs_session.flags */
+#define ZS_F_SHARED (1u << 0)     /* descriptors for it may exist in several processes: lifetime is the cookie's */
+#define ZS_F_SHUT_RD (1u << 1)    /* shutdown(SHUT_RD) here */
+#define ZS_F_PEER_CLOSED (1u << 2) /* the other end is closed for good: nobody will read what is written */
+#define ZS_F_RST_SENT (1u << 3)   /* a write after PEER_CLOSED was answered by (virtual) RST */
+#define ZS_F_NOTIFY_ENGINE (1u << 4) /* listener: engine waits for room in the accept queue (deferred connects) */
+#define ZS_F_V6ONLY (1u << 5)     /* listener/UDP: IPV6_V6ONLY */
+#define ZS_F_REUSEPORT (1u << 6)
+#define ZS_F_CONNECTED (1u << 7)  /* UDP: connected, receives from `remote` only */
+#define ZS_F_NONBLOCK (1u << 9)   /* listener, UDP: O_NONBLOCK as the application set it; the placeholder always has it */
+#define ZS_F_FAULT (1u << 8)      /* shared state was found inconsistent; the connection was reset */
+
+/* Subscriber word: 0 free, else the fields below. A hint: the waiter checks the session itself. */
+#define ZS_SUB(waiter, slot, flags) \
+    (UINT64_C(1) << 63 | (uint64_t)(flags) << 48 | (uint64_t)(waiter) << 24 | (uint64_t)(slot))
+#define ZS_SUB_SLOT(w) ((uint32_t)((w) & 0xffffffu))
+#define ZS_SUB_WAITER(w) ((uint32_t)(((w) >> 24) & 0xffffffu))
+#define ZS_SUB_FLAGS(w) ((uint32_t)(((w) >> 48) & 0x7fffu))
+#define ZS_SUB_EXCLUSIVE 1u /* EPOLLEXCLUSIVE: wake one of those */
+#define ZS_SUBS_INLINE 6u
+#define ZS_SUBS_BLOCK (4096u / 8u) /* overflow: a 4 KiB block of subscriber words */
+
+/* Producer's half of a direction: written by the end that sends into it. */
+struct zs_dir_prod {
+    _Atomic uint64_t tail; /* position after the last published byte; release store publishes */
+    _Atomic uint32_t rings; /* data rings ever attached; the newest is number rings - 1 */
+    _Atomic uint32_t fin;  /* no more data after tail: ZS_FIN or ZS_RST */
+    _Atomic uint32_t want_space; /* ZS_WANT_*: who waits for room */
+    _Atomic uint32_t lock; /* client id of the holder; used once several threads or processes may write */
+    /* The reference ring for lent data (zero-copy sends): block of struct zs_ref and its producer index. */
+    _Atomic uint32_t ref_ring;
+    _Atomic uint32_t ref_tail;
+    uint8_t pad[32];
+};
+#define ZS_FIN 1u
+#define ZS_RST 2u
+#define ZS_WANT_EVENT 1u /* set the sender's subscribers' bits */
+#define ZS_WANT_FUTEX 2u /* a thread sleeps on want_space */
+
+/* Consumer's half: written by the end that receives. */
+struct zs_dir_cons {
+    _Atomic uint64_t head; /* position of the first unread byte; release store returns room */
+    _Atomic uint32_t ring_seq; /* number of the data ring that holds head */
+    _Atomic uint32_t lock; /* as in zs_dir_prod */
+    _Atomic uint32_t ref_head;
+    uint8_t pad[44];
+};
+
+/* The data rings of a direction. Ring number i is at [i % ZS_DIR_RINGS] and holds the positions from its base to the base of
+ * ring i + 1; a producer that needs more room attaches a larger one and goes on there, the consumer frees each as it
+ * leaves it. Whoever frees a ring takes its reference by exchanging it for 0. */
+#define ZS_DIR_RINGS 4u
+struct zs_dir_rings {
+    _Atomic uint64_t base[ZS_DIR_RINGS];
+    _Atomic uint32_t ring[ZS_DIR_RINGS]; /* zs_block_ref */
+    uint8_t pad[16];
+};
+
+/* One lent range of the stream (reference ring entry). */
+struct zs_ref {
+    uint64_t pos; /* stream position of its first byte */
+    uint32_t segment;
+    uint32_t offset;
+    uint32_t len;
+    uint32_t gen;
+};
+
+/* Socket options both sides or several processes need. Times in microseconds, 0 for none. */
+struct zs_opts {
+    _Atomic uint32_t sndbuf, rcvbuf; /* bytes, as getsockopt reports them (doubled, socket(7)) */
+    _Atomic uint64_t sndtimeo_us, rcvtimeo_us;
+    _Atomic int32_t linger;          /* seconds; -1 off */
+    _Atomic uint32_t rcvlowat;
+    _Atomic uint32_t bits;           /* ZS_O_* */
+    _Atomic uint32_t keepidle, keepintvl, keepcnt, user_timeout;
+};
+#define ZS_O_NODELAY (1u << 0)
+#define ZS_O_KEEPALIVE (1u << 1)
+#define ZS_O_CORK (1u << 2)
+#define ZS_O_OOBINLINE (1u << 3)
+#define ZS_O_QUICKACK (1u << 4)
+#define ZS_O_REUSEADDR (1u << 5)
+#define ZS_O_BROADCAST (1u << 6)
+
+struct zs_session {
+    /* line 0: identity */
+    _Atomic uint32_t owner; /* client id; 0 free */
+    _Atomic uint32_t gen;   /* changes each time the slot is freed */
+    _Atomic uint32_t state; /* enum zs_session_state */
+    _Atomic uint32_t flags; /* ZS_F_* */
+    uint32_t kind;          /* enum zs_session_kind */
+    uint32_t peer;          /* index of the other end, ZS_NO_SESSION none, ZS_PEER_ENGINE: the engine's stack */
+    uint32_t peer_gen;
+    _Atomic uint32_t error; /* pending SO_ERROR, errno value */
+    uint32_t listener;      /* server end: listener slot it came through; listener: its own slot */
+    uint32_t listener_gen;
+    uint32_t eph_slot;      /* client end: ephemeral port claimed in that listener's bitmap, 0 none */
+    _Atomic uint32_t port_next; /* next session + 1 in the port table's chain */
+    _Atomic uint64_t cookie; /* SO_COOKIE of the placeholder once it may have left its process, else 0 */
+    _Atomic uint32_t creator; /* client that allocated it (the connecting one) */
+    uint32_t pad0;
+    /* line 1: endpoints */
+    struct zs_addr local;
+    struct zs_addr remote;
+    uint64_t opened_ns; /* CLOCK_MONOTONIC */
+    uint64_t pad1;
+    /* line 2: who waits. Read by the peer on each publish, written rarely. */
+    _Atomic uint64_t subs[ZS_SUBS_INLINE];
+    _Atomic uint32_t subs_block; /* overflow block reference */
+    _Atomic uint32_t rx_wait;    /* futex: 1 while threads sleep for data, EOF or error */
+    uint8_t pad2[8];
+    /* line 3, 4: the direction that ends here */
+    struct zs_dir_prod rx_prod; /* written by the peer */
+    struct zs_dir_cons rx_cons; /* written by this end */
+    /* line 5: options */
+    struct zs_opts opts;
+    uint8_t pad5[8];
+    /* line 6: counters of this end */
+    _Atomic uint64_t rx_dropped; /* UDP: datagrams without room */
+    uint8_t pad6[56];
+    /* line 7: the rings of the direction that ends here, written by the peer */
+    struct zs_dir_rings rx_rings;
+};
+#define ZS_NO_SESSION 0xffffffffu
+#define ZS_PEER_ENGINE 0xfffffffeu
+
+/* ---- Listeners ---------------------------------------------------------------------------------------------------- */
+
+/* Accept queue: lock-free array queue; a slot is filled and emptied by one compare-and-swap, head and tail are advanced
+ * by whoever sees them lag, so a process that dies in between blocks nobody.
+ * Slot word: lap (20 bits) << 44 | (session + 1) (20 bits) << 24 | low 24 bits of the session's generation.
+ * An empty slot of lap L is L << 44. */
+#define ZS_AQ_EMPTY(lap) ((uint64_t)((lap) & 0xfffffu) << 44)
+#define ZS_AQ_WORD(lap, session, gen) \
+    (ZS_AQ_EMPTY(lap) | (uint64_t)((session) + 1u) << 24 | ((gen) & 0xffffffu))
+#define ZS_AQ_SESSION(w) ((uint32_t)(((w) >> 24) & 0xfffffu) - 1u)
+#define ZS_AQ_GEN(w) ((uint32_t)((w) & 0xffffffu))
+#define ZS_AQ_IS_EMPTY(w) ((((w) >> 24) & 0xfffffu) == 0)
+#define ZS_AQ_LAP(w) ((uint32_t)((w) >> 44))
+
+struct zs_listener {
+    _Atomic uint32_t owner;   /* ZS_CLIENT_ENGINE while in use */
+    _Atomic uint32_t gen;
+    uint32_t session;         /* its session */
+    _Atomic uint32_t backlog; /* as listen(2), capped; Linux admits backlog + 1 */
+    uint8_t pad[48];
+    _Atomic uint64_t tail;
+    uint8_t pad1[56];
+    _Atomic uint64_t head;
+    uint8_t pad2[56];
+    _Atomic uint64_t slot[ZS_BACKLOG_MAX * 2];
+    _Atomic uint64_t eph[65536 / 64]; /* source ports of live connections through this listener */
+};
+
+/* ---- Waiters ------------------------------------------------------------------------------------------------------ */
+
+struct zs_waiter {
+    _Atomic uint32_t owner; /* client id; 0 free */
+    _Atomic uint32_t gen;
+    uint8_t pad[56];
+    _Atomic uint32_t asleep; /* threads asleep on it; producers ring the doorbell when not 0 */
+    uint8_t pad1[60];
+    _Atomic uint64_t top;    /* bit i: summary[i] may be non-zero */
+    uint8_t pad2[56];
+    _Atomic uint64_t summary[ZS_WAITER_SLOTS / 4096];
+    _Atomic uint64_t leaf[ZS_WAITER_SLOTS / 64];
+};
+
+/* ---- Clients ------------------------------------------------------------------------------------------------------ */
+
+#define ZS_WHY_ENTRIES 1024u /* by descriptor modulo this */
+
+/* Why a socket is where it is, for `zstack-run why`. */
+struct zs_why {
+    _Atomic uint32_t fd1;    /* descriptor + 1; 0 unused */
+    uint8_t verdict;         /* enum zs_verdict */
+    uint8_t reason;          /* enum zs_reason */
+    uint8_t proto;           /* IPPROTO_TCP, IPPROTO_UDP */
+    uint8_t pad;
+    uint32_t session;        /* ZS_NO_SESSION when it has none */
+    uint32_t session_gen;
+};
+
+struct zs_client {
+    _Atomic uint32_t id; /* client id; 0 free */
+    _Atomic uint32_t pid;
+    char name[16];
+    char run[32];
+    _Atomic uint32_t spinners;
+    uint8_t pad[4];
+    /* counters */
+    _Atomic uint64_t connects, accepts, closes, bytes_in, bytes_out, sleeps, wakeups, faults;
+    _Atomic uint64_t udp_in, udp_out;
+    struct zs_why why[ZS_WHY_ENTRIES];
+};
+
+#define ZS_VERDICTS(X)                                            \
+    X(UNDECIDED, "undecided", "neither connected nor listening")  \
+    X(LOCAL, "local", "served by shared memory")                  \
+    X(BOTH, "both", "served by shared memory and by the kernel")  \
+    X(WIRE, "wire", "served by the engine's stack")               \
+    X(KERNEL, "kernel", "left to the kernel")
+#define ZS_REASONS(X)                                                                      \
+    X(NONE, "NONE", "no decision yet")                                                     \
+    X(PEER_LOCAL, "PEER_LOCAL", "the listener belongs to a program of this engine")        \
+    X(LISTENER, "LISTENER", "programs of this engine connect through shared memory")       \
+    X(NO_LISTENER, "NO_LISTENER", "no program of this engine listens at that address")     \
+    X(NOT_HOST, "NOT_HOST", "the address is not one of this host and no engine route leads to it") \
+    X(BY_CONFIG, "BY_CONFIG", "configuration leaves this protocol to the kernel")          \
+    X(ENGINE_GONE, "ENGINE_GONE", "no engine answers")                                     \
+    X(NO_MEMORY, "NO_MEMORY", "the engine's memory or tables are exhausted")               \
+    X(OPTION, "OPTION", "a socket option or flag that only the kernel implements")         \
+    X(DATAGRAM, "DATAGRAM", "each datagram goes where its destination is served")          \
+    X(OTHER_NETNS, "OTHER_NETNS", "the process left the engine's network namespace")
+
+#define X(id, name, text) ZS_VERDICT_##id,
+enum zs_verdict { ZS_VERDICTS(X) ZS_VERDICT_COUNT };
+#undef X
+#define X(id, name, text) ZS_REASON_##id,
+enum zs_reason { ZS_REASONS(X) ZS_REASON_COUNT };
+#undef X
+
+/* ---- UDP records -------------------------------------------------------------------------------------------------- */
+
+/* Before each datagram in a UDP session's ring; records start at multiples of 8 and may wrap. */
+struct zs_udp_record {
+    uint32_t len;   /* payload bytes */
+    uint32_t ifindex;
+    uint64_t time_ns; /* CLOCK_REALTIME at delivery, for SO_TIMESTAMP */
+    struct zs_addr from;
+    struct zs_addr to;
+};
+#define ZS_UDP_RECORD_SPACE(len) ((sizeof(struct zs_udp_record) + (uint64_t)(len) + 7u) & ~UINT64_C(7))
+#define ZS_UDP_MAX_PAYLOAD 65507u /* 65535 - 20 - 8 */
+
+/* ---- The arena ---------------------------------------------------------------------------------------------------- */
+
+struct zs_arena_header {
+    uint32_t magic;
+    uint32_t layout_version;
+    uint64_t layout_size; /* sizeof(struct zs_arena) */
+    uint64_t epoch;       /* random number of this engine instance */
+    uint32_t engine_pid;
+    uint32_t ncpu;        /* CPUs the engine may run on */
+    uint64_t mem_limit;   /* bytes of ring memory */
+    uint8_t pad[ZS_CACHE_LINE - 40];
+    _Atomic uint64_t mem_used; /* bytes of claimed blocks */
+    _Atomic uint64_t mem_peak;
+    _Atomic uint32_t spinners; /* threads that spin in a wait now */
+    _Atomic uint32_t eph_next; /* next ephemeral port to try */
+    uint16_t eph_low, eph_high; /* net.ipv4.ip_local_port_range */
+    uint8_t pad1[ZS_CACHE_LINE - 28];
+    /* The host's own addresses, v4-mapped; even sequence = stable. */
+    _Atomic uint32_t own_seq;
+    _Atomic uint32_t own_count;
+    uint8_t own[ZS_MAX_OWN_ADDRS][16];
+};
+
+struct zs_port_table {
+    _Atomic uint32_t head[65536]; /* first session + 1, by port in host order */
+};
+
+/* The whole arena; every offset below is part of the layout. */
+struct zs_arena {
+    struct zs_arena_header header;
+    uint8_t pad[16384 - sizeof(struct zs_arena_header)];
+    struct zs_port_table tcp_ports;
+    struct zs_port_table udp_ports;
+    ZS_HINTMAP(ZS_MAX_SESSIONS) session_hint;
+    ZS_HINTMAP(ZS_MAX_WAITERS) waiter_hint;
+    struct zs_block_class block[ZS_NCLASS];
+    _Alignas(4096) struct zs_client client[ZS_MAX_CLIENTS];
+    _Alignas(4096) struct zs_session session[ZS_MAX_SESSIONS];
+    _Alignas(4096) struct zs_waiter waiter[ZS_MAX_WAITERS];
+    _Alignas(4096) struct zs_listener listener[ZS_MAX_LISTENERS];
+    _Alignas(1 << 22) uint8_t data[ZS_NCLASS][ZS_CLASS_RANGE];
+};
+
+_Static_assert(sizeof(struct zs_addr) == 24, "zs_addr");
+_Static_assert(sizeof(struct zs_dir_prod) == 64, "zs_dir_prod is a cache line");
+_Static_assert(sizeof(struct zs_dir_cons) == 64, "zs_dir_cons is a cache line");
+_Static_assert(sizeof(struct zs_dir_rings) == 64, "zs_dir_rings is a cache line");
+_Static_assert(offsetof(struct zs_session, rx_rings) == 448, "line 7");
+_Static_assert(sizeof(struct zs_opts) <= 64, "zs_opts fits a cache line");
+_Static_assert(sizeof(struct zs_session) == 512, "zs_session is eight cache lines");
+_Static_assert(offsetof(struct zs_session, local) == 64, "line 1");
+_Static_assert(offsetof(struct zs_session, subs) == 128, "line 2");
+_Static_assert(offsetof(struct zs_session, rx_prod) == 192, "line 3");
+_Static_assert(offsetof(struct zs_session, rx_cons) == 256, "line 4");
+_Static_assert(offsetof(struct zs_session, opts) == 320, "line 5");
+_Static_assert(offsetof(struct zs_session, rx_dropped) == 384, "line 6");
+_Static_assert(sizeof(struct zs_udp_record) == 64, "zs_udp_record");
+_Static_assert(sizeof(struct zs_why) == 16, "zs_why");
+_Static_assert(sizeof(struct zs_arena_header) <= 16384, "header");
+_Static_assert(ZS_MAX_SESSIONS < (1u << 20) - 1u, "a session fits an accept queue word");
+
+/* Address of a block, or NULL when the reference is not one: safe on any value another party wrote. */
+static inline uint8_t *zs_block_ptr(struct zs_arena *arena, zs_block_ref ref)
+{
+    uint32_t c = ZS_BLOCK_CLASS(ref), i = ZS_BLOCK_INDEX(ref);
+    if (c >= ZS_NCLASS || i >= ZS_CLASS_COUNT(c))
+        return NULL;
+    return arena->data[c] + ((uint64_t)i << ZS_CLASS_SHIFT(c));
+}
+
+#endif

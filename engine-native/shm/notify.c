@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Readiness: subscribers' bits and doorbells. The producer's rule: publish, full barrier, test `asleep`. The sleeper's:
+ * set `asleep`, full barrier, test again. Bits are hints and are always checked against the session. */
+#define _GNU_SOURCE
+#include <limits.h>
+#include <linux/futex.h>
+
+#include "ops.h"
+#include "sys.h"
+
+int zs_futex_wake(_Atomic uint32_t *word, int count)
+{
+    return (int)zs_sys(SYS_futex, word, FUTEX_WAKE, count, 0, 0, 0);
+}
+
+/* Sets the bit of one subscriber; true when its waiter slept and was woken. */
+static bool subscriber_signal(struct zs_view *v, uint64_t sub)
+{
+    uint32_t w = ZS_SUB_WAITER(sub), slot = ZS_SUB_SLOT(sub);
+    if (w >= ZS_MAX_WAITERS || slot >= ZS_WAITER_SLOTS)
+        return false;
+    struct zs_waiter *waiter = &v->arena->waiter[w];
+    uint64_t bit = UINT64_C(1) << (slot & 63);
+    /* Skipped when set already, but only if the way to it is set, too: its setter may have died in between. */
+    if ((atomic_load(&waiter->leaf[slot >> 6]) & bit) == 0 ||
+        (atomic_load(&waiter->top) & (UINT64_C(1) << ((slot >> 12) & 63))) == 0) {
+        atomic_fetch_or(&waiter->leaf[slot >> 6], bit);
+        atomic_fetch_or(&waiter->summary[slot >> 12], UINT64_C(1) << ((slot >> 6) & 63));
+        atomic_fetch_or(&waiter->top, UINT64_C(1) << ((slot >> 12) & 63));
+    }
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&waiter->asleep) == 0)
+        return false;
+    v->ring(v, w, atomic_load(&waiter->gen));
+    if (v->stats)
+        atomic_fetch_add_explicit(&v->stats->wakeups, 1, memory_order_relaxed);
+    return true;
+}
+
+/* EPOLLEXCLUSIVE subscribers: one that sleeps is enough; when none sleeps all have their bit set and will look. */
+static bool signal_list(struct zs_view *v, _Atomic uint64_t *subs, uint32_t n, bool exclusive_done)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t sub = atomic_load_explicit(&subs[i], memory_order_acquire);
+        if (sub == 0)
+            continue;
+        bool exclusive = ZS_SUB_FLAGS(sub) & ZS_SUB_EXCLUSIVE;
+        if (exclusive && exclusive_done)
+            continue;
+        if (subscriber_signal(v, sub) && exclusive)
+            exclusive_done = true;
+    }
+    return exclusive_done;
+}
+
+void zs_notify(struct zs_view *v, struct zs_session *s)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    bool done = signal_list(v, s->subs, ZS_SUBS_INLINE, false);
+    uint32_t ref = atomic_load_explicit(&s->subs_block, memory_order_acquire);
+    if (ref != 0) {
+        _Atomic uint64_t *more = (_Atomic uint64_t *)zs_block_ptr(v->arena, ref);
+        if (more != NULL && ZS_BLOCK_CLASS(ref) == 0)
+            signal_list(v, more, ZS_SUBS_BLOCK, done);
+    }
+    if (atomic_load(&s->rx_wait) != 0) {
+        atomic_store(&s->rx_wait, 0);
+        zs_futex_wake(&s->rx_wait, INT_MAX);
+        if (v->stats)
+            atomic_fetch_add_explicit(&v->stats->wakeups, 1, memory_order_relaxed);
+    }
+}
+
+static int claim_in(_Atomic uint64_t *subs, uint32_t n, uint64_t word)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t none = 0;
+        if (atomic_load_explicit(&subs[i], memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong(&subs[i], &none, word))
+            return 0;
+    }
+    return -ENOBUFS;
+}
+
+int zs_subscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint32_t slot, uint32_t flags)
+{
+    uint64_t word = ZS_SUB(waiter, slot, flags);
+    if (claim_in(s->subs, ZS_SUBS_INLINE, word) == 0)
+        return 0;
+    uint32_t ref = atomic_load(&s->subs_block);
+    if (ref == 0) {
+        ref = zs_block_alloc(v, 4096, zs_session_index(v, s));
+        if (ref == 0)
+            return -ENOBUFS;
+        memset(zs_block_ptr(v->arena, ref), 0, 4096);
+        uint32_t none = 0;
+        if (!atomic_compare_exchange_strong(&s->subs_block, &none, ref)) {
+            zs_block_free(v, ref, zs_session_index(v, s));
+            ref = none;
+        }
+    }
+    uint8_t *more = zs_block_ptr(v->arena, ref);
+    if (more == NULL || ZS_BLOCK_CLASS(ref) != 0)
+        return -ENOBUFS;
+    return claim_in((_Atomic uint64_t *)more, ZS_SUBS_BLOCK, word);
+}
+
+/* Clears the words that match in `mask`; at most one unless `all`. */
+static bool drop_from(_Atomic uint64_t *subs, uint32_t n, uint64_t want, uint64_t mask, bool all)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t word = atomic_load(&subs[i]);
+        if (word != 0 && (word & mask) == (want & mask) && atomic_compare_exchange_strong(&subs[i], &word, 0)) {
+            any = true;
+            if (!all)
+                break;
+        }
+    }
+    return any;
+}
+
+static void drop(struct zs_view *v, struct zs_session *s, uint64_t want, uint64_t mask, bool all)
+{
+    if (drop_from(s->subs, ZS_SUBS_INLINE, want, mask, all) && !all)
+        return;
+    uint32_t ref = atomic_load(&s->subs_block);
+    uint8_t *more = ref != 0 && ZS_BLOCK_CLASS(ref) == 0 ? zs_block_ptr(v->arena, ref) : NULL;
+    if (more != NULL)
+        drop_from((_Atomic uint64_t *)more, ZS_SUBS_BLOCK, want, mask, all);
+}
+
+void zs_unsubscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint32_t slot)
+{
+    drop(v, s, ZS_SUB(waiter, slot, 0), ~(UINT64_C(0x7fff) << 48), false);
+}
+
+void zs_unsubscribe_all(struct zs_view *v, struct zs_session *s, uint32_t waiter)
+{
+    drop(v, s, ZS_SUB(waiter, 0, 0), UINT64_C(0xffffff) << 24, true);
+}
+
+int64_t zs_waiter_alloc(struct zs_view *v, uint32_t owner)
+{
+    struct zs_arena *a = v->arena;
+    for (uint32_t tries = 0; tries <= ZS_MAX_WAITERS; tries++) {
+        int64_t i = zs_hint_claim(a->waiter_hint.summary, a->waiter_hint.leaf, ZS_MAX_WAITERS, 0);
+        if (i < 0)
+            return -ENOBUFS;
+        uint32_t none = 0;
+        if (atomic_compare_exchange_strong(&a->waiter[i].owner, &none, owner)) {
+            atomic_fetch_add(&a->waiter[i].gen, 1);
+            return i;
+        }
+    }
+    return -ENOBUFS;
+}
+
+void zs_waiter_free(struct zs_view *v, uint32_t w)
+{
+    struct zs_waiter *waiter = &v->arena->waiter[w];
+    atomic_fetch_add(&waiter->gen, 1);
+    atomic_store(&waiter->asleep, 0);
+    for (uint32_t i = 0; i < 64; i++) {
+        /* Only words that the summary names were ever set, or were left by a late producer: hints both. */
+        uint64_t words = atomic_exchange(&waiter->summary[i], 0);
+        for (; words != 0; words &= words - 1)
+            atomic_store(&waiter->leaf[i * 64 + (uint32_t)__builtin_ctzll(words)], 0);
+    }
+    atomic_store(&waiter->top, 0);
+    atomic_store(&waiter->owner, 0);
+    zs_hint_clear(v->arena->waiter_hint.summary, v->arena->waiter_hint.leaf, w);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Operations on the shared-memory contract that clients and the engine have in common. A "view" is one party's handle
+ * on a mapped arena: who it is and how it rings a doorbell. Nothing here blocks, allocates private memory or makes a
+ * system call except through the view's callbacks and futex wake-ups. Errors are negative errno values.
+ */
+#ifndef ZSTACK_SHM_OPS_H
+#define ZSTACK_SHM_OPS_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <zstack/shm.h>
+
+struct zs_view {
+    struct zs_arena *arena;
+    uint32_t client;    /* own client id, or ZS_CLIENT_ENGINE */
+    uint64_t mem_limit; /* private copy of header.mem_limit, taken at attach */
+    uint32_t cursor;    /* where the last search in a hint bitmap began; spreads parties over the tables */
+    /* Rings the doorbell of a waiter that is asleep. `gen` is the waiter's generation as just read. */
+    void (*ring)(struct zs_view *view, uint32_t waiter, uint32_t gen);
+    struct zs_client *stats; /* own counters, NULL for the engine */
+};
+
+/* ---- Hint bitmaps (hint.c) ---- */
+/* Claims a likely free index below n: sets its bit and returns it; -ENOSPC when all bits are set. The caller then claims the owner
+ * word and on failure simply asks again. */
+int64_t zs_hint_claim(_Atomic uint64_t *summary, _Atomic uint64_t *leaf, uint32_t n, uint32_t start);
+void zs_hint_clear(_Atomic uint64_t *summary, _Atomic uint64_t *leaf, uint32_t i);
+/* Next set bit at or after i, or n when there is none. */
+uint32_t zs_hint_next(_Atomic uint64_t *leaf, uint32_t n, uint32_t i);
+
+/* ---- Blocks (block.c) ---- */
+/* A block of at least `size` bytes for `session`; 0 when the limit is reached or the class is exhausted. Contents undefined. */
+zs_block_ref zs_block_alloc(struct zs_view *v, uint64_t size, uint32_t session);
+/* Frees a block that `session` holds; anything else (a stale or forged reference) is ignored. */
+void zs_block_free(struct zs_view *v, zs_block_ref ref, uint32_t session);
+/* True when ref is a block held by session. */
+bool zs_block_held(const struct zs_view *v, zs_block_ref ref, uint32_t session);
+/* Frees every block held by `session` (audit after a death or an inconsistency). Returns how many. */
+uint32_t zs_block_free_all(struct zs_view *v, uint32_t session);
+
+/* ---- Sessions (session.c) ---- */
+/* Claims a free session, state EMBRYO, owner = view's client; -ENOBUFS when none is free. */
+int64_t zs_session_alloc(struct zs_view *v, uint32_t kind);
+/* Returns the slot: blocks freed, generation advanced, subscribers cleared, owner 0. The caller made sure that nobody uses it. */
+void zs_session_free(struct zs_view *v, uint32_t index);
+/* Makes two EMBRYO sessions the two ends of a connection and marks both OPEN (client end) and EMBRYO (server end). */
+void zs_session_pair(struct zs_view *v, uint32_t client_end, uint32_t server_end);
+/* Closes this end of a TCP connection as close(2) does: unread data or `abort` -> RST to the peer, else FIN; wakes the
+ * peer; frees both ends when the other is closed too. Idempotent; safe to repeat after a crash in the middle. */
+void zs_session_close(struct zs_view *v, uint32_t index, bool abort);
+/* Sends FIN (shutdown SHUT_WR): no more data in the direction towards the peer. */
+void zs_session_fin(struct zs_view *v, uint32_t index);
+/* Completes the freeing of a pair that a client left in state FREEING when it died. Only for the engine, some time
+ * after that death, when no live client can be in the middle of it. */
+void zs_session_finish_free(struct zs_view *v, uint32_t index);
+/* Resets the connection on both ends (inconsistent shared state): ECONNRESET, ZS_F_FAULT, both woken. */
+void zs_session_fault(struct zs_view *v, uint32_t index);
+/* The other end, or NULL if it is gone or not a session. */
+struct zs_session *zs_session_peer(struct zs_view *v, const struct zs_session *s);
+static inline struct zs_session *zs_session_at(const struct zs_view *v, uint32_t index)
+{
+    return index < ZS_MAX_SESSIONS ? &v->arena->session[index] : NULL;
+}
+static inline uint32_t zs_session_index(const struct zs_view *v, const struct zs_session *s)
+{
+    return (uint32_t)(s - v->arena->session);
+}
+
+/* ---- Locks (lock.c) ---- */
+/* Robust lock words: hold the client id. The engine breaks locks of dead owners. Returns false after about a
+ * millisecond without success when `bounded`, else keeps trying. */
+bool zs_lock(struct zs_view *v, _Atomic uint32_t *word, bool bounded);
+void zs_unlock(struct zs_view *v, _Atomic uint32_t *word);
+
+/* ---- Readiness (notify.c) ---- */
+/* Something became readable (data, EOF, error, a connection to accept) or writable on `s`: sets its subscribers' bits
+ * and wakes those asleep, and threads in rx_wait. Call after publishing. */
+void zs_notify(struct zs_view *v, struct zs_session *s);
+/* Adds a subscriber; -ENOBUFS when no room. Removes one. */
+int zs_subscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint32_t slot, uint32_t flags);
+void zs_unsubscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint32_t slot);
+/* Removes every subscriber that names `waiter` (the waiter is going away). */
+void zs_unsubscribe_all(struct zs_view *v, struct zs_session *s, uint32_t waiter);
+int64_t zs_waiter_alloc(struct zs_view *v, uint32_t owner);
+void zs_waiter_free(struct zs_view *v, uint32_t waiter);
+int zs_futex_wake(_Atomic uint32_t *word, int count);
+
+/* ---- Byte rings (ring.c) ---- see ring.h */
+
+/* ---- Accept queues (accept_queue.c) ---- */
+int64_t zs_listener_alloc(struct zs_view *v, uint32_t session, uint32_t backlog);
+void zs_listener_free(struct zs_view *v, uint32_t listener);
+/* 0, -EAGAIN full (backlog), -ECONNREFUSED generation changed. */
+int zs_accept_push(struct zs_view *v, uint32_t listener, uint32_t gen, uint32_t session, uint32_t session_gen);
+/* Session index taken from the queue, or -EAGAIN. Entries whose session is stale are skipped. */
+int64_t zs_accept_pop(struct zs_view *v, uint32_t listener);
+uint32_t zs_accept_count(struct zs_view *v, uint32_t listener);
+/* True when `session` is in the queue. */
+bool zs_accept_contains(struct zs_view *v, uint32_t listener, uint32_t session);
+/* Claims the source port `port` (host order) for a connection through this listener. */
+bool zs_eph_claim(struct zs_view *v, uint32_t listener, uint16_t port);
+void zs_eph_release(struct zs_view *v, uint32_t listener, uint32_t gen, uint16_t port);
+
+/* ---- Lookup (lookup.c) ---- */
+/* The listener session that a connection to `to` reaches; -ECONNREFUSED none. `hash` spreads SO_REUSEPORT groups. */
+int64_t zs_lookup_listener(struct zs_view *v, const struct zs_addr *to, uint32_t hash);
+/* The UDP session that a datagram from `from` to `to` reaches; connected sockets first. -ECONNREFUSED none. */
+int64_t zs_lookup_udp(struct zs_view *v, const struct zs_addr *to, const struct zs_addr *from, uint32_t hash);
+/* True for loopback addresses and the host's own. */
+bool zs_addr_is_own(struct zs_view *v, const uint8_t ip[16]);
+bool zs_addr_is_any(const uint8_t ip[16]);
+bool zs_addr_is_v4(const uint8_t ip[16]);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Byte rings: see ring.h and the layout of directions in zstack/shm.h. Each acquire names the release it pairs with. */
+#include "ring.h"
+
+#include <limits.h>
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Copies between iov (from `skip` on) and a ring at `pos`; `to_ring` gives the direction. The ring has room/data for n. */
+static void ring_copy(uint8_t *data, uint64_t size, uint64_t pos, const struct iovec *iov, size_t skip, uint64_t n,
+                      bool to_ring)
+{
+    while (skip >= iov->iov_len) {
+        skip -= iov->iov_len;
+        iov++;
+        if (n == 0)
+            return;
+    }
+    while (n > 0) {
+        uint64_t at = pos & (size - 1);
+        uint64_t len = min_u64(min_u64(n, iov->iov_len - skip), size - at);
+        uint8_t *user = (uint8_t *)iov->iov_base + skip;
+        if (to_ring)
+            memcpy(data + at, user, len);
+        else
+            memcpy(user, data + at, len);
+        pos += len;
+        n -= len;
+        skip += len;
+        while (n > 0 && skip >= iov->iov_len) {
+            skip -= iov->iov_len;
+            iov++;
+        }
+    }
+}
+
+/* The newest ring as its producer sees it: its own words, still validated since the arena is writable by others. */
+struct newest {
+    uint8_t *data; /* NULL: none attached */
+    uint64_t size, base;
+};
+
+static int newest_ring(struct zs_view *v, struct zs_session *rx, struct newest *r)
+{
+    uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_relaxed);
+    uint32_t i = (rings - 1) % ZS_DIR_RINGS;
+    uint32_t ref = rings == 0 ? 0 : atomic_load_explicit(&rx->rx_rings.ring[i], memory_order_relaxed);
+    r->data = NULL;
+    r->size = 0;
+    r->base = atomic_load_explicit(&rx->rx_rings.base[i], memory_order_relaxed);
+    if (ref == 0)
+        return 0;
+    r->data = zs_block_ptr(v->arena, ref);
+    if (r->data == NULL)
+        return -EPROTO;
+    r->size = ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref));
+    return 0;
+}
+
+/* Attaches a ring of at least `size` bytes as the newest one, its data beginning at the current tail. */
+static int attach_ring(struct zs_view *v, struct zs_session *rx, uint64_t size)
+{
+    struct zs_dir_prod *p = &rx->rx_prod;
+    uint32_t rings = atomic_load_explicit(&p->rings, memory_order_relaxed);
+    uint32_t seq = atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_acquire); /* pairs with zs_rx_consume */
+    uint64_t tail = atomic_load_explicit(&p->tail, memory_order_relaxed);
+    uint32_t last = (rings - 1) % ZS_DIR_RINGS;
+    bool reuse = rings != 0 && atomic_load_explicit(&rx->rx_rings.ring[last], memory_order_relaxed) == 0;
+    if (!reuse && rings - seq >= ZS_DIR_RINGS)
+        return -EAGAIN; /* the consumer has yet to leave the older rings */
+    uint32_t ref = zs_block_alloc(v, size, zs_session_index(v, rx));
+    if (ref == 0)
+        return -ENOBUFS;
+    uint32_t slot = reuse ? last : rings % ZS_DIR_RINGS;
+    atomic_store_explicit(&rx->rx_rings.base[slot], tail, memory_order_relaxed);
+    atomic_store_explicit(&rx->rx_rings.ring[slot], ref, memory_order_release);
+    if (!reuse)
+        atomic_store_explicit(&p->rings, rings + 1, memory_order_release); /* pairs with the acquire in locate() */
+    return 0;
+}
+
+static uint64_t room_in(const struct newest *r, uint64_t tail, uint64_t head)
+{
+    uint64_t from = head > r->base ? head : r->base;
+    return r->data == NULL || tail - from > r->size ? 0 : r->size - (tail - from);
+}
+
+/* Larger ring, if policy and memory allow: eagerly up to ZS_RING_EAGER, further only for a consumer that stands still. */
+static bool try_grow(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, const struct newest *r, uint64_t head,
+                     uint64_t want, uint64_t cap)
+{
+    uint64_t limit = min_u64(cap < ZS_RING_FIRST ? ZS_RING_FIRST : cap, ZS_RING_MAX);
+    if (r->data == NULL) {
+        uint64_t first = min_u64(want * 2 < ZS_RING_FIRST ? ZS_RING_FIRST : want * 2, min_u64(limit, 65536));
+        return attach_ring(v, rx, first) == 0;
+    }
+    bool stalled = tx->stall_head == head;
+    tx->stall_head = head;
+    if (r->size * 2 > limit || (r->size >= ZS_RING_EAGER && !stalled))
+        return false;
+    uint64_t size = r->size * (r->size >= ZS_RING_EAGER ? 4 : 16);
+    if (size > ZS_RING_EAGER && r->size < ZS_RING_EAGER)
+        size = ZS_RING_EAGER;
+    return attach_ring(v, rx, min_u64(size, limit)) == 0;
+}
+
+int64_t zs_tx_write(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, const struct iovec *iov, size_t skip,
+                    size_t n, uint64_t cap)
+{
+    struct zs_dir_prod *p = &rx->rx_prod;
+    uint64_t tail = atomic_load_explicit(&p->tail, memory_order_relaxed), done = 0;
+    bool out_of_memory = false;
+    while (done < n) {
+        struct newest r;
+        if (newest_ring(v, rx, &r) < 0)
+            return -EPROTO;
+        uint64_t room = room_in(&r, tail, tx->head_seen);
+        if (room < n - done) {
+            uint64_t head = atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire); /* with zs_rx_consume */
+            if (head > tail)
+                return -EPROTO;
+            tx->head_seen = head;
+            room = room_in(&r, tail, head);
+            if (room < n - done && room < r.size && try_grow(v, rx, tx, &r, head, n - done, cap))
+                continue;
+            out_of_memory = r.data == NULL && room == 0;
+            if (r.data == NULL && !out_of_memory)
+                continue;
+        }
+        uint64_t take = min_u64(room, n - done);
+        if (take == 0)
+            break;
+        ring_copy(r.data, r.size, tail, iov, skip + done, take, true);
+        tail += take;
+        done += take;
+        atomic_store_explicit(&p->tail, tail, memory_order_release); /* pairs with the acquire in zs_rx_avail */
+        if (room < n - done + take)
+            break; /* full as far as this round saw; the caller notifies and comes again */
+    }
+    return done == 0 && out_of_memory ? -ENOBUFS : (int64_t)done;
+}
+
+uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t cap)
+{
+    struct newest r;
+    uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed);
+    if (newest_ring(v, rx, &r) < 0)
+        return 1; /* let the write find the inconsistency */
+    if (r.data == NULL)
+        return ZS_RING_FIRST;
+    uint64_t room = room_in(&r, tail, tx->head_seen);
+    if (room * 3 >= r.size)
+        return room;
+    tx->head_seen = atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire);
+    room = room_in(&r, tail, tx->head_seen);
+    /* As Linux: writable while a third is free; a ring that will grow at once counts as free. */
+    if (room * 3 >= r.size)
+        return room;
+    uint32_t pending = atomic_load_explicit(&rx->rx_prod.rings, memory_order_relaxed) -
+                       atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_relaxed);
+    return r.size < ZS_RING_EAGER && r.size * 2 <= cap && pending < ZS_DIR_RINGS ? r.size : 0;
+}
+
+uint64_t zs_tx_reserve(struct zs_view *v, struct zs_session *rx, uint64_t size)
+{
+    struct newest r;
+    if (newest_ring(v, rx, &r) == 0 && r.size < size && attach_ring(v, rx, min_u64(size, ZS_RING_MAX)) < 0 && r.data == NULL)
+        return 0;
+    if (newest_ring(v, rx, &r) < 0)
+        return 0;
+    return room_in(&r, atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed),
+                   atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire));
+}
+
+uint64_t zs_tx_unread(const struct zs_session *rx)
+{
+    return atomic_load(&rx->rx_prod.tail) - atomic_load(&rx->rx_cons.head);
+}
+
+void zs_tx_detach_idle(struct zs_view *v, struct zs_session *rx)
+{
+    uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed);
+    if (atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire) != tail)
+        return;
+    /* Empty: the consumer touches no ring before the next tail is published. */
+    for (uint32_t i = 0; i < ZS_DIR_RINGS; i++) {
+        uint32_t ref = atomic_exchange(&rx->rx_rings.ring[i], 0);
+        if (ref != 0)
+            zs_block_free(v, ref, zs_session_index(v, rx));
+    }
+}
+
+/* The ring that holds position pos, and up to where. */
+struct located {
+    uint8_t *data;
+    uint64_t size, end;
+};
+
+static int locate(struct zs_view *v, struct zs_session *rx, uint64_t pos, uint64_t tail, struct located *l)
+{
+    uint32_t seq = atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_relaxed);
+    uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_acquire); /* with attach_ring */
+    if (rings - seq > ZS_DIR_RINGS || rings == seq)
+        return -EPROTO;
+    while (seq + 1 != rings && atomic_load(&rx->rx_rings.base[(seq + 1) % ZS_DIR_RINGS]) <= pos)
+        seq++;
+    uint32_t ref = atomic_load(&rx->rx_rings.ring[seq % ZS_DIR_RINGS]);
+    l->data = zs_block_ptr(v->arena, ref);
+    l->end = seq + 1 == rings ? tail : min_u64(tail, atomic_load(&rx->rx_rings.base[(seq + 1) % ZS_DIR_RINGS]));
+    if (l->data == NULL)
+        return -EPROTO;
+    l->size = ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref));
+    return l->end - pos > l->size ? -EPROTO : 0;
+}
+
+int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, const struct iovec *iov, size_t skip, size_t n)
+{
+    uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_acquire); /* with zs_tx_write */
+    uint64_t pos = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed) + offset;
+    uint64_t done = 0;
+    if (tail - pos > 2 * ZS_DIR_RINGS * ZS_RING_MAX)
+        return offset > 0 && tail < pos ? 0 : -EPROTO;
+    while (done < n && pos != tail) {
+        struct located l;
+        if (locate(v, rx, pos, tail, &l) < 0)
+            return -EPROTO;
+        uint64_t take = min_u64(l.end - pos, n - done);
+        if (take == 0)
+            return -EPROTO;
+        if (iov != NULL)
+            ring_copy(l.data, l.size, pos, iov, skip + done, take, false);
+        pos += take;
+        done += take;
+    }
+    return (int64_t)done;
+}
+
+/* Wakes the producer when it waits for room and enough of it is there. */
+static void return_room(struct zs_view *v, struct zs_session *rx, uint64_t head)
+{
+    uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_relaxed);
+    uint32_t ref = atomic_load(&rx->rx_rings.ring[(rings - 1) % ZS_DIR_RINGS]);
+    uint64_t unread = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed) - head;
+    uint64_t size = zs_block_ptr(v->arena, ref) ? ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref)) : 0;
+    if (size != 0 && unread < size && (size - unread) * 3 < size)
+        return;
+    uint32_t want = atomic_exchange(&rx->rx_prod.want_space, 0);
+    struct zs_session *sender = zs_session_peer(v, rx);
+    if ((want & ZS_WANT_EVENT) && sender != NULL)
+        zs_notify(v, sender);
+    if (want & ZS_WANT_FUTEX)
+        zs_futex_wake(&rx->rx_prod.want_space, INT_MAX);
+}
+
+void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n)
+{
+    struct zs_dir_cons *c = &rx->rx_cons;
+    uint64_t head = atomic_load_explicit(&c->head, memory_order_relaxed) + n;
+    uint32_t seq = atomic_load_explicit(&c->ring_seq, memory_order_relaxed);
+    uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_acquire);
+    while (seq + 1 != rings && rings - seq <= ZS_DIR_RINGS &&
+           atomic_load(&rx->rx_rings.base[(seq + 1) % ZS_DIR_RINGS]) <= head) {
+        uint32_t ref = atomic_exchange(&rx->rx_rings.ring[seq % ZS_DIR_RINGS], 0);
+        if (ref != 0)
+            zs_block_free(v, ref, zs_session_index(v, rx));
+        atomic_store_explicit(&c->ring_seq, ++seq, memory_order_release); /* with attach_ring */
+    }
+    /* Full barrier between returning the room and looking whether somebody waits for it; the producer does the reverse. */
+    atomic_store(&c->head, head);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&rx->rx_prod.want_space) != 0)
+        return_room(v, rx, head);
+}

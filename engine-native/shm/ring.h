@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Byte rings of a direction. A direction belongs to the session that receives from it; `rx` below is that session.
+ * The caller holds the direction's lock on its side when several threads or processes may use that side. */
+#ifndef ZSTACK_SHM_RING_H
+#define ZSTACK_SHM_RING_H
+
+#include "ops.h"
+
+/* Producer's private memory of a direction: hints only, so that several processes may have one each. */
+struct zs_tx {
+    uint64_t head_seen;  /* consumer's position when last looked: a lower bound */
+    uint64_t stall_head; /* consumer's position when the ring was last full: no progress since -> grow */
+};
+
+#define ZS_RING_FIRST 4096u           /* smallest first ring, bytes */
+#define ZS_RING_EAGER (UINT64_C(256) << 10) /* grown to at once; beyond only for a consumer that does not read */
+#define ZS_RING_MAX (UINT64_C(4) << 20)
+
+/* Copies up to `n` bytes of iov, starting `skip` bytes into it, into the direction and publishes them. Returns the
+ * bytes taken, possibly fewer than n; 0 when full; -ENOBUFS when ring memory is exhausted and nothing could be taken;
+ * -EPROTO when the shared state is inconsistent. `cap` limits the ring's size, bytes. */
+int64_t zs_tx_write(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, const struct iovec *iov, size_t skip,
+                    size_t n, uint64_t cap);
+/* Bytes that can be written without waiting (0: full); counts memory that a growing ring would get. */
+uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t cap);
+/* Makes sure that a ring of at least `size` bytes is attached (records must fit whole) and returns the room in it, bytes. */
+uint64_t zs_tx_reserve(struct zs_view *v, struct zs_session *rx, uint64_t size);
+/* Bytes written and not yet read by the consumer (SIOCOUTQ). */
+uint64_t zs_tx_unread(const struct zs_session *rx);
+/* Gives the rings of an empty direction back to the arena. Only by the producer's side, lock held. */
+void zs_tx_detach_idle(struct zs_view *v, struct zs_session *rx);
+
+/* Unread bytes. */
+static inline uint64_t zs_rx_avail(const struct zs_session *rx)
+{
+    return atomic_load_explicit(&rx->rx_prod.tail, memory_order_acquire) -
+           atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed);
+}
+/* Copies up to `n` unread bytes, starting `offset` bytes after the first unread one, into iov from `skip` on, without
+ * consuming them. Returns bytes or -EPROTO. iov NULL: counts only (MSG_TRUNC). */
+int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, const struct iovec *iov, size_t skip, size_t n);
+/* Consumes n bytes that zs_rx_peek returned: returns room to the producer and wakes it when it waits. */
+void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n);
+
+/* UDP records use the same calls: see udp.h in the client. */
+#endif

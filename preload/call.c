@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Signals around intercepted calls, and the sleep they may end.
+ *
+ * A handler that arrives while the library holds its own state is deferred to the end of the call; one that arrives while
+ * the thread sleeps in the kernel runs at once, as it would inside the real call, and ends the sleep with EINTR
+ * unless SA_RESTART applies (signal(7)). */
+#include "preload.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+
+__thread struct zs_thread zs_thread __attribute__((tls_model("initial-exec"))) = {.bell = -1};
+
+#define NSIG_ALL 65
+/* The application's dispositions; the kernel has ours. */
+static struct {
+    struct sigaction act[NSIG_ALL];
+    _Atomic bool ours[NSIG_ALL]; /* the kernel's disposition is on_signal */
+    _Atomic uint32_t lock;
+} disp;
+
+static void call_handler(const struct sigaction *act, int sig, siginfo_t *info, void *context)
+{
+    if (act->sa_flags & SA_SIGINFO)
+        act->sa_sigaction(sig, info, context);
+    else
+        act->sa_handler(sig);
+}
+
+/* Runs the application's handler now. The thread looks like outside of any call meanwhile: the handler may use sockets, and
+ * may leave by siglongjmp. */
+static void deliver(int sig, siginfo_t *info, void *context)
+{
+    struct zs_thread *t = &zs_thread;
+    struct sigaction act = disp.act[sig];
+    if (act.sa_handler == SIG_DFL || act.sa_handler == SIG_IGN)
+        return; /* changed meanwhile */
+    if (act.sa_flags & SA_RESETHAND)
+        disp.act[sig].sa_handler = SIG_DFL;
+    uint32_t depth = t->depth;
+    int interrupted = t->interrupted;
+    bool sleeping = t->sleeping;
+    _Atomic uint32_t *futex = t->futex;
+    int bell = t->bell, saved_errno = errno;
+    t->depth = 0;
+    t->sleeping = false;
+    t->futex = NULL;
+    t->bell = -1;
+    call_handler(&act, sig, info, context);
+    errno = saved_errno;
+    t->depth = depth;
+    t->sleeping = sleeping;
+    t->futex = futex;
+    t->bell = bell;
+    t->interrupted = interrupted | (act.sa_flags & SA_RESTART ? ZS_INTR_RESTART : ZS_INTR_EINTR);
+}
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    struct zs_thread *t = &zs_thread;
+    if (t->depth == 0 || t->sleeping) {
+        deliver(sig, info, context);
+        if (t->sleeping) {
+            /* The signal may have come just before the system call: make it return at once. */
+            uint64_t one = 1;
+            if (t->futex != NULL) {
+                atomic_store(t->futex, 0);
+                zs_futex_wake(t->futex, INT32_MAX);
+            }
+            if (t->bell >= 0)
+                zs_sys(SYS_write, t->bell, &one, sizeof one);
+        }
+        return;
+    }
+    for (int i = 0; i < t->npending; i++)
+        if (t->pending[i].sig == sig && sig < SIGRTMIN)
+            return; /* standard signals do not queue */
+    if (t->npending < ZS_SIGQ) {
+        t->pending[t->npending].sig = sig;
+        t->pending[t->npending].info = *info;
+        t->npending++;
+        return;
+    }
+    deliver(sig, info, context); /* more real-time signals than the queue holds: late is worse than early */
+}
+
+void zs_signals_run(void)
+{
+    struct zs_thread *t = &zs_thread;
+    uint64_t all = ~UINT64_C(0), old;
+    int saved_errno = errno;
+    while (t->npending > 0) {
+        zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof all);
+        int sig = 0;
+        siginfo_t info;
+        if (t->npending > 0) {
+            sig = t->pending[0].sig;
+            info = t->pending[0].info;
+            t->npending--;
+            for (int i = 0; i < t->npending; i++)
+                t->pending[i] = t->pending[i + 1];
+        }
+        if (sig != 0) {
+            /* The mask of a handler: the thread's, sa_mask, and the signal itself unless SA_NODEFER. */
+            uint64_t mask;
+            memcpy(&mask, &disp.act[sig].sa_mask, sizeof mask);
+            mask |= old | (disp.act[sig].sa_flags & SA_NODEFER ? 0 : UINT64_C(1) << (sig - 1));
+            zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+            deliver(sig, &info, NULL);
+        }
+        zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
+    }
+    errno = saved_errno;
+}
+
+void sleep_begin(_Atomic uint32_t *futex, int bell)
+{
+    struct zs_thread *t = &zs_thread;
+    t->futex = futex;
+    t->bell = bell;
+    atomic_signal_fence(memory_order_seq_cst);
+    t->sleeping = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (t->npending > 0) { /* deferred just before: deliver, and let the sleep fall through */
+        t->sleeping = false;
+        zs_signals_run();
+        t->sleeping = true;
+        if (futex != NULL)
+            atomic_store(futex, 0);
+        uint64_t one = 1;
+        if (bell >= 0)
+            zs_sys(SYS_write, bell, &one, sizeof one);
+    }
+}
+
+static int intr_result(bool restartable)
+{
+    int how = zs_thread.interrupted;
+    zs_thread.interrupted = 0;
+    if (how & ZS_INTR_EINTR)
+        return -EINTR;
+    return how != 0 && !restartable ? -EINTR : 0;
+}
+
+int sleep_end(bool restartable)
+{
+    struct zs_thread *t = &zs_thread;
+    t->sleeping = false;
+    atomic_signal_fence(memory_order_seq_cst);
+    t->futex = NULL;
+    t->bell = -1;
+    return intr_result(restartable);
+}
+
+int spin_signals(bool restartable)
+{
+    if (ZS_LIKELY(zs_thread.npending == 0))
+        return 0;
+    zs_signals_run();
+    return intr_result(restartable);
+}
+
+int wait_word(struct zs_domain *d, _Atomic uint32_t *word, uint32_t val, uint64_t deadline_ns, bool restartable)
+{
+    /* Never longer than this in one go: a dead engine cannot wake us, so look after it and the peer. */
+    const uint64_t look_ns = 1000000000u;
+    uint64_t now = zs_now_ns(), nap = look_ns;
+    if (deadline_ns != 0 && now >= deadline_ns)
+        return -EAGAIN;
+    if (deadline_ns != 0 && deadline_ns - now < nap)
+        nap = deadline_ns - now;
+    struct timespec t = {.tv_sec = (time_t)(nap / 1000000000u), .tv_nsec = (long)(nap % 1000000000u)};
+    int type;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type); /* blocking calls are cancellation points */
+    sleep_begin(word, -1);
+    long r = zs_sys(SYS_futex, word, FUTEX_WAIT, val, &t, NULL, 0);
+    int intr = sleep_end(restartable);
+    pthread_setcanceltype(type, NULL);
+    if (d->view.stats)
+        atomic_fetch_add_explicit(&d->view.stats->sleeps, 1, memory_order_relaxed);
+    if (intr < 0)
+        return intr;
+    if (r == -ETIMEDOUT && !zs_domain_check(d))
+        zs_engine_lost(d);
+    return 0;
+}
+
+/* ---- sigaction and kin ---- */
+
+static void lock_disp(uint64_t *old)
+{
+    uint64_t all = ~UINT64_C(0);
+    zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, old, sizeof all);
+    uint32_t free_word = 0;
+    while (!atomic_compare_exchange_weak(&disp.lock, &free_word, 1)) {
+        free_word = 0;
+        sched_yield();
+    }
+}
+
+static void unlock_disp(const uint64_t *old)
+{
+    atomic_store(&disp.lock, 0);
+    zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, old, NULL, sizeof *old);
+}
+
+int zsp_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+    if (zs_passthrough() || sig < 1 || sig >= NSIG_ALL || !zs_proc.conf.enabled)
+        return REAL(sigaction)(sig, act, old);
+    struct sigaction wrapped, before;
+    bool handler = act != NULL && act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN;
+    uint64_t mask;
+    lock_disp(&mask);
+    struct sigaction app_before = disp.act[sig];
+    bool was_ours = atomic_load(&disp.ours[sig]);
+    if (act != NULL) {
+        wrapped = *act;
+        if (handler) {
+            wrapped.sa_sigaction = on_signal;
+            wrapped.sa_flags |= SA_SIGINFO;
+        }
+        if (handler)
+            disp.act[sig] = *act; /* before the kernel knows: the handler may run at once */
+    }
+    int r = REAL(sigaction)(sig, act != NULL ? &wrapped : NULL, &before);
+    if (act != NULL && r == 0) {
+        disp.act[sig] = *act;
+        atomic_store(&disp.ours[sig], handler);
+    } else if (act != NULL) {
+        disp.act[sig] = app_before;
+    }
+    if (r == 0 && old != NULL) {
+        *old = before;
+        if (was_ours && before.sa_sigaction == on_signal) {
+            old->sa_sigaction = app_before.sa_sigaction;
+            old->sa_flags = app_before.sa_flags | (before.sa_flags & 0x04000000 /* SA_RESTORER, as the kernel reports */);
+        }
+    }
+    unlock_disp(&mask);
+    return r;
+}
+
+static sighandler_t set_handler(int sig, sighandler_t h, int flags)
+{
+    struct sigaction act = {.sa_flags = flags}, old;
+    act.sa_handler = h;
+    sigemptyset(&act.sa_mask);
+    if (!(flags & SA_NODEFER) && sig >= 1 && sig < NSIG_ALL)
+        sigaddset(&act.sa_mask, sig);
+    return zsp_sigaction(sig, &act, &old) < 0 ? SIG_ERR : old.sa_handler;
+}
+
+sighandler_t zsp_signal(int sig, sighandler_t h)
+{
+    return set_handler(sig, h, SA_RESTART); /* BSD semantics, as glibc's default */
+}
+
+sighandler_t zsp_sysv_signal(int sig, sighandler_t h)
+{
+    return set_handler(sig, h, (int)SA_RESETHAND | SA_NODEFER);
+}
+
+int zsp_siginterrupt(int sig, int flag)
+{
+    struct sigaction act;
+    if (zsp_sigaction(sig, NULL, &act) < 0)
+        return -1;
+    if (flag)
+        act.sa_flags &= ~SA_RESTART;
+    else
+        act.sa_flags |= SA_RESTART;
+    return zsp_sigaction(sig, &act, NULL);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * An epoll set: the kernel's, which holds kernel descriptors and our doorbell, and beside it the items whose readiness is in
+ * shared memory. */
+#ifndef ZSTACK_PRELOAD_EPOLL_H
+#define ZSTACK_PRELOAD_EPOLL_H
+
+#include "preload.h"
+
+struct epitem {
+    int fd; /* the number it was added by: (set, fd) is its key */
+    struct zsock *k;
+    struct epset *set;
+    uint32_t events; /* interest with EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE */
+    epoll_data_t data;
+    uint32_t slot;    /* in the set's waiter */
+    uint8_t wait;     /* which of the set's waiters */
+    bool in_kernel;   /* the kernel's set has it, too (undecided, listener, UDP) */
+    bool tagged;      /* there with our data */
+    bool subscribed;  /* shared memory hints at it */
+    bool queued;      /* on the ready list */
+    bool disarmed;    /* EPOLLONESHOT fired */
+    bool fresh;       /* added or modified: an edge by itself */
+    uint64_t seen_tail;             /* what the last edge had seen */
+    uint32_t seen_state, seen_out;
+    uint32_t emitted;               /* serial of the wait that last reported it */
+    int emitted_at;                 /* where in its output */
+    struct epitem *next_of_sock;
+    struct epitem *next_ready, *prev_ready;
+    struct epitem *next_free;
+};
+
+#define EP_WAITS 2 /* engines a set can have sockets of at a time: the old and the new one */
+
+struct epset {
+    _Atomic uint32_t lock;
+    _Atomic uint32_t fds; /* descriptors that name it */
+    int fd;
+    uint32_t generation;  /* of the process that built it */
+    bool polled;
+    uint32_t nshm;        /* items with readiness in shared memory */
+    uint32_t nconn;       /* of those, connections: worth spinning for */
+    uint64_t tag;         /* upper half of the data of our own kernel items */
+    struct zs_wait w[EP_WAITS];
+    struct epitem **by_fd; /* reserved, touched where used */
+    struct epitem **slots;
+    uint32_t nslots, slots_cap;
+    uint32_t free_slot_hint;
+    struct epitem *ready_head, *ready_tail;
+    uint32_t serial;
+    uint64_t kernel_look_ns;
+    struct epset *next_free;
+};
+
+#define EP_TAG_MASK UINT64_C(0xffffffff00000000)
+#define EP_DOORBELL 0xffffff00u /* low half: doorbell of waiter i is EP_DOORBELL + i */
+#define EP_CONTROL 0xfffffe00u  /* control connection of waiter i's engine */
+
+struct epset *ep_of(int fd); /* the set behind a descriptor or NULL */
+void ep_lock(struct epset *e);
+void ep_unlock(struct epset *e);
+void ep_ready_push(struct epset *e, struct epitem *it);
+void ep_ready_remove(struct epset *e, struct epitem *it);
+void ep_wake(struct epset *e); /* lets a sleeping waiter look again */
+int ep_rebuild(struct epset *e);
+
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * epoll_wait and kin: harvest the hints, check the sockets, look at the kernel now and then, spin a little, sleep. */
+#include "epoll.h"
+
+#define KERNEL_LOOK_NS 50000u /* how long ready sockets may keep us from looking at kernel descriptors */
+#define KERNEL_BATCH 256
+
+/* ---- Shared-memory side ---- */
+
+/* Has anything happened since the last edge was reported? Data that arrived, the state, room after a short write. */
+static bool is_edge(struct epitem *it, uint32_t mask)
+{
+    const struct zsock *k = it->k;
+    uint64_t tail = atomic_load(&k->kind) == ZK_LISTEN
+                        ? atomic_load(&k->d->view.arena->listener[k->s->listener % ZS_MAX_LISTENERS].tail)
+                        : atomic_load(&k->s->rx_prod.tail);
+    uint32_t state = mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP);
+    uint32_t out = atomic_load(&k->out_seq);
+    bool edge = it->fresh || tail != it->seen_tail || state != it->seen_state || ((mask & EPOLLOUT) && out != it->seen_out);
+    if (edge && mask != 0) {
+        it->fresh = false;
+        it->seen_tail = tail;
+        it->seen_state = state;
+        if (mask & EPOLLOUT)
+            it->seen_out = out;
+    }
+    return edge;
+}
+
+static void harvest(struct epset *e)
+{
+    uint32_t slots[256];
+    for (int w = 0; w < EP_WAITS; w++) {
+        if (e->w[w].d == NULL)
+            continue;
+        uint32_t n = zs_wait_harvest(&e->w[w], slots, 256);
+        for (uint32_t i = 0; i < n; i++)
+            if (slots[i] < e->nslots && e->slots[slots[i]] != NULL)
+                ep_ready_push(e, e->slots[slots[i]]);
+    }
+}
+
+/* Reports ready items, each once, the longest waiting first. Level-triggered ones stay on the list until found idle. */
+static int collect(struct epset *e, struct epoll_event *ev, int max)
+{
+    int n = 0;
+    harvest(e);
+    e->serial = e->serial >= UINT32_MAX - 2 ? 1 : e->serial + 1;
+    struct epitem *last = e->ready_tail, *it = e->ready_head;
+    while (it != NULL && n < max) {
+        struct epitem *next = it == last ? NULL : it->next_ready;
+        ep_ready_remove(e, it);
+        uint32_t mask = it->disarmed ? 0 : sock_events(it->k, it->events);
+        mask &= it->events | EPOLLERR | EPOLLHUP;
+        if (mask != 0 && (!(it->events & EPOLLET) || is_edge(it, mask))) {
+            ev[n].events = mask;
+            ev[n].data = it->data;
+            it->emitted = e->serial;
+            it->emitted_at = n++;
+            if (it->events & EPOLLONESHOT) {
+                it->disarmed = true;
+                if (it->in_kernel) {
+                    struct epoll_event off = {.data.u64 = e->tag | it->slot};
+                    zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_MOD, it->fd, &off);
+                }
+            } else if (!(it->events & EPOLLET)) {
+                ep_ready_push(e, it);
+            }
+        }
+        it = next;
+    }
+    return n;
+}
+
+/* ---- Kernel side ---- */
+
+/* Adds one event of the kernel to the output; what is ours is translated or swallowed. Returns the new count. */
+static int take_kernel_event(struct epset *e, const struct epoll_event *kev, struct epoll_event *ev, int n)
+{
+    if (e->tag == 0 || (kev->data.u64 & EP_TAG_MASK) != e->tag) {
+        ev[n] = *kev;
+        return n + 1;
+    }
+    uint32_t low = (uint32_t)kev->data.u64;
+    if (low >= EP_DOORBELL)
+        return n;
+    if (low >= EP_CONTROL) {
+        struct zs_domain *d = low - EP_CONTROL < EP_WAITS ? e->w[low - EP_CONTROL].d : NULL;
+        if (d != NULL && !zs_domain_check(d))
+            zs_engine_lost(d);
+        return n;
+    }
+    struct epitem *it = low < e->nslots ? e->slots[low] : NULL;
+    if (it == NULL || it->disarmed)
+        return n;
+    if (it->events & EPOLLONESHOT)
+        it->disarmed = true;
+    if (it->emitted == e->serial && it->emitted_at < n) { /* one event for both worlds */
+        ev[it->emitted_at].events |= kev->events;
+        return n;
+    }
+    it->emitted = e->serial;
+    it->emitted_at = n;
+    ev[n].events = kev->events;
+    ev[n].data = it->data;
+    return n + 1;
+}
+
+/* Waits in the kernel up to timeout_ns (-1 for ever) and merges into ev[n..max). Returns the new count or -errno. */
+static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, int64_t timeout_ns, const sigset_t *mask)
+{
+    struct epoll_event buf[KERNEL_BATCH];
+    int want = max - n < KERNEL_BATCH ? max - n : KERNEL_BATCH;
+    int got;
+    if (timeout_ns > 0 && timeout_ns % 1000000 != 0) {
+        struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+        got = REAL(epoll_pwait2)(e->fd, buf, want, &t, mask);
+    } else {
+        got = REAL(epoll_pwait)(e->fd, buf, want, timeout_ns < 0 ? -1 : (int)(timeout_ns / 1000000), mask);
+    }
+    if (got < 0)
+        return -errno;
+    ep_lock(e);
+    for (int i = 0; i < got && n < max; i++)
+        n = take_kernel_event(e, &buf[i], ev, n);
+    ep_unlock(e);
+    return n;
+}
+
+/* ---- The wait ---- */
+
+static bool hinted(const struct epset *e)
+{
+    for (int w = 0; w < EP_WAITS; w++)
+        if (e->w[w].d != NULL && atomic_load_explicit(&zs_wait_shm(&e->w[w])->top, memory_order_relaxed) != 0)
+            return true;
+    return false;
+}
+
+static struct zs_domain *set_domain(const struct epset *e)
+{
+    return e->w[0].d != NULL ? e->w[0].d : e->w[1].d;
+}
+
+static void spin_for_hint(struct epset *e, uint64_t deadline)
+{
+    struct zs_spin spin = {.limit_us = zs_proc.conf.spin_us};
+    struct zs_domain *d = set_domain(e);
+    if (e->nconn == 0 || spin.limit_us == 0 || !zs_spin_begin(d))
+        return;
+    uint64_t now = deadline != 0 ? zs_now_ns() : 0;
+    if (deadline != 0 && deadline - now < (uint64_t)spin.limit_us * 1000u)
+        spin.deadline_ns = deadline;
+    while (!hinted(e) && zs_thread.npending == 0 && zs_spin_round(&spin))
+        ;
+    zs_spin_end(d);
+}
+
+/* Sleep with all doorbells armed. Returns what kernel_wait returns. */
+static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask)
+{
+    const int64_t watch_ns = 250000000; /* without an engine: how often to look for a new one */
+    bool orphaned = false;
+    for (int w = 0; w < EP_WAITS; w++) {
+        if (e->w[w].d != NULL) {
+            atomic_fetch_add(&zs_wait_shm(&e->w[w])->asleep, 1);
+            orphaned |= !atomic_load_explicit(&e->w[w].d->alive, memory_order_relaxed);
+        }
+    }
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
+    int r = 0;
+    if (!hinted(e) && e->ready_head == NULL) {
+        if (orphaned && (timeout_ns < 0 || timeout_ns > watch_ns))
+            timeout_ns = watch_ns;
+        struct zs_domain *d = set_domain(e);
+        sleep_begin(NULL, e->w[0].d != NULL ? e->w[0].fd : -1);
+        r = kernel_wait(e, ev, 0, max, timeout_ns, mask);
+        int intr = sleep_end(false);
+        if (r <= 0 && intr < 0)
+            r = intr;
+        if (d != NULL && d->view.stats != NULL)
+            atomic_fetch_add_explicit(&d->view.stats->sleeps, 1, memory_order_relaxed);
+        e->kernel_look_ns = zs_now_ns();
+    }
+    for (int w = 0; w < EP_WAITS; w++)
+        if (e->w[w].d != NULL)
+            atomic_fetch_sub(&zs_wait_shm(&e->w[w])->asleep, 1);
+    if (orphaned && zs_attached() != NULL && atomic_load(&zs_proc.listeners) > 0)
+        zs_listeners_return();
+    return r;
+}
+
+/* The set is itself watched: after a wait its doorbell tells whether more is there. */
+static void rearm_polled(struct epset *e)
+{
+    if (e->polled && e->ready_head != NULL)
+        ep_wake(e);
+}
+
+static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask)
+{
+    uint64_t deadline = timeout_ns > 0 ? zs_now_ns() + (uint64_t)timeout_ns : 0;
+    for (;;) {
+        int n = 0;
+        ep_lock(e);
+        n = collect(e, ev, max);
+        bool more = e->ready_head != NULL && n == max;
+        ep_unlock(e);
+        if (more)
+            ep_wake(e); /* another thread may take the rest */
+        if (n > 0) {
+            uint64_t now = zs_now_ns();
+            if (e->polled || (n < max && now - e->kernel_look_ns > KERNEL_LOOK_NS)) {
+                int r = kernel_wait(e, ev, n, max, 0, mask);
+                n = r > n ? r : n;
+                e->kernel_look_ns = now;
+            }
+            rearm_polled(e);
+            return n;
+        }
+        if (timeout_ns == 0)
+            return kernel_wait(e, ev, 0, max, 0, mask);
+        spin_for_hint(e, deadline);
+        int r = mask == NULL ? spin_signals(false) : 0;
+        if (r < 0)
+            return r;
+        if (hinted(e))
+            continue;
+        int64_t left = -1;
+        if (deadline != 0) {
+            uint64_t now = zs_now_ns();
+            if (now >= deadline)
+                return kernel_wait(e, ev, 0, max, 0, mask);
+            left = (int64_t)(deadline - now);
+            if (timeout_ns % 1000000 == 0) /* whole milliseconds, rounded up as the kernel does */
+                left = (left + 999999) / 1000000 * 1000000;
+        }
+        r = sleep_in_kernel(e, ev, max, left, mask);
+        if (r != 0)
+            return r;
+    }
+}
+
+/* Sets without sockets of ours are the kernel's alone. */
+static int wait_call(const char *name, int ep, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask, bool *kernel)
+{
+    struct epset *e = ep_of(ep);
+    *kernel = e == NULL || e->nshm == 0 || zs_passthrough();
+    if (*kernel)
+        return 0;
+    if (max <= 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    frame_begin();
+    if (ZS_UNLIKELY(atomic_load(zs_proc.wipe) != ZS_WIPE_SELF))
+        zs_child_notice();
+    int r = e->generation != atomic_load(&zs_proc.generation) ? ep_rebuild(e) : 0;
+    if (r == 0)
+        r = ep_wait(e, ev, max, timeout_ns, mask);
+    if (ZS_UNLIKELY(zs_proc.conf.trace))
+        zs_trace(name, ep, r);
+    frame_end();
+    if (r < 0) {
+        errno = -r;
+        return -1;
+    }
+    return r;
+}
+
+int zsp_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout)
+{
+    bool kernel;
+    int r = wait_call("epoll_wait", ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL, &kernel);
+    return kernel ? REAL(epoll_wait)(ep, ev, max, timeout) : r;
+}
+
+int zsp_epoll_pwait(int ep, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
+{
+    bool kernel;
+    int r = wait_call("epoll_pwait", ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, mask, &kernel);
+    return kernel ? REAL(epoll_pwait)(ep, ev, max, timeout, mask) : r;
+}
+
+int zsp_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *t, const sigset_t *mask)
+{
+    bool kernel;
+    if (t != NULL && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000))
+        return REAL(epoll_pwait2)(ep, ev, max, t, mask);
+    const int64_t most = INT64_MAX / 2;
+    int64_t ns = t == NULL ? -1 : t->tv_sec > most / 1000000000 ? most : t->tv_sec * 1000000000 + t->tv_nsec;
+    int r = wait_call("epoll_pwait2", ep, ev, max, ns, mask, &kernel);
+    return kernel ? REAL(epoll_pwait2)(ep, ev, max, t, mask) : r;
+}

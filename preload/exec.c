@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * exec and posix_spawn: the next image is preloaded even when the program rebuilt its environment, and finds the sockets
+ * that it inherits. Runs in vfork children, too: only stack memory, nothing is written that the parent sees. */
+#include "preload.h"
+
+#include <alloca.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#define KEEP_MAX 16      /* variables of ours that we put back */
+#define INHERIT_MAX 4096 /* bytes of ZSTACK_INHERIT */
+
+struct env_plan {
+    char preload[1024];
+    char inherit[INHERIT_MAX];
+    char token[64];
+    const char *own[KEEP_MAX];
+    int nown;
+};
+
+static bool names(const char *var, const char *name)
+{
+    size_t n = strlen(name);
+    return strncmp(var, name, n) == 0 && var[n] == '=';
+}
+
+static const char *find(char *const envp[], const char *name)
+{
+    for (size_t i = 0; envp != NULL && envp[i] != NULL; i++)
+        if (names(envp[i], name))
+            return envp[i] + strlen(name) + 1;
+    return NULL;
+}
+
+/* Accelerated descriptors that survive the exec, as fd:session:generation. They may have two holders from now on. */
+static void list_inherited(struct env_plan *plan)
+{
+    size_t used = (size_t)snprintf(plan->inherit, sizeof plan->inherit, "ZSTACK_INHERIT=");
+    struct zsock *shared[64];
+    uint32_t n = 0;
+    int top = fdtab_top();
+    for (int fd = 0; fd < top; fd++) {
+        struct zsock *k = fd_sock(fdtab_raw(fd));
+        if (k == NULL || !sock_accelerated(k))
+            continue;
+        long fl = zs_sys(SYS_fcntl, fd, F_GETFD);
+        if (fl < 0 || (fl & FD_CLOEXEC) || used + 40 > sizeof plan->inherit)
+            continue;
+        used += (size_t)snprintf(plan->inherit + used, sizeof plan->inherit - used, "%d:%u:%u,", fd, k->index, k->gen);
+        if (!atomic_load(&k->left) && !zs_passthrough() && n < 64) {
+            /* This process is about to be replaced; if exec fails it goes on with the socket as a shared one. */
+            atomic_store(&k->left, true);
+            k->fd = fd;
+            pool_retire(k->pool);
+            k->pool = -1;
+            shared[n++] = k;
+        }
+    }
+    if (n > 0)
+        share_socks(shared, n);
+}
+
+static void plan_env(struct env_plan *plan, char *const envp[])
+{
+    static const char *const kept[] = {"ZSTACK_ENGINE", "ZSTACK_RUN", "ZSTACK_PRELOAD", "ZSTACK_SPIN_US",
+                                       "ZSTACK_LOG", "ZSTACK_TRACE", "ZSTACK_TCP", "ZSTACK_UDP"};
+    const char *pre = find(envp, "LD_PRELOAD");
+    const char *lib = zs_proc.conf.preload;
+    plan->nown = 0;
+    plan->preload[0] = 0;
+    if (*lib != 0 && (pre == NULL || strstr(pre, lib) == NULL))
+        snprintf(plan->preload, sizeof plan->preload, "LD_PRELOAD=%s%s%s", lib, pre && *pre ? ":" : "", pre ? pre : "");
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        if (find(envp, kept[i]) != NULL)
+            continue;
+        for (size_t j = 0; environ != NULL && environ[j] != NULL && plan->nown < KEEP_MAX; j++)
+            if (names(environ[j], kept[i]))
+                plan->own[plan->nown++] = environ[j];
+    }
+    /* A program that also cleared its own environment still has what we read at start. */
+    static __thread char engine[96];
+    if (find(envp, "ZSTACK_ENGINE") == NULL && find(environ, "ZSTACK_ENGINE") == NULL && plan->nown < KEEP_MAX) {
+        snprintf(engine, sizeof engine, "ZSTACK_ENGINE=%s", zs_proc.conf.engine);
+        plan->own[plan->nown++] = engine;
+    }
+    list_inherited(plan);
+    size_t at = (size_t)snprintf(plan->token, sizeof plan->token, "ZSTACK_TOKEN=");
+    for (int i = 0; zs_proc.conf.have_token && i < 16; i++)
+        at += (size_t)snprintf(plan->token + at, sizeof plan->token - at, "%02x", zs_proc.conf.token[i]);
+}
+
+static size_t env_count(char *const envp[])
+{
+    size_t n = 0;
+    while (envp != NULL && envp[n] != NULL)
+        n++;
+    return n;
+}
+
+/* Fills out[] (env_count + KEEP_MAX + 4 entries). */
+static void build_env(struct env_plan *plan, char *const envp[], char **out)
+{
+    size_t n = 0;
+    for (size_t i = 0; envp != NULL && envp[i] != NULL; i++) {
+        bool replaced = names(envp[i], "ZSTACK_INHERIT") || names(envp[i], "ZSTACK_TOKEN") ||
+                        (plan->preload[0] != 0 && names(envp[i], "LD_PRELOAD"));
+        if (!replaced)
+            out[n++] = envp[i];
+    }
+    if (plan->preload[0] != 0)
+        out[n++] = plan->preload;
+    for (int i = 0; i < plan->nown; i++)
+        out[n++] = (char *)plan->own[i];
+    if (strlen(plan->inherit) > strlen("ZSTACK_INHERIT="))
+        out[n++] = plan->inherit;
+    if (zs_proc.conf.have_token)
+        out[n++] = plan->token;
+    out[n] = NULL;
+}
+
+/* Declares `env_out`, the environment to use, in the caller's frame (a vfork child may only use its stack). */
+#define WITH_ENV(envp)                                                                        \
+    struct env_plan plan;                                                                     \
+    char **env_out = (char **)(envp);                                                         \
+    if (zs_proc.conf.enabled) {                                                               \
+        plan_env(&plan, (envp));                                                              \
+        env_out = alloca((env_count(envp) + KEEP_MAX + 4) * sizeof *env_out);                 \
+        build_env(&plan, (envp), env_out);                                                    \
+    }
+
+int zsp_execve(const char *path, char *const argv[], char *const envp[])
+{
+    WITH_ENV(envp)
+    return REAL(execve)(path, argv, env_out);
+}
+
+int zsp_execv(const char *path, char *const argv[])
+{
+    return zsp_execve(path, argv, environ);
+}
+
+int zsp_execvpe(const char *file, char *const argv[], char *const envp[])
+{
+    WITH_ENV(envp)
+    return REAL(execvpe)(file, argv, env_out);
+}
+
+int zsp_execvp(const char *file, char *const argv[])
+{
+    return zsp_execvpe(file, argv, environ);
+}
+
+int zsp_fexecve(int fd, char *const argv[], char *const envp[])
+{
+    WITH_ENV(envp)
+    return REAL(fexecve)(fd, argv, env_out);
+}
+
+int zsp_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+    WITH_ENV(envp)
+    return (int)REAL(execveat)(dir, path, argv, env_out, flags);
+}
+
+int zsp_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *attr,
+                    char *const argv[], char *const envp[])
+{
+    WITH_ENV(envp)
+    return REAL(posix_spawn)(pid, path, fa, attr, argv, env_out);
+}
+
+int zsp_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *attr,
+                     char *const argv[], char *const envp[])
+{
+    WITH_ENV(envp)
+    return REAL(posix_spawnp)(pid, file, fa, attr, argv, env_out);
+}
+
+/* ---- The list forms ---- */
+
+#define COLLECT_ARGS(first)                                  \
+    va_list ap, count;                                       \
+    size_t n = 1;                                            \
+    va_start(ap, first);                                     \
+    va_copy(count, ap);                                      \
+    while (va_arg(count, char *) != NULL)                    \
+        n++;                                                 \
+    va_end(count);                                           \
+    char **argv = alloca((n + 1) * sizeof *argv);            \
+    argv[0] = (char *)first;                                 \
+    for (size_t i = 1; i <= n; i++)                          \
+        argv[i] = va_arg(ap, char *);
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT int execl(const char *path, const char *arg, ...)
+{
+    COLLECT_ARGS(arg)
+    va_end(ap);
+    return zsp_execve(path, argv, environ);
+}
+
+EXPORT int execlp(const char *file, const char *arg, ...)
+{
+    COLLECT_ARGS(arg)
+    va_end(ap);
+    return zsp_execvpe(file, argv, environ);
+}
+
+EXPORT int execle(const char *path, const char *arg, ...)
+{
+    COLLECT_ARGS(arg)
+    char *const *envp = va_arg(ap, char *const *);
+    va_end(ap);
+    return zsp_execve(path, argv, envp);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The exported names, generated from calls.def, the real functions, and syscall(2). The hooks themselves are ordinary
+ * functions (zsp_*) that tests can link without LD_PRELOAD. */
+#include "preload.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+struct zs_real zs_real;
+
+void zs_real_resolve(void)
+{
+    /* A symbol that this C library lacks stays NULL and is never called: its hook is not reachable either. */
+#define CALL(ret, name, params, args) zs_real.name = (ret(*) params)dlsym(RTLD_NEXT, #name);
+#define VCALL(ret, name, params) zs_real.name = (ret(*) params)dlsym(RTLD_NEXT, #name);
+#include "calls.def"
+}
+
+void *zsp_checked(void *buf, size_t n, size_t len)
+{
+    if (n > len) {
+        static const char text[] = "*** buffer overflow detected ***: terminated\n";
+        zs_sys(SYS_write, 2, text, sizeof text - 1);
+        abort();
+    }
+    return buf;
+}
+
+#define CALL(ret, name, params, args) \
+    EXPORT ret name params            \
+    {                                 \
+        return zsp_##name args;       \
+    }
+#include "calls.def"
+
+#define ALIAS(ret, alias, params, call) \
+    EXPORT ret alias params;            \
+    EXPORT ret alias params             \
+    {                                   \
+        return zsp_##call;              \
+    }
+#include "calls.def"
+
+/* ---- Variable arguments: as the C library, each takes the one argument that any request has ---- */
+
+EXPORT int fcntl(int fd, int cmd, ...)
+{
+    va_list ap;
+    va_start(ap, cmd);
+    long arg = va_arg(ap, long);
+    va_end(ap);
+    return zsp_fcntl_arg(fd, cmd, arg);
+}
+
+EXPORT int fcntl64(int fd, int cmd, ...)
+{
+    va_list ap;
+    va_start(ap, cmd);
+    long arg = va_arg(ap, long);
+    va_end(ap);
+    return zsp_fcntl_arg(fd, cmd, arg);
+}
+
+EXPORT int __fcntl(int fd, int cmd, ...);
+EXPORT int __fcntl(int fd, int cmd, ...)
+{
+    va_list ap;
+    va_start(ap, cmd);
+    long arg = va_arg(ap, long);
+    va_end(ap);
+    return zsp_fcntl_arg(fd, cmd, arg);
+}
+
+EXPORT int ioctl(int fd, unsigned long req, ...)
+{
+    va_list ap;
+    va_start(ap, req);
+    long arg = va_arg(ap, long);
+    va_end(ap);
+    return zsp_ioctl_arg(fd, req, arg);
+}
+
+EXPORT void closefrom(int first)
+{
+    zsp_closefrom(first);
+}
+
+/* ---- syscall(2) ---- */
+
+long zsp_syscall_args(long n, const long a[6])
+{
+    switch (n) {
+#define SYSC(number, call) \
+    case number:           \
+        return zsp_##call;
+#include "calls.def"
+    case SYS_io_uring_setup:
+        /* Its operations name descriptors behind our back. Programs that use it through syscall(2), libuv among them, fall
+         * back to the calls above when the kernel has none. */
+        if (zs_proc.conf.enabled) {
+            errno = ENOSYS;
+            return -1;
+        }
+        break;
+    }
+    return REAL(syscall)(n, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+EXPORT long syscall(long n, ...)
+{
+    va_list ap;
+    long a[6];
+    va_start(ap, n);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(ap, long);
+    va_end(ap);
+    return zsp_syscall_args(n, a);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The data calls: each finds the socket, brings its arguments into one form and calls the stream or the datagram side. */
+#include "preload.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+
+static size_t iov_bytes(const struct iovec *iov, size_t cnt, bool *bad)
+{
+    size_t n = 0;
+    *bad = cnt > IOV_MAX;
+    for (size_t i = 0; !*bad && i < cnt; i++) {
+        if (iov[i].iov_len > (size_t)SSIZE_MAX - n)
+            *bad = true;
+        else
+            n += iov[i].iov_len;
+    }
+    return n;
+}
+
+/* Receives into iov; msg (UDP, recvmsg) carries name, control and flags, or is NULL. */
+static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, struct msghdr *msg, int flags)
+{
+    bool bad;
+    size_t n = iov_bytes(iov, cnt, &bad);
+    if (bad)
+        return cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
+    switch (atomic_load(&k->kind)) {
+    case ZK_CONN:
+        if (flags & MSG_ERRQUEUE)
+            return -EAGAIN;
+        if (msg != NULL) {
+            msg->msg_namelen = 0;
+            msg->msg_controllen = 0;
+            msg->msg_flags = 0;
+        }
+        return stream_recv(k, iov, n, flags);
+    case ZK_UDP: {
+        struct msghdr own = {.msg_iov = (struct iovec *)iov, .msg_iovlen = cnt};
+        return dgram_recv(k, fd, msg != NULL ? msg : &own, flags);
+    }
+    default: { /* TCP that is not connected: the kernel's error */
+        struct msghdr own = {.msg_iov = (struct iovec *)iov, .msg_iovlen = cnt};
+        return zs_sys(SYS_recvmsg, fd, msg != NULL ? msg : &own, flags | MSG_DONTWAIT);
+    }
+    }
+}
+
+static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, const struct msghdr *msg, int flags)
+{
+    bool bad;
+    size_t n = iov_bytes(iov, cnt, &bad);
+    if (bad)
+        return cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
+    struct msghdr own = {.msg_iov = (struct iovec *)iov, .msg_iovlen = cnt};
+    switch (atomic_load(&k->kind)) {
+    case ZK_CONN:
+        if (flags & MSG_OOB)
+            return -EOPNOTSUPP; /* urgent data inside the domain: with the native stack */
+        return stream_send(k, iov, n, flags);
+    case ZK_UDP:
+        return dgram_send(k, fd, msg != NULL ? msg : &own, flags);
+    default:
+        return zs_sys(SYS_sendmsg, fd, msg != NULL ? msg : &own, flags);
+    }
+}
+
+/* ---- Receive ---- */
+
+ssize_t zsp_read(int fd, void *buf, size_t n)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "read", fd);
+    if (k == NULL)
+        return REAL(read)(fd, buf, n);
+    struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
+    return call_end(&c, fd, do_recv(k, fd, &iov, 1, NULL, 0));
+}
+
+ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "readv", fd);
+    if (k == NULL)
+        return REAL(readv)(fd, iov, cnt);
+    return call_end(&c, fd, cnt < 0 ? -EINVAL : do_recv(k, fd, iov, (size_t)cnt, NULL, 0));
+}
+
+ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "preadv2", fd);
+    if (k == NULL)
+        return REAL(preadv2)(fd, iov, cnt, off, flags);
+    if (off != -1 || cnt < 0)
+        return call_end(&c, fd, cnt < 0 ? -EINVAL : -ESPIPE);
+    return call_end(&c, fd, do_recv(k, fd, iov, (size_t)cnt, NULL, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
+}
+
+ssize_t zsp_recv(int fd, void *buf, size_t n, int flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "recv", fd);
+    if (k == NULL)
+        return REAL(recv)(fd, buf, n, flags);
+    struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
+    return call_end(&c, fd, do_recv(k, fd, &iov, 1, NULL, flags));
+}
+
+ssize_t zsp_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "recvfrom", fd);
+    if (k == NULL)
+        return REAL(recvfrom)(fd, buf, n, flags, from, len);
+    struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_name = from, .msg_namelen = from && len ? *len : 0};
+    ssize_t r = do_recv(k, fd, &iov, 1, &msg, flags);
+    if (r >= 0 && from != NULL && len != NULL)
+        *len = msg.msg_namelen;
+    return call_end(&c, fd, r);
+}
+
+ssize_t zsp_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "recvmsg", fd);
+    if (k == NULL) {
+        ssize_t r = REAL(recvmsg)(fd, msg, flags);
+        if (r >= 0 && msg->msg_controllen > 0 && zs_proc.conf.enabled)
+            scm_received(msg);
+        return r;
+    }
+    return call_end(&c, fd, do_recv(k, fd, msg->msg_iov, msg->msg_iovlen, msg, flags));
+}
+
+int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *t)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "recvmmsg", fd);
+    if (k == NULL)
+        return REAL(recvmmsg)(fd, v, n, flags, t);
+    /* As Linux: the timeout is looked at only between messages (recvmmsg(2), BUGS). */
+    uint64_t limit = t != NULL ? zs_now_ns() + (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec : 0;
+    unsigned got = 0;
+    ssize_t r = 0;
+    while (got < n) {
+        struct msghdr *m = &v[got].msg_hdr;
+        r = do_recv(k, fd, m->msg_iov, m->msg_iovlen, m, flags & ~MSG_WAITFORONE);
+        if (r < 0)
+            break;
+        v[got++].msg_len = (unsigned)r;
+        if (flags & MSG_WAITFORONE)
+            flags |= MSG_DONTWAIT;
+        if (limit != 0 && zs_now_ns() >= limit)
+            break;
+    }
+    return (int)call_end(&c, fd, got > 0 ? (long)got : r);
+}
+
+/* ---- Send ---- */
+
+ssize_t zsp_write(int fd, const void *buf, size_t n)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "write", fd);
+    if (k == NULL)
+        return REAL(write)(fd, buf, n);
+    struct iovec iov = {(void *)buf, n < SSIZE_MAX ? n : SSIZE_MAX};
+    return call_end(&c, fd, do_send(k, fd, &iov, 1, NULL, 0));
+}
+
+ssize_t zsp_writev(int fd, const struct iovec *iov, int cnt)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "writev", fd);
+    if (k == NULL)
+        return REAL(writev)(fd, iov, cnt);
+    return call_end(&c, fd, cnt < 0 ? -EINVAL : do_send(k, fd, iov, (size_t)cnt, NULL, 0));
+}
+
+ssize_t zsp_pwritev2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "pwritev2", fd);
+    if (k == NULL)
+        return REAL(pwritev2)(fd, iov, cnt, off, flags);
+    if (off != -1 || cnt < 0)
+        return call_end(&c, fd, cnt < 0 ? -EINVAL : -ESPIPE);
+    return call_end(&c, fd, do_send(k, fd, iov, (size_t)cnt, NULL, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
+}
+
+ssize_t zsp_send(int fd, const void *buf, size_t n, int flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "send", fd);
+    if (k == NULL)
+        return REAL(send)(fd, buf, n, flags);
+    struct iovec iov = {(void *)buf, n < SSIZE_MAX ? n : SSIZE_MAX};
+    return call_end(&c, fd, do_send(k, fd, &iov, 1, NULL, flags));
+}
+
+ssize_t zsp_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t len)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "sendto", fd);
+    if (k == NULL)
+        return REAL(sendto)(fd, buf, n, flags, to, len);
+    if (atomic_load(&k->kind) == ZK_TCP && (flags & MSG_FASTOPEN)) {
+        /* Connects and sends; the kernel does both (tcp(7)). */
+        call_end(&c, fd, 0);
+        sock_to_kernel(k, fd, ZS_REASON_OPTION);
+        return REAL(sendto)(fd, buf, n, flags, to, len);
+    }
+    struct iovec iov = {(void *)buf, n < SSIZE_MAX ? n : SSIZE_MAX};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_name = (void *)to, .msg_namelen = len};
+    return call_end(&c, fd, do_send(k, fd, &iov, 1, &msg, flags));
+}
+
+ssize_t zsp_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "sendmsg", fd);
+    if (k == NULL) {
+        if (msg != NULL && msg->msg_controllen > 0 && zs_proc.conf.enabled && !zs_passthrough())
+            scm_sent(msg);
+        return REAL(sendmsg)(fd, msg, flags);
+    }
+    return call_end(&c, fd, do_send(k, fd, msg->msg_iov, msg->msg_iovlen, msg, flags));
+}
+
+int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "sendmmsg", fd);
+    if (k == NULL) {
+        for (unsigned i = 0; i < n && zs_proc.conf.enabled; i++)
+            if (v[i].msg_hdr.msg_controllen > 0)
+                scm_sent(&v[i].msg_hdr);
+        return REAL(sendmmsg)(fd, v, n, flags);
+    }
+    unsigned sent = 0;
+    ssize_t r = 0;
+    while (sent < n) {
+        const struct msghdr *m = &v[sent].msg_hdr;
+        r = do_send(k, fd, m->msg_iov, m->msg_iovlen, m, flags);
+        if (r < 0)
+            break;
+        v[sent++].msg_len = (unsigned)r;
+    }
+    return (int)call_end(&c, fd, sent > 0 ? (long)sent : r);
+}
+
+/* ---- Files to sockets ---- */
+
+#define CHUNK 65536u
+
+/* A file's bytes through a buffer: pread leaves the file's own position alone when `off` is given (sendfile(2)). */
+static ssize_t sendfile_conn(struct zsock *k, int in, off_t *off, size_t n)
+{
+    static __thread uint8_t *buf;
+    size_t done = 0;
+    ssize_t r = 0;
+    if (buf == NULL && (buf = zs_chunk_alloc(CHUNK)) == NULL)
+        return -ENOMEM;
+    while (done < n) {
+        size_t want = n - done < CHUNK ? n - done : CHUNK;
+        long got = off != NULL ? zs_sys(SYS_pread64, in, buf, want, *off) : zs_sys(SYS_read, in, buf, want);
+        if (got <= 0) {
+            r = got;
+            break;
+        }
+        struct iovec iov = {buf, (size_t)got};
+        r = stream_send(k, &iov, (size_t)got, 0);
+        ssize_t took = r > 0 ? r : 0;
+        if (off != NULL)
+            *off += took;
+        else if (took < got) /* give back what the socket did not take */
+            zs_sys(SYS_lseek, in, (long)(took - got), SEEK_CUR);
+        done += (size_t)took;
+        if (took < got)
+            break;
+    }
+    return done > 0 ? (ssize_t)done : r;
+}
+
+ssize_t zsp_sendfile(int out, int in, off_t *off, size_t n)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "sendfile", out);
+    if (k == NULL)
+        return fd_sock(fdtab_raw(in)) != NULL && !zs_passthrough() && atomic_load(&fd_sock(fdtab_raw(in))->kind) == ZK_CONN
+                   ? (errno = EINVAL, -1)
+                   : REAL(sendfile)(out, in, off, n);
+    if (atomic_load(&k->kind) != ZK_CONN)
+        return call_end(&c, out, zs_sys(SYS_sendfile, out, in, off, n));
+    if (off != NULL && *off < 0)
+        return call_end(&c, out, -EINVAL);
+    return call_end(&c, out, sendfile_conn(k, in, off, n));
+}
+
+/* splice between a pipe and an accelerated socket, through a buffer. From a socket no more is taken than the pipe holds. */
+static ssize_t splice_from_conn(struct zsock *k, int pipe, size_t n, unsigned flags)
+{
+    uint8_t buf[16384];
+    long room = zs_sys(SYS_fcntl, pipe, F_GETPIPE_SZ);
+    int used = 0;
+    zs_sys(SYS_ioctl, pipe, FIONREAD, &used);
+    if (room < 0)
+        return -EINVAL;
+    size_t want = n < sizeof buf ? n : sizeof buf;
+    /* A pipe counts in pages: leave one for the partial page that a write may start in. */
+    long spare = room - used - 4096;
+    if (spare <= 0)
+        return -EAGAIN;
+    if ((size_t)spare < want)
+        want = (size_t)spare;
+    struct iovec iov = {buf, want};
+    ssize_t got = stream_recv(k, &iov, want, flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0);
+    return got <= 0 ? got : zs_sys(SYS_write, pipe, buf, (size_t)got);
+}
+
+static ssize_t splice_to_conn(struct zsock *k, int pipe, size_t n, unsigned flags)
+{
+    uint8_t buf[16384];
+    int have = 0;
+    if (zs_sys(SYS_ioctl, pipe, FIONREAD, &have) < 0)
+        return -EINVAL;
+    uint64_t room = zs_tx_room(&k->d->view, k->peer, &k->tx, UINT64_C(4) << 20);
+    size_t want = n < sizeof buf ? n : sizeof buf;
+    if (room == 0 && ((flags & SPLICE_F_NONBLOCK) || atomic_load(&k->nonblock)))
+        return -EAGAIN;
+    if (room > 0 && room < want)
+        want = (size_t)room;
+    long got = zs_sys(SYS_read, pipe, buf, want);
+    if (got <= 0)
+        return got;
+    struct iovec iov = {buf, (size_t)got};
+    size_t done = 0;
+    while (done < (size_t)got) { /* what left the pipe must arrive: there is no way back into it */
+        iov = (struct iovec){buf + done, (size_t)got - done};
+        bool was = atomic_exchange(&k->nonblock, false);
+        ssize_t r = stream_send(k, &iov, iov.iov_len, 0);
+        atomic_store(&k->nonblock, was);
+        if (r < 0 && r != -EINTR)
+            return done > 0 ? (ssize_t)done : r;
+        done += r > 0 ? (size_t)r : 0;
+    }
+    return (ssize_t)done;
+}
+
+ssize_t zsp_splice(int in, loff_t *offin, int out, loff_t *offout, size_t n, unsigned flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "splice", in);
+    int fd = in;
+    bool from = k != NULL;
+    if (k == NULL)
+        k = call_begin(&c, "splice", fd = out);
+    if (k == NULL)
+        return REAL(splice)(in, offin, out, offout, n, flags);
+    if (atomic_load(&k->kind) != ZK_CONN || offin != NULL || offout != NULL)
+        return call_end(&c, fd, zs_sys(SYS_splice, in, offin, out, offout, n, flags));
+    return call_end(&c, fd, from ? splice_from_conn(k, out, n, flags) : splice_to_conn(k, in, n, flags));
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * listen and accept. A listener listens in both worlds: programs of this engine come through the accept queue in shared
+ * memory, all others through the kernel's. Its placeholder is non-blocking always, so that no thread is caught in the
+ * kernel's accept while a connection waits in shared memory; what the application set is kept in the session. */
+#include "preload.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+
+/* How many connections in a row may come from shared memory while the kernel has some, too. */
+#define LOCAL_RUN 16u
+
+static uint32_t listen_flags(struct zsock *k, int fd)
+{
+    int on = 0;
+    socklen_t len = sizeof on;
+    uint32_t flags = 0;
+    if (k->family == AF_INET6 && zs_sys(SYS_getsockopt, fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on)
+        flags |= ZS_F_V6ONLY;
+    len = sizeof on;
+    if (zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_REUSEPORT, &on, &len) == 0 && on)
+        flags |= ZS_F_REUSEPORT;
+    return flags;
+}
+
+static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int backlog)
+{
+    struct zs_ctl_reply reply;
+    uint32_t len = backlog < 0 || backlog > (int)ZS_BACKLOG_MAX ? ZS_BACKLOG_MAX : (uint32_t)backlog;
+    int r = zs_rpc2(d, ZS_CTL_LISTEN, len, listen_flags(k, fd), fd, &reply, NULL);
+    if (r < 0)
+        return r;
+    if (reply.a >= ZS_MAX_SESSIONS)
+        return -EPROTO;
+    k->d = d;
+    k->index = reply.a;
+    k->gen = reply.b;
+    k->s = zs_session_at(&d->view, reply.a);
+    if (atomic_load(&k->nonblock))
+        atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
+    zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    return 0;
+}
+
+/* After a new engine came: the listener's queue moves there. */
+int sock_listen_again(struct zsock *k, struct zs_domain *d)
+{
+    ep_sock_forget(k);
+    int r = register_listener(k, k->fd, d, (int)ZS_BACKLOG_MAX);
+    if (r == 0)
+        zs_why(d, k->fd, IPPROTO_TCP, ZS_VERDICT_BOTH, ZS_REASON_LISTENER, k);
+    if (r == 0)
+        ep_sock_decided(k);
+    return r;
+}
+
+int zsp_listen(int fd, int backlog)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "listen", fd);
+    if (k == NULL)
+        return REAL(listen)(fd, backlog);
+    uint8_t kind = atomic_load(&k->kind);
+    if (kind == ZK_CONN)
+        return (int)call_end(&c, fd, -EINVAL);
+    long r = zs_sys(SYS_listen, fd, backlog);
+    if (r < 0 || kind == ZK_UDP)
+        return (int)call_end(&c, fd, r);
+    struct zs_domain *d = kind == ZK_LISTEN ? k->d : zs_attached();
+    int reg = d != NULL ? register_listener(k, fd, d, backlog) : -EPIPE;
+    if (kind == ZK_LISTEN)
+        return (int)call_end(&c, fd, 0);
+    if (reg < 0) {
+        zs_log(ZS_LOG_WARN, "listener on descriptor %d is left to the kernel: %s", fd, strerror(-reg));
+        sock_to_kernel(k, fd, d == NULL ? ZS_REASON_ENGINE_GONE : ZS_REASON_NO_MEMORY);
+        return (int)call_end(&c, fd, 0);
+    }
+    pool_retire(k->pool); /* it has an address in the kernel now: never reused */
+    k->pool = -1;
+    atomic_fetch_add(&zs_proc.listeners, 1);
+    atomic_store(&k->kind, ZK_LISTEN);
+    zs_why(d, fd, IPPROTO_TCP, ZS_VERDICT_BOTH, ZS_REASON_LISTENER, k);
+    ep_sock_decided(k);
+    return (int)call_end(&c, fd, 0);
+}
+
+/* ---- accept ---- */
+
+/* One connection from shared memory: its new descriptor; -EAGAIN none, -EMFILE and the like before one was taken. */
+static int accept_local(struct zsock *l, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    int entry;
+    int fd = pool_take(l->d, l->family, flags, &entry);
+    if (fd < 0)
+        return fd;
+    int64_t si = zs_accept(l->d, l->s);
+    struct zsock *k = si >= 0 ? zsock_new(ZK_CONN, l->family) : NULL;
+    if (k == NULL) {
+        zs_sys(SYS_close, fd);
+        pool_release(entry, flags & SOCK_NONBLOCK);
+        if (si >= 0)
+            zs_session_close(&l->d->view, (uint32_t)si, true);
+        return si < 0 ? -EAGAIN : -ENOMEM;
+    }
+    fdtab_take(fd);
+    k->fd = fd;
+    k->pool = entry;
+    atomic_store(&k->nonblock, (flags & SOCK_NONBLOCK) != 0);
+    atomic_store(&k->fds, 1);
+    opt_inherit(k, l);
+    sock_become_conn(k, fd, l->d, (uint32_t)si);
+    addr_copy_out(&k->s->remote, k->family, addr, len);
+    if (!fdtab_set(fd, FDT_SOCK, k)) {
+        zs_sys(SYS_close, fd);
+        zsock_drop(k);
+        return -EMFILE;
+    }
+    return fd;
+}
+
+static long accept_kernel(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    long r = zs_sys(SYS_accept4, fd, addr, len, flags);
+    if (r >= 0)
+        fdtab_take((int)r); /* whatever a closed descriptor left there */
+    return r;
+}
+
+static long accept_any(struct zsock *k, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    uint64_t deadline = k->pre.rcvtimeo_us ? zs_now_ns() + k->pre.rcvtimeo_us * 1000 : 0;
+    for (;;) {
+        bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % LOCAL_RUN == LOCAL_RUN - 1;
+        long r = kernel_first ? accept_kernel(fd, addr, len, flags) : -EAGAIN;
+        if (r == -EAGAIN && zs_accept_ready(k->d, k->s))
+            r = accept_local(k, addr, len, flags);
+        if (r == -EAGAIN && !kernel_first)
+            r = accept_kernel(fd, addr, len, flags);
+        if (r != -EAGAIN || atomic_load(&k->nonblock))
+            return r;
+        int w = wait_fd(fd, POLLIN, deadline);
+        if (w < 0)
+            return w;
+    }
+}
+
+static int do_accept(const char *name, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, name, fd);
+    if (k == NULL) {
+        int r = REAL(accept4)(fd, addr, len, flags);
+        if (r >= 0 && zs_fdtab != NULL && !zs_passthrough())
+            fdtab_take(r);
+        return r;
+    }
+    long r;
+    if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+        r = -EINVAL;
+    else if (atomic_load(&k->kind) == ZK_LISTEN)
+        r = accept_any(k, fd, addr, len, flags);
+    else
+        r = atomic_load(&k->kind) == ZK_CONN ? -EINVAL : zs_sys(SYS_accept4, fd, addr, len, flags);
+    return (int)call_end(&c, fd, r);
+}
+
+int zsp_accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    return do_accept("accept", fd, addr, len, 0);
+}
+
+int zsp_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    return do_accept("accept4", fd, addr, len, flags);
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Socket options. Before a TCP socket is decided each goes to its placeholder, whose kernel validates it, and those that
+ * matter to us are remembered. On a connection in shared memory the common ones live in the session; every other is asked of
+ * the placeholder, so that its answer, its format and its errors are the kernel's. */
+#include "preload.h"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+
+static int put(void *val, socklen_t *len, const void *src, socklen_t n)
+{
+    if (val == NULL || len == NULL)
+        return -EFAULT;
+    if ((int)*len < 0)
+        return -EINVAL;
+    if (*len > n)
+        *len = n;
+    memcpy(val, src, *len);
+    return 0;
+}
+
+static int put_int(void *val, socklen_t *len, int v)
+{
+    return put(val, len, &v, sizeof v);
+}
+
+static int put_timeval(void *val, socklen_t *len, uint64_t us)
+{
+    struct timeval tv = {.tv_sec = (time_t)(us / 1000000u), .tv_usec = (suseconds_t)(us % 1000000u)};
+    return put(val, len, &tv, sizeof tv);
+}
+
+/* ---- What the socket remembers until it is decided, and gives its session ---- */
+
+void opt_apply(struct zsock *k)
+{
+    struct zs_opts *o = &k->s->opts;
+    const struct zs_preopts *p = &k->pre;
+    atomic_store_explicit(&o->sndbuf, p->sndbuf, memory_order_relaxed);
+    atomic_store_explicit(&o->rcvbuf, p->rcvbuf, memory_order_relaxed);
+    atomic_store_explicit(&o->sndtimeo_us, p->sndtimeo_us, memory_order_relaxed);
+    atomic_store_explicit(&o->rcvtimeo_us, p->rcvtimeo_us, memory_order_relaxed);
+    atomic_store_explicit(&o->linger, p->linger, memory_order_relaxed);
+    atomic_store_explicit(&o->rcvlowat, p->rcvlowat ? p->rcvlowat : 1, memory_order_relaxed);
+    atomic_store_explicit(&o->bits, p->bits, memory_order_relaxed);
+    atomic_store_explicit(&o->keepidle, p->keepidle, memory_order_relaxed);
+    atomic_store_explicit(&o->keepintvl, p->keepintvl, memory_order_relaxed);
+    atomic_store_explicit(&o->keepcnt, p->keepcnt, memory_order_relaxed);
+    atomic_store_explicit(&o->user_timeout, p->user_timeout, memory_order_relaxed);
+}
+
+/* An accepted socket has its listener's options (tcp_create_openreq_child clones the socket). */
+void opt_inherit(struct zsock *k, const struct zsock *listener)
+{
+    k->pre = listener->pre;
+}
+
+static uint32_t bit_of(int level, int name)
+{
+    if (level == SOL_SOCKET)
+        return name == SO_KEEPALIVE ? ZS_O_KEEPALIVE : name == SO_REUSEADDR ? ZS_O_REUSEADDR : name == SO_OOBINLINE ? ZS_O_OOBINLINE : 0;
+    if (level == IPPROTO_TCP)
+        return name == TCP_NODELAY ? ZS_O_NODELAY : name == TCP_CORK ? ZS_O_CORK : name == TCP_QUICKACK ? ZS_O_QUICKACK : 0;
+    return 0;
+}
+
+/* The number that SO_SNDBUF or SO_RCVBUF reports after asking for v: doubled, within the kernel's bounds (socket(7)). */
+static uint32_t buf_size(int v, bool rcv)
+{
+    const uint32_t max = 212992; /* net.core.[rw]mem_max */
+    uint32_t n = v < 0 ? max : (uint32_t)v;
+    n = (n > max ? max : n) * 2;
+    uint32_t min = rcv ? 2304 : 4608;
+    return n < min ? min : n;
+}
+
+/* Options that we keep. Returns 1 when `name` is one of them, 0 not, negative errno for a bad value. */
+static int remember(struct zs_preopts *p, int level, int name, const void *val, socklen_t len)
+{
+    int v = 0;
+    bool timeo = level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO);
+    bool linger = level == SOL_SOCKET && name == SO_LINGER;
+    if (val == NULL)
+        return -EFAULT;
+    if (timeo || linger) {
+        if (len < (socklen_t)(timeo ? sizeof(struct timeval) : sizeof(struct linger)))
+            return -EINVAL;
+    } else if (len >= (socklen_t)sizeof v) {
+        memcpy(&v, val, sizeof v);
+    } else if (level != IPPROTO_IP) {
+        return -EINVAL;
+    }
+    uint32_t bit = bit_of(level, name);
+    if (bit != 0) {
+        p->bits = v ? p->bits | bit : p->bits & ~bit;
+        return 1;
+    }
+    if (timeo) {
+        struct timeval tv;
+        memcpy(&tv, val, sizeof tv);
+        if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+            return -EDOM;
+        uint64_t us = tv.tv_sec < 0 ? 1 : (uint64_t)tv.tv_sec * 1000000u + (uint64_t)tv.tv_usec;
+        *(name == SO_RCVTIMEO ? &p->rcvtimeo_us : &p->sndtimeo_us) = us;
+        return 1;
+    }
+    if (linger) {
+        struct linger l;
+        memcpy(&l, val, sizeof l);
+        p->linger = l.l_onoff ? l.l_linger : -1;
+        return 1;
+    }
+    if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_RCVBUF)) {
+        *(name == SO_SNDBUF ? &p->sndbuf : &p->rcvbuf) = buf_size(v, name == SO_RCVBUF);
+        return 1;
+    }
+    if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
+        p->rcvlowat = v > 0 ? (uint32_t)v : v == 0 ? 1 : INT32_MAX;
+        return 1;
+    }
+    if (level == IPPROTO_TCP && (name == TCP_KEEPIDLE || name == TCP_KEEPINTVL || name == TCP_KEEPCNT)) {
+        if (v < 1 || v > (name == TCP_KEEPCNT ? 127 : 32767))
+            return -EINVAL;
+        *(name == TCP_KEEPIDLE ? &p->keepidle : name == TCP_KEEPINTVL ? &p->keepintvl : &p->keepcnt) = (uint32_t)v;
+        return 1;
+    }
+    if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT) {
+        if (v < 0)
+            return -EINVAL;
+        p->user_timeout = (uint32_t)v;
+        return 1;
+    }
+    return 0;
+}
+
+/* The session's current values in the form of remembered ones. */
+static struct zs_preopts current(const struct zsock *k)
+{
+    const struct zs_opts *o = &k->s->opts;
+    return (struct zs_preopts){
+        .sndbuf = atomic_load(&o->sndbuf), .rcvbuf = atomic_load(&o->rcvbuf), .bits = atomic_load(&o->bits),
+        .rcvlowat = atomic_load(&o->rcvlowat), .sndtimeo_us = atomic_load(&o->sndtimeo_us),
+        .rcvtimeo_us = atomic_load(&o->rcvtimeo_us), .linger = atomic_load(&o->linger),
+        .keepidle = atomic_load(&o->keepidle), .keepintvl = atomic_load(&o->keepintvl),
+        .keepcnt = atomic_load(&o->keepcnt), .user_timeout = atomic_load(&o->user_timeout),
+    };
+}
+
+/* ---- TCP_INFO and plain getters of a connection ---- */
+
+static int get_tcp_info(struct zsock *k, void *val, socklen_t *len)
+{
+    struct tcp_info ti;
+    memset(&ti, 0, sizeof ti);
+    uint32_t in_fin = atomic_load(&k->s->rx_prod.fin), out_fin = atomic_load(&k->peer->rx_prod.fin);
+    ti.tcpi_state = atomic_load(&k->s->state) == ZS_S_EMBRYO ? TCP_SYN_SENT
+                    : in_fin == ZS_RST                       ? TCP_CLOSE
+                    : in_fin && out_fin                      ? TCP_LAST_ACK
+                    : in_fin                                 ? TCP_CLOSE_WAIT
+                    : out_fin                                ? TCP_FIN_WAIT2
+                                                             : TCP_ESTABLISHED;
+    ti.tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
+    ti.tcpi_snd_wscale = ti.tcpi_rcv_wscale = 7;
+    ti.tcpi_rto = 200000;
+    ti.tcpi_ato = 40000;
+    ti.tcpi_snd_mss = ti.tcpi_advmss = 65483; /* loopback: MTU 65536 less headers and timestamps */
+    ti.tcpi_rcv_mss = 536;
+    ti.tcpi_pmtu = 65535;
+    ti.tcpi_rtt = ti.tcpi_rcv_rtt = 1;
+    ti.tcpi_snd_cwnd = 10;
+    ti.tcpi_snd_ssthresh = 0x7fffffff;
+    ti.tcpi_unacked = zs_tx_unread(k->peer) != 0;
+    ti.tcpi_rcv_space = 65483;
+    return put(val, len, &ti, sizeof ti);
+}
+
+static int get_socket_level(struct zsock *k, const struct zs_preopts *p, int name, void *val, socklen_t *len)
+{
+    struct linger l = {p->linger >= 0, p->linger >= 0 ? p->linger : 0};
+    switch (name) {
+    case SO_ERROR:
+        return put_int(val, len, (int)atomic_exchange(&k->s->error, 0));
+    case SO_TYPE:
+        return put_int(val, len, SOCK_STREAM);
+    case SO_DOMAIN:
+        return put_int(val, len, k->family);
+    case SO_PROTOCOL:
+        return put_int(val, len, IPPROTO_TCP);
+    case SO_ACCEPTCONN:
+        return put_int(val, len, 0);
+    case SO_SNDBUF:
+        return put_int(val, len, p->sndbuf ? (int)p->sndbuf : 2626560); /* what autotuning reaches on loopback */
+    case SO_RCVBUF:
+        return put_int(val, len, p->rcvbuf ? (int)p->rcvbuf : 131072);
+    case SO_SNDTIMEO:
+        return put_timeval(val, len, p->sndtimeo_us);
+    case SO_RCVTIMEO:
+        return put_timeval(val, len, p->rcvtimeo_us);
+    case SO_LINGER:
+        return put(val, len, &l, sizeof l);
+    case SO_RCVLOWAT:
+        return put_int(val, len, (int)p->rcvlowat);
+    default:
+        return bit_of(SOL_SOCKET, name) ? put_int(val, len, (p->bits & bit_of(SOL_SOCKET, name)) != 0) : 1;
+    }
+}
+
+static int get_tcp_level(struct zsock *k, const struct zs_preopts *p, int name, void *val, socklen_t *len)
+{
+    switch (name) {
+    case TCP_INFO:
+        return get_tcp_info(k, val, len);
+    case TCP_MAXSEG:
+        return put_int(val, len, 65483);
+    case TCP_KEEPIDLE:
+        return put_int(val, len, p->keepidle ? (int)p->keepidle : 7200);
+    case TCP_KEEPINTVL:
+        return put_int(val, len, p->keepintvl ? (int)p->keepintvl : 75);
+    case TCP_KEEPCNT:
+        return put_int(val, len, p->keepcnt ? (int)p->keepcnt : 9);
+    case TCP_USER_TIMEOUT:
+        return put_int(val, len, (int)p->user_timeout);
+    case TCP_QUICKACK:
+        return put_int(val, len, 1);
+    default:
+        return bit_of(IPPROTO_TCP, name) ? put_int(val, len, (p->bits & bit_of(IPPROTO_TCP, name)) != 0) : 1;
+    }
+}
+
+/* 1: not ours, ask the placeholder. */
+static int get_conn(struct zsock *k, int level, int name, void *val, socklen_t *len)
+{
+    struct zs_preopts p = current(k);
+    if (level == SOL_SOCKET)
+        return get_socket_level(k, &p, name, val, len);
+    return level == IPPROTO_TCP ? get_tcp_level(k, &p, name, val, len) : 1;
+}
+
+int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *len)
+{
+    if (atomic_load(&k->kind) == ZK_CONN) {
+        int r = get_conn(k, level, name, val, len);
+        if (r <= 0)
+            return r;
+    }
+    return (int)zs_sys(SYS_getsockopt, fd, level, name, val, len);
+}
+
+int opt_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len)
+{
+    uint8_t kind = atomic_load(&k->kind);
+    if (kind == ZK_CONN) {
+        struct zs_preopts p = current(k);
+        int r = remember(&p, level, name, val, len);
+        if (r != 0) {
+            k->pre = p;
+            if (r > 0)
+                opt_apply(k);
+            return r > 0 ? 0 : r;
+        }
+    }
+    long r = zs_sys(SYS_setsockopt, fd, level, name, val, len);
+    if (r == 0 && k->pool >= 0) {
+        pool_retire(k->pool); /* it is no longer like a fresh socket */
+        k->pool = -1;
+    }
+    if (r < 0 || kind == ZK_CONN)
+        return (int)r;
+    int on = 0;
+    if (val != NULL && len >= (socklen_t)sizeof on)
+        memcpy(&on, val, sizeof on);
+    if (level == SOL_SOCKET && name == SO_TIMESTAMP)
+        k->ts = on;
+    if (level == IPPROTO_IP && name == IP_PKTINFO)
+        k->pktinfo = on;
+    if (level == IPPROTO_IPV6 && name == IPV6_RECVPKTINFO)
+        k->pktinfo6 = on;
+    remember(&k->pre, level, name, val, len);
+    if (k->s != NULL)
+        opt_apply(k);
+    return 0;
+}
+
+int zsp_getsockopt(int fd, int level, int name, void *val, socklen_t *len)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "getsockopt", fd);
+    if (k == NULL)
+        return REAL(getsockopt)(fd, level, name, val, len);
+    return (int)call_end(&c, fd, opt_get(k, fd, level, name, val, len));
+}
+
+int zsp_setsockopt(int fd, int level, int name, const void *val, socklen_t len)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "setsockopt", fd);
+    if (k == NULL)
+        return REAL(setsockopt)(fd, level, name, val, len);
+    return (int)call_end(&c, fd, opt_set(k, fd, level, name, val, len));
+}
+
+/* ---- ioctl, fcntl ---- */
+
+static long ioctl_sock(struct zsock *k, int fd, unsigned long req, long arg)
+{
+    bool conn = atomic_load(&k->kind) == ZK_CONN;
+    int *out = (int *)arg;
+    if (req == FIONBIO) {
+        if (out == NULL)
+            return -EFAULT;
+        long fl = zsp_fcntl_sock(k, fd, F_GETFL, 0);
+        return fl < 0 ? fl : zsp_fcntl_sock(k, fd, F_SETFL, *out ? fl | O_NONBLOCK : fl & ~O_NONBLOCK);
+    }
+    if (req == FIONREAD && conn) {
+        uint64_t n = zs_rx_avail(k->s);
+        *out = n > INT32_MAX ? INT32_MAX : (int)n;
+        return 0;
+    }
+    if (req == FIONREAD && atomic_load(&k->kind) == ZK_UDP && dgram_next_len(k) != 0) {
+        *out = (int)dgram_next_len(k);
+        return 0;
+    }
+    if (req == SIOCOUTQ && conn) {
+        *out = (int)zs_tx_unread(k->peer);
+        return 0;
+    }
+    if (req == SIOCATMARK && conn) {
+        *out = 0;
+        return 0;
+    }
+    return zs_sys(SYS_ioctl, fd, req, arg);
+}
+
+long zsp_fcntl_sock(struct zsock *k, int fd, int cmd, long arg)
+{
+    bool both = sock_accelerated(k) && atomic_load(&k->kind) != ZK_CONN; /* the placeholder is always non-blocking */
+    if (cmd == F_SETFL) {
+        long r = zs_sys(SYS_fcntl, fd, F_SETFL, both ? arg | O_NONBLOCK : arg);
+        if (r == 0)
+            atomic_store(&k->nonblock, (arg & O_NONBLOCK) != 0);
+        if (r == 0 && both && (arg & O_NONBLOCK))
+            atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
+        else if (r == 0 && both)
+            atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
+        return r;
+    }
+    long r = zs_sys(SYS_fcntl, fd, cmd, arg);
+    if (cmd == F_GETFL && r >= 0 && both && !atomic_load(&k->nonblock))
+        r &= ~O_NONBLOCK;
+    return r;
+}
+
+int zsp_ioctl_arg(int fd, unsigned long req, long arg)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "ioctl", fd);
+    if (k == NULL)
+        return REAL(ioctl)(fd, req, arg);
+    return (int)call_end(&c, fd, ioctl_sock(k, fd, req, arg));
+}
+
+int zsp_sockatmark(int fd)
+{
+    int mark = 0;
+    return zsp_ioctl_arg(fd, SIOCATMARK, (long)&mark) < 0 ? -1 : mark;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Placeholders for accepted and connecting sockets: kernel sockets kept at high numbers, of which the application gets a
+ * dup. Each is distinct, so that O_NONBLOCK and SO_COOKIE are a connection's own; dup and close cost a tenth of
+ * socket and close. One that may have left the process is retired: its kept descriptor is closed, so that the kernel
+ * destroys the socket, and tells the engine, when the last holder closes. */
+#include "preload.h"
+
+#include <fcntl.h>
+
+#define POOL_MAX 8192
+#define POOL_NONE (-1)
+
+struct entry {
+    int fd;
+    int next;
+    uint8_t family6;
+    bool nonblock;
+};
+
+static struct {
+    _Atomic uint32_t lock;
+    int free[2]; /* by family: head of the list of free entries */
+    int unused;  /* head of the list of entries without a socket */
+    uint32_t used;
+    bool ready;
+    struct entry e[POOL_MAX];
+} pool;
+
+static void lock(void)
+{
+    uint32_t free_word = 0;
+    while (!atomic_compare_exchange_weak(&pool.lock, &free_word, 1)) {
+        free_word = 0;
+        sched_yield();
+    }
+    if (!pool.ready) {
+        pool.free[0] = pool.free[1] = pool.unused = POOL_NONE;
+        pool.ready = true;
+    }
+}
+
+static void unlock(void)
+{
+    atomic_store(&pool.lock, 0);
+}
+
+static int new_entry(int family6)
+{
+    int i = pool.unused;
+    if (i != POOL_NONE)
+        pool.unused = pool.e[i].next;
+    else if (pool.used < POOL_MAX)
+        i = (int)pool.used++;
+    else
+        return -EMFILE;
+    int fd = (int)zs_sys(SYS_socket, family6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        fd = fd_keep(fd);
+    if (fd < 0) {
+        pool.e[i].next = pool.unused;
+        pool.unused = i;
+        return fd;
+    }
+    pool.e[i] = (struct entry){.fd = fd, .next = POOL_NONE, .family6 = (uint8_t)family6};
+    return i;
+}
+
+/* A socket of its own, when the pool cannot serve. */
+static int plain_socket(int family, int flags)
+{
+    return (int)zs_sys(SYS_socket, family, SOCK_STREAM | (flags & (SOCK_CLOEXEC | SOCK_NONBLOCK)), 0);
+}
+
+int pool_take(struct zs_domain *d, int family, int flags, int *entry)
+{
+    (void)d;
+    int family6 = family == AF_INET6;
+    bool nonblock = flags & SOCK_NONBLOCK;
+    lock();
+    int i = pool.free[family6];
+    if (i != POOL_NONE)
+        pool.free[family6] = pool.e[i].next;
+    else
+        i = new_entry(family6);
+    unlock();
+    *entry = i < 0 ? POOL_NONE : i;
+    if (i < 0)
+        return plain_socket(family, flags);
+    struct entry *e = &pool.e[i];
+    if (e->nonblock != nonblock) {
+        zs_sys(SYS_fcntl, e->fd, F_SETFL, nonblock ? O_RDWR | O_NONBLOCK : O_RDWR);
+        e->nonblock = nonblock;
+    }
+    int fd = flags & SOCK_CLOEXEC ? (int)zs_sys(SYS_fcntl, e->fd, F_DUPFD_CLOEXEC, 0) : (int)zs_sys(SYS_dup, e->fd);
+    if (fd < 0) {
+        pool_release(i, nonblock);
+        *entry = POOL_NONE;
+    }
+    return fd;
+}
+
+/* The last descriptor that the application had of it is closed. */
+void pool_release(int i, bool nonblock)
+{
+    if (i == POOL_NONE)
+        return;
+    lock();
+    struct entry *e = &pool.e[i];
+    if (e->fd >= 0) {
+        e->nonblock = nonblock;
+        e->next = pool.free[e->family6];
+        pool.free[e->family6] = i;
+    }
+    unlock();
+}
+
+void pool_retire(int i)
+{
+    if (i == POOL_NONE)
+        return;
+    lock();
+    if (pool.e[i].fd >= 0)
+        fd_unkeep(pool.e[i].fd);
+    pool.e[i].fd = -1;
+    pool.e[i].next = pool.unused;
+    pool.unused = i;
+    unlock();
+}
+
+/* In a forked child the kept descriptors are closed already: start empty. */
+void pool_child(void)
+{
+    atomic_store(&pool.lock, 0);
+    pool.ready = false;
+    pool.used = 0;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the parts of the preload library share: the process' state, a thread's state, an accelerated socket, and the
+ * frame around every intercepted call. */
+#ifndef ZSTACK_PRELOAD_H
+#define ZSTACK_PRELOAD_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/single_threaded.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "domain.h"
+#include "sys.h"
+#include "wait.h"
+
+#define ZS_LIKELY(x) __builtin_expect(!!(x), 1)
+#define ZS_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* ---- Real functions and hooks, from calls.def ---- */
+
+struct zs_real {
+#define CALL(ret, name, params, args) ret(*name) params;
+#define VCALL(ret, name, params) ret(*name) params;
+#include "calls.def"
+};
+extern struct zs_real zs_real;
+void zs_real_resolve(void);
+/* The real function; resolved on first use when a library calls before our constructor ran. */
+#define REAL(name) (ZS_LIKELY(zs_real.name != NULL) ? zs_real.name : (zs_real_resolve(), zs_real.name))
+
+#define CALL(ret, name, params, args) ret zsp_##name params;
+#include "calls.def"
+int zsp_fcntl_arg(int fd, int cmd, long arg);
+struct zsock;
+long zsp_fcntl_sock(struct zsock *k, int fd, int cmd, long arg);
+int zsp_ioctl_arg(int fd, unsigned long req, long arg);
+long zsp_syscall_args(long n, const long a[6]);
+void zsp_closefrom(int first);
+void *zsp_checked(void *buf, size_t n, size_t len);
+
+/* ---- Sockets ---- */
+
+enum zk {
+    ZK_FREE,
+    ZK_TCP,    /* TCP, undecided: neither connected nor listening */
+    ZK_CONN,   /* TCP connection in shared memory */
+    ZK_LISTEN, /* listens in both worlds */
+    ZK_UDP,    /* receives from both worlds; registered with the engine once bound (s != NULL) */
+};
+
+/* Options set before the socket's fate is decided; given to the session then. */
+struct zs_preopts {
+    uint32_t sndbuf, rcvbuf, bits, rcvlowat;
+    uint64_t sndtimeo_us, rcvtimeo_us;
+    int32_t linger;
+    uint32_t keepidle, keepintvl, keepcnt, user_timeout;
+};
+
+struct epitem;
+
+/* One open file description. Memory of this type is never unmapped, so that a racing look-up reads sane values. */
+struct zsock {
+    _Atomic uint32_t refs; /* descriptors and calls under way */
+    _Atomic uint32_t fds;  /* descriptors that name it in this process */
+    _Atomic uint8_t kind;  /* enum zk */
+    _Atomic bool nonblock; /* mirror of O_NONBLOCK; the kernel keeps the truth on the placeholder */
+    _Atomic bool left;     /* its placeholder may be held by another process, too */
+    bool connecting;       /* EINPROGRESS was reported; the next connect() reports success once */
+    bool deferred;         /* the engine completes the connection */
+    bool v6only, bound, reuseport;
+    bool kernel_peer;      /* UDP: connected to an address outside the domain */
+    bool ts, pktinfo, pktinfo6; /* UDP: ancillary data asked for */
+    uint16_t family;       /* AF_INET, AF_INET6 */
+    int fd;                /* a descriptor of the placeholder (the first one) */
+    int pool;              /* its entry of the placeholder pool, -1 none */
+    struct zs_domain *d;
+    struct zs_session *s;    /* own session */
+    struct zs_session *peer; /* ZK_CONN: the other end, which stays until both are closed */
+    uint32_t index, gen;
+    struct zs_tx tx;
+    _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
+    _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
+    struct zs_preopts pre;
+    _Atomic uint32_t lock;    /* guards items */
+    struct epitem *items;     /* memberships in epoll sets */
+    struct zsock *next_free;
+};
+
+/* ---- Process and thread ---- */
+
+struct zs_config {
+    char engine[64];
+    char run[32];
+    char preload[512];
+    uint32_t spin_us;
+    int log;
+    bool trace, tcp, udp, enabled;
+    bool have_token;
+    uint8_t token[16];
+};
+
+enum { ZS_LOG_ERROR, ZS_LOG_WARN, ZS_LOG_INFO, ZS_LOG_DEBUG };
+
+struct zs_proc {
+    struct zs_config conf;
+    struct zs_domain *_Atomic domain; /* current engine, NULL none */
+    _Atomic uint32_t attach_lock;
+    uint64_t attach_retry_ns;
+    _Atomic uint32_t generation; /* counts forks: what belongs to an older one is the parent's */
+    _Atomic uint32_t *wipe;      /* ZS_WIPE_*, on a MADV_WIPEONFORK page */
+    _Atomic uint32_t listeners;  /* sockets to re-register after an engine's death */
+    bool warned;
+    bool other_netns;
+    uint64_t started_ns;
+    struct zs_host host;
+};
+extern struct zs_proc zs_proc;
+#define ZS_WIPE_FORKED 0u /* a forked child that has not noticed */
+#define ZS_WIPE_SELF 1u   /* this process is a client of its own, or none */
+#define ZS_WIPE_CHILD 2u  /* has noticed, not attached yet */
+
+#define ZS_SIGQ 16
+struct zs_thread {
+    uint32_t depth;       /* intercepted calls under way in this thread */
+    bool sleeping;        /* in a kernel wait, no lock held: handlers run at once */
+    volatile sig_atomic_t npending;
+    volatile sig_atomic_t interrupted; /* ZS_INTR_*: handlers that ran during this call */
+    struct {
+        int sig;
+        siginfo_t info;
+    } pending[ZS_SIGQ];
+    _Atomic uint32_t *futex; /* what the thread is about to sleep on */
+    int bell;                /* eventfd that ends its sleep, -1 */
+    struct zs_wait wait;     /* for poll and select */
+    uint32_t wait_generation;
+};
+/* A vfork child runs on our memory: every call goes straight to the kernel. Set and cleared in vfork.S. */
+extern __thread uint8_t zs_vfork_flag __attribute__((tls_model("initial-exec")));
+#define ZS_INTR_EINTR 1
+#define ZS_INTR_RESTART 2
+extern __thread struct zs_thread zs_thread __attribute__((tls_model("initial-exec")));
+
+/* ---- fd table (fdtab.c) ---- */
+
+enum fd_tag { FDT_NONE = 0, FDT_SOCK = 1, FDT_EPOLL = 2, FDT_KEPT = 3 };
+struct epset;
+int fdtab_init(void);
+extern _Atomic uintptr_t *zs_fdtab;
+extern unsigned zs_fdtab_size;
+static inline uintptr_t fdtab_raw(int fd)
+{
+    return ZS_LIKELY((unsigned)fd < zs_fdtab_size) ? atomic_load_explicit(&zs_fdtab[fd], memory_order_acquire) : 0;
+}
+static inline enum fd_tag fd_tag(uintptr_t raw)
+{
+    return (enum fd_tag)(raw & 3);
+}
+static inline struct zsock *fd_sock(uintptr_t raw)
+{
+    return fd_tag(raw) == FDT_SOCK ? (struct zsock *)(raw & ~(uintptr_t)3) : NULL;
+}
+bool fdtab_set(int fd, enum fd_tag tag, void *p);
+uintptr_t fdtab_take(int fd); /* removes and returns the entry */
+int fdtab_top(void);          /* highest descriptor ever entered + 1 */
+struct zsock *zsock_new(enum zk kind, int family);
+void zsock_drop(struct zsock *k);              /* gives one reference back */
+void zsock_for_each(void (*f)(struct zsock *, int fd, void *), void *arg); /* each descriptor of a socket */
+int fd_keep(int fd);    /* moves a descriptor of ours high; closes the old number */
+void fd_unkeep(int fd); /* closes a kept descriptor */
+
+bool fd_any_kept(void);
+void fd_forget_kept(void); /* child: closes all kept descriptors */
+
+/* ---- The frame around a call (call.c, signals.c) ---- */
+
+struct call {
+    struct zsock *k;
+    bool held;
+    const char *name;
+};
+void zs_child_notice(void);
+void zs_signals_run(void);
+void zs_trace(const char *name, int fd, long ret);
+
+static inline bool zs_passthrough(void)
+{
+    return zs_vfork_flag != 0;
+}
+
+/* The socket behind fd, held and with handlers deferred until call_end; NULL: not ours, use the real call. */
+static inline struct zsock *call_begin(struct call *c, const char *name, int fd)
+{
+    uintptr_t raw = fdtab_raw(fd);
+    if (ZS_LIKELY(raw == 0))
+        return NULL;
+    struct zsock *k = fd_sock(raw);
+    if (k == NULL || zs_passthrough())
+        return NULL;
+    if (ZS_UNLIKELY(atomic_load_explicit(zs_proc.wipe, memory_order_relaxed) != ZS_WIPE_SELF))
+        zs_child_notice();
+    if (zs_thread.depth++ == 0)
+        zs_thread.interrupted = 0;
+    c->name = name;
+    c->k = k;
+    c->held = !__libc_single_threaded;
+    if (c->held) {
+        uint32_t n = atomic_load_explicit(&k->refs, memory_order_relaxed);
+        do {
+            if (n == 0)
+                goto gone;
+        } while (!atomic_compare_exchange_weak(&k->refs, &n, n + 1));
+        if (ZS_UNLIKELY(fdtab_raw(fd) != raw)) {
+            zsock_drop(k);
+            goto gone;
+        }
+    }
+    return k;
+gone:
+    if (--zs_thread.depth == 0 && ZS_UNLIKELY(zs_thread.npending))
+        zs_signals_run();
+    return NULL;
+}
+
+/* Ends the frame; r is a result or a negative errno. */
+static inline long call_end(struct call *c, int fd, long r)
+{
+    if (c->held)
+        zsock_drop(c->k);
+    if (ZS_UNLIKELY(zs_proc.conf.trace))
+        zs_trace(c->name, fd, r);
+    if (--zs_thread.depth == 0 && ZS_UNLIKELY(zs_thread.npending))
+        zs_signals_run();
+    if (ZS_UNLIKELY(r < 0)) {
+        errno = (int)-r;
+        return -1;
+    }
+    return r;
+}
+
+/* For calls that are not about one socket. */
+static inline void frame_begin(void)
+{
+    if (zs_thread.depth++ == 0)
+        zs_thread.interrupted = 0;
+}
+static inline void frame_end(void)
+{
+    if (--zs_thread.depth == 0 && ZS_UNLIKELY(zs_thread.npending))
+        zs_signals_run();
+}
+
+/* Around the kernel wait of a sleep: handlers run at once and end the wait. */
+void sleep_begin(_Atomic uint32_t *futex, int bell);
+/* What the handlers that ran want: 0 go on waiting, -EINTR. `restartable`: SA_RESTART is honoured (signal(7)). */
+int sleep_end(bool restartable);
+/* In a spin: runs deferred handlers now; same result. */
+int spin_signals(bool restartable);
+
+/* Sleeps until *word != val. 0 woken or word differs, -EINTR, -EAGAIN deadline (ns, CLOCK_MONOTONIC, 0 none). */
+int wait_word(struct zs_domain *d, _Atomic uint32_t *word, uint32_t val, uint64_t deadline_ns, bool restartable);
+
+/* ---- Attachment (attach.c) ---- */
+void zs_config_load(void);
+struct zs_domain *zs_attached(void); /* the current engine, attaching when needed; NULL: use the kernel */
+void zs_engine_lost(struct zs_domain *d);
+void zs_listeners_return(void);
+void zs_log(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void zs_why(struct zs_domain *d, int fd, int proto, enum zs_verdict verdict, enum zs_reason reason, const struct zsock *k);
+
+/* ---- Placeholder pool (pool.c) ---- */
+int pool_take(struct zs_domain *d, int family, int flags, int *entry); /* a new descriptor, or -errno */
+void pool_release(int entry, bool nonblock); /* nonblock: what O_NONBLOCK is on it now */
+void pool_retire(int entry);
+void pool_child(void);
+
+/* ---- Sockets (sock.c, listen.c) ---- */
+int addr_from_sockaddr(struct zs_addr *a, const struct sockaddr *sa, socklen_t len);
+socklen_t addr_to_sockaddr(const struct zs_addr *a, int family, struct sockaddr_storage *ss);
+void addr_copy_out(const struct zs_addr *a, int family, struct sockaddr *sa, socklen_t *len);
+void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason); /* forget it: the kernel serves it from now on */
+void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t session);
+int sock_listen_again(struct zsock *k, struct zs_domain *d);
+void sock_final(struct zsock *k, int fd);
+void sock_detach_fd(struct zsock *k, int fd);
+int sock_close_fd(int fd, uintptr_t raw); /* raw: its table entry, already taken */
+bool sock_locked(const struct zsock *k); /* several threads or processes may use it: take the rings' locks */
+int sock_claim(int fd);                  /* an inherited or received descriptor: 1 it is ours now */
+int sock_kernel_addr(int fd, struct zs_addr *a, bool peer);
+
+/* ---- Readiness of one socket (ready.c) ---- */
+uint32_t sock_events(struct zsock *k, uint32_t interest); /* EPOLL* bits of the shared-memory side */
+bool sock_has_kernel_side(const struct zsock *k);
+bool sock_accelerated(const struct zsock *k);
+
+/* ---- Data (stream.c, dgram.c) ---- */
+ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags);
+ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags);
+ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
+ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
+int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine */
+uint32_t dgram_next_len(struct zsock *k);
+int wait_fd(int fd, short events, uint64_t deadline_ns); /* poll on one descriptor, both worlds */
+
+/* ---- Options (options.c) ---- */
+int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *len);
+int opt_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len);
+void opt_apply(struct zsock *k);
+void opt_inherit(struct zsock *k, const struct zsock *listener);
+
+/* ---- epoll (epoll.c) ---- */
+void ep_sock_decided(struct zsock *k);  /* its readiness moved to shared memory */
+void ep_sock_forget(struct zsock *k);   /* the kernel serves it: only the kernel's set counts */
+void ep_sock_closed(struct zsock *k);
+void ep_set_closed(int fd, uintptr_t raw);
+void ep_dup(int fd, int to);
+void ep_set_polled(int fd); /* the set is watched by poll, select or another set: its doorbell stays armed */
+void ep_child(void);        /* forked child: sets must be rebuilt */
+
+void *zs_chunk_alloc(size_t n); /* anonymous pages, NULL none */
+
+/* ---- Process life (process.c, scm.c) ---- */
+void zs_process_init(void);
+void share_all(void); /* before a fork: every socket may have two holders */
+int share_socks(struct zsock *const *list, uint32_t n);
+void scm_sent(const struct msghdr *msg);
+void scm_received(struct msghdr *msg);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Process life: start, fork, and images that follow by exec. */
+#include "preload.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+__thread uint8_t zs_vfork_flag __attribute__((tls_model("initial-exec")));
+
+void zs_vfork_errno(int e);
+void zs_vfork_errno(int e)
+{
+    errno = e;
+}
+
+/* ---- Sharing: sockets that may have two holders ---- */
+
+/* Tells the engine: these live until the kernel reports their placeholder's end. */
+int share_socks(struct zsock *const *list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n;) {
+        struct zs_ctl_request req = {.op = ZS_CTL_SHARE};
+        struct zs_domain *d = list[i]->d;
+        for (; i < n && req.count < ZS_CTL_SHARE_MAX && list[i]->d == d; i++) {
+            struct zsock *k = list[i];
+            uint64_t cookie = 0;
+            socklen_t len = sizeof cookie;
+            if (k->s == NULL || k->fd < 0)
+                continue;
+            zs_sys(SYS_getsockopt, k->fd, SOL_SOCKET, SO_COOKIE, &cookie, &len);
+            atomic_fetch_or(&k->s->flags, ZS_F_SHARED);
+            req.u.share[req.count++] = (struct zs_ctl_share_entry){k->index, k->gen, cookie};
+        }
+        struct zs_ctl_reply reply;
+        int fd = -1;
+        if (req.count > 0)
+            zs_rpc(d, &req, &reply, &fd);
+    }
+    return 0;
+}
+
+struct gather {
+    struct zsock **list;
+    uint32_t n, cap;
+};
+
+static void gather_one(struct zsock *k, int fd, void *arg)
+{
+    struct gather *g = arg;
+    if (atomic_load(&k->left))
+        return;
+    atomic_store(&k->left, true);
+    k->fd = fd;
+    pool_retire(k->pool);
+    k->pool = -1;
+    if (k->s != NULL && g->n < g->cap)
+        g->list[g->n++] = k;
+}
+
+/* Before a fork. Sockets without a session are real kernel sockets and need nothing. */
+void share_all(void)
+{
+    if (atomic_load(&zs_proc.domain) == NULL && fdtab_top() == 0)
+        return;
+    size_t bytes = (size_t)fdtab_top() * sizeof(struct zsock *) + 4096;
+    struct gather g = {.list = zs_chunk_alloc(bytes), .cap = (uint32_t)fdtab_top()};
+    if (g.list == NULL)
+        return;
+    zsock_for_each(gather_one, &g);
+    if (g.n > 0)
+        share_socks(g.list, g.n);
+    munmap(g.list, bytes);
+}
+
+/* ---- fork ---- */
+
+static void before_fork(void)
+{
+    if (zs_proc.conf.enabled && !zs_passthrough()) {
+        frame_begin();
+        share_all();
+        frame_end();
+    }
+}
+
+/* The child's part that cannot wait: what we hold open must not keep the parent's sockets alive. */
+static void forked(void)
+{
+    struct zs_proc *p = &zs_proc;
+    atomic_store(p->wipe, ZS_WIPE_CHILD);
+    atomic_fetch_add(&p->generation, 1);
+    atomic_store(&p->attach_lock, 0);
+    fd_forget_kept();
+    pool_child();
+    ep_child();
+    struct zs_domain *d = atomic_load(&p->domain);
+    if (d != NULL) {
+        d->ctl_fd = d->bell_fd = -1;
+        atomic_store(&d->rpc_lock, 0);
+        memset(d->doorbell, 0, ZS_MAX_WAITERS * sizeof *d->doorbell);
+    }
+}
+
+static void after_fork_child(void)
+{
+    if (zs_proc.conf.enabled && atomic_load(zs_proc.wipe) == ZS_WIPE_FORKED)
+        forked();
+}
+
+/* First use of a socket in a forked child: become a client of our own, on the mapping that we inherited. */
+void zs_child_notice(void)
+{
+    struct zs_proc *p = &zs_proc;
+    if (atomic_load(p->wipe) == ZS_WIPE_FORKED)
+        forked(); /* _Fork or a raw clone: no handler ran */
+    atomic_store(p->wipe, ZS_WIPE_SELF);
+    struct zs_domain *d = atomic_load(&p->domain);
+    if (d == NULL)
+        return;
+    const struct zs_attach_args args = {.engine = p->conf.engine, .run = p->conf.run, .token = p->conf.token, .host = &p->host};
+    if (zs_domain_reattach(d, &args) < 0)
+        zs_engine_lost(d);
+    else
+        memcpy(p->conf.token, d->token, sizeof d->token);
+}
+
+pid_t zsp_fork(void)
+{
+    return REAL(fork)(); /* our pthread_atfork handlers run inside */
+}
+
+pid_t zsp__Fork(void)
+{
+    before_fork();
+    pid_t pid = REAL(_Fork)();
+    if (pid == 0)
+        after_fork_child();
+    return pid;
+}
+
+/* ---- namespaces ---- */
+
+int zsp_unshare(int flags)
+{
+    int r = REAL(unshare)(flags);
+    if (r == 0 && (flags & CLONE_NEWNET))
+        zs_proc.other_netns = true;
+    return r;
+}
+
+int zsp_setns(int fd, int type)
+{
+    int r = REAL(setns)(fd, type);
+    if (r == 0 && (type == 0 || (type & CLONE_NEWNET)))
+        zs_proc.other_netns = true;
+    return r;
+}
+
+/* ---- start ---- */
+
+static int host_keep(int fd)
+{
+    return fd_keep(fd);
+}
+
+/* Sockets that the previous image left us: fd:session:generation,... The engine's answer for the descriptor decides. */
+static void inherit(void)
+{
+    const char *list = getenv("ZSTACK_INHERIT");
+    while (list != NULL && *list != 0) {
+        char *end;
+        long fd = strtol(list, &end, 10);
+        if (end == list)
+            break;
+        if (fd >= 0 && fd < (long)zs_fdtab_size && sock_claim((int)fd) == 0)
+            zs_log(ZS_LOG_DEBUG, "inherited descriptor %ld is the kernel's", fd);
+        list = strchr(end, ',');
+        list = list != NULL ? list + 1 : NULL;
+    }
+    unsetenv("ZSTACK_INHERIT");
+}
+
+/* Order: real functions (everything else may call them); configuration; the table, without which nothing is ours; the
+ * fork mark; handlers; inherited sockets, which need all of it. */
+__attribute__((constructor(101))) static void start(void)
+{
+    struct zs_proc *p = &zs_proc;
+    zs_real_resolve();
+    zs_config_load();
+    if (!p->conf.enabled)
+        return;
+    p->started_ns = zs_now_ns();
+    p->host = (struct zs_host){.keep_fd = host_keep, .drop_fd = fd_unkeep};
+    p->wipe = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p->wipe == MAP_FAILED || madvise((void *)p->wipe, 4096, MADV_WIPEONFORK) < 0 || fdtab_init() < 0) {
+        zs_log(ZS_LOG_WARN, "no memory for the descriptor table: this program uses the kernel's sockets");
+        p->conf.enabled = false;
+        return;
+    }
+    atomic_store(p->wipe, ZS_WIPE_SELF);
+    pthread_atfork(before_fork, NULL, after_fork_child);
+    if (getenv("ZSTACK_INHERIT") != NULL)
+        inherit();
+}

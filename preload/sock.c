@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The life of a socket: socket, bind, connect, names, shutdown, close. TCP is decided at connect and listen, never at
+ * socket(). */
+#include "preload.h"
+
+#include <fcntl.h>
+#include <linux/net_tstamp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+/* ---- Addresses ---- */
+
+int addr_from_sockaddr(struct zs_addr *a, const struct sockaddr *sa, socklen_t len)
+{
+    memset(a, 0, sizeof *a);
+    if (sa == NULL || len < (socklen_t)sizeof(sa_family_t))
+        return -EINVAL;
+    if (sa->sa_family == AF_INET && len >= (socklen_t)sizeof(struct sockaddr_in)) {
+        const struct sockaddr_in *in = (const void *)sa;
+        a->ip[10] = a->ip[11] = 0xff;
+        memcpy(a->ip + 12, &in->sin_addr, 4);
+        a->port = in->sin_port;
+    } else if (sa->sa_family == AF_INET6 && len >= 24 /* SIN6_LEN_RFC2133 */) {
+        const struct sockaddr_in6 *in6 = (const void *)sa;
+        memcpy(a->ip, &in6->sin6_addr, 16);
+        a->port = in6->sin6_port;
+        a->scope_id = len >= (socklen_t)sizeof *in6 ? in6->sin6_scope_id : 0;
+    } else {
+        return -EAFNOSUPPORT;
+    }
+    a->family = sa->sa_family;
+    return 0;
+}
+
+socklen_t addr_to_sockaddr(const struct zs_addr *a, int family, struct sockaddr_storage *ss)
+{
+    memset(ss, 0, sizeof(struct sockaddr_in6));
+    if (family == AF_INET) {
+        struct sockaddr_in *in = (void *)ss;
+        in->sin_family = AF_INET;
+        in->sin_port = a->port;
+        memcpy(&in->sin_addr, a->ip + 12, 4);
+        return sizeof *in;
+    }
+    struct sockaddr_in6 *in6 = (void *)ss;
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = a->port;
+    in6->sin6_scope_id = a->scope_id;
+    memcpy(&in6->sin6_addr, a->ip, 16);
+    return sizeof *in6;
+}
+
+void addr_copy_out(const struct zs_addr *a, int family, struct sockaddr *sa, socklen_t *len)
+{
+    struct sockaddr_storage ss;
+    socklen_t n = addr_to_sockaddr(a, family, &ss);
+    if (sa == NULL || len == NULL)
+        return;
+    memcpy(sa, &ss, *len < n ? *len : n);
+    *len = n;
+}
+
+int sock_kernel_addr(int fd, struct zs_addr *a, bool peer)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    long r = zs_sys(peer ? SYS_getpeername : SYS_getsockname, fd, &ss, &len);
+    return r < 0 ? (int)r : addr_from_sockaddr(a, (struct sockaddr *)&ss, len);
+}
+
+/* ---- socket ---- */
+
+int zsp_socket(int domain, int type, int protocol)
+{
+    int base = type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK);
+    bool tcp = base == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP) && zs_proc.conf.tcp;
+    bool udp = base == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP) && zs_proc.conf.udp;
+    if ((domain != AF_INET && domain != AF_INET6) || !(tcp || udp) || !zs_proc.conf.enabled || zs_passthrough())
+        return REAL(socket)(domain, type, protocol);
+    frame_begin();
+    if (ZS_UNLIKELY(atomic_load(zs_proc.wipe) != ZS_WIPE_SELF))
+        zs_child_notice();
+    struct zs_domain *d = zs_attached();
+    int entry = -1, fd;
+    if (d != NULL && tcp) {
+        fd = pool_take(d, domain, type, &entry);
+        if (fd < 0)
+            errno = -fd, fd = -1;
+    } else {
+        fd = REAL(socket)(domain, type, protocol);
+    }
+    if (fd >= 0)
+        fdtab_take(fd);
+    struct zsock *k = fd >= 0 && d != NULL ? zsock_new(tcp ? ZK_TCP : ZK_UDP, domain) : NULL;
+    if (k != NULL) {
+        k->fd = fd;
+        k->pool = entry;
+        atomic_store(&k->nonblock, (type & SOCK_NONBLOCK) != 0);
+        atomic_store(&k->fds, 1);
+        k->d = d;
+        if (!fdtab_set(fd, FDT_SOCK, k)) {
+            pool_retire(k->pool);
+            k->pool = -1;
+            zsock_drop(k);
+        } else {
+            zs_why(d, fd, tcp ? IPPROTO_TCP : IPPROTO_UDP, ZS_VERDICT_UNDECIDED, ZS_REASON_NONE, k);
+        }
+    } else if (entry >= 0) {
+        pool_retire(entry);
+    }
+    frame_end();
+    return fd;
+}
+
+/* The kernel serves this socket from now on: every later call goes straight there. */
+static void forget_fd(struct zsock *k, int fd, void *arg)
+{
+    if (k != arg)
+        return;
+    fdtab_take(fd);
+    atomic_fetch_sub(&k->fds, 1);
+    zsock_drop(k);
+}
+
+void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason)
+{
+    zs_why(k->d, fd, IPPROTO_TCP, ZS_VERDICT_KERNEL, reason, NULL);
+    ep_sock_forget(k);
+    pool_retire(k->pool); /* the application's descriptor is the only one left */
+    k->pool = -1;
+    if (atomic_load(&k->fds) == 1) {
+        forget_fd(k, fd, k);
+        return;
+    }
+    zsock_for_each(forget_fd, k);
+}
+
+int zsp_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "bind", fd);
+    if (k == NULL)
+        return REAL(bind)(fd, addr, len);
+    if (atomic_load(&k->kind) == ZK_CONN)
+        return (int)call_end(&c, fd, -EINVAL);
+    long r = zs_sys(SYS_bind, fd, addr, len);
+    if (r == 0) {
+        k->bound = true;
+        pool_retire(k->pool); /* it has an address now and must not serve another connection */
+        k->pool = -1;
+        if (atomic_load(&k->kind) == ZK_UDP)
+            dgram_bound(k, fd);
+    }
+    return (int)call_end(&c, fd, r);
+}
+
+/* ---- connect ---- */
+
+void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t session)
+{
+    k->d = d;
+    k->index = session;
+    k->s = zs_session_at(&d->view, session);
+    k->gen = atomic_load(&k->s->gen);
+    k->peer = zs_session_peer(&d->view, k->s);
+    opt_apply(k);
+    atomic_store(&k->kind, ZK_CONN);
+    zs_why(d, fd, IPPROTO_TCP, ZS_VERDICT_LOCAL, ZS_REASON_PEER_LOCAL, k);
+}
+
+/* A destination of all zeroes is this host (Linux connects to loopback). */
+static void any_to_loopback(struct zs_addr *to)
+{
+    if (!zs_addr_is_any(to->ip))
+        return;
+    if (zs_addr_is_v4(to->ip))
+        to->ip[12] = 127, to->ip[15] = 1;
+    else
+        to->ip[15] = 1;
+}
+
+/* Where the connection goes: 0 accelerated, 1 the kernel (reason filled), negative errno. */
+static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enum zs_reason *reason)
+{
+    struct zs_domain *d = zs_attached();
+    struct zs_connect c = {.to = *to};
+    *reason = ZS_REASON_ENGINE_GONE;
+    if (d == NULL)
+        return 1;
+    *reason = ZS_REASON_NOT_HOST;
+    if (!zs_addr_is_own(&d->view, to->ip))
+        return 1;
+    if (k->bound && sock_kernel_addr(fd, &c.from, false) == 0 && !zs_addr_is_any(c.from.ip) &&
+        zs_addr_is_v4(c.from.ip) != zs_addr_is_v4(to->ip))
+        return 1;
+    c.from.family = (uint16_t)k->family;
+    c.to.family = (uint16_t)k->family;
+    int r = zs_connect(d, &c);
+    *reason = r == -ENOBUFS ? ZS_REASON_NO_MEMORY : ZS_REASON_NO_LISTENER;
+    if (r == -ECONNREFUSED || r == -ENOBUFS)
+        return 1;
+    if (r < 0)
+        return r;
+    sock_become_conn(k, fd, d, c.session);
+    k->deferred = c.deferred;
+    ep_sock_decided(k);
+    return 0;
+}
+
+/* Waits until the engine has placed a deferred connection, or gave up. */
+static int wait_connected(struct zsock *k, int fd)
+{
+    uint64_t deadline = k->pre.sndtimeo_us ? zs_now_ns() + k->pre.sndtimeo_us * 1000 : 0;
+    while (atomic_load(&k->s->state) == ZS_S_EMBRYO && atomic_load(&k->s->error) == 0) {
+        int r = wait_fd(fd, POLLOUT, deadline);
+        if (r == -EAGAIN || r == -EINTR)
+            return r == -EAGAIN ? -EINPROGRESS : r;
+    }
+    k->deferred = false;
+    return -(int)atomic_exchange(&k->s->error, 0);
+}
+
+static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len, bool *use_kernel)
+{
+    struct zs_addr to;
+    enum zs_reason reason;
+    if (addr_from_sockaddr(&to, addr, len) < 0 || (k->family == AF_INET && to.family != AF_INET) ||
+        (k->family == AF_INET6 && to.family != AF_INET6)) {
+        *use_kernel = true;
+        return 0;
+    }
+    any_to_loopback(&to);
+    int r = decide_connect(k, fd, &to, &reason);
+    if (r == 1) {
+        sock_to_kernel(k, fd, reason);
+        *use_kernel = true;
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (atomic_load(&k->nonblock)) {
+        k->connecting = true;
+        return -EINPROGRESS; /* as Linux, on loopback too */
+    }
+    return k->deferred ? wait_connected(k, fd) : 0;
+}
+
+static int connect_again(struct zsock *k, int fd)
+{
+    if (!k->connecting)
+        return -EISCONN;
+    if (atomic_load(&k->s->state) == ZS_S_EMBRYO && atomic_load(&k->s->error) == 0) {
+        if (atomic_load(&k->nonblock))
+            return -EALREADY;
+        int r = wait_connected(k, fd);
+        if (r < 0)
+            return r;
+    }
+    k->connecting = k->deferred = false;
+    return -(int)atomic_exchange(&k->s->error, 0);
+}
+
+static int connect_udp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    long r = zs_sys(SYS_connect, fd, addr, len);
+    if (r < 0)
+        return (int)r;
+    bool dissolve = addr->sa_family == AF_UNSPEC;
+    if (k->s == NULL && !dissolve)
+        dgram_bound(k, fd);
+    if (k->s == NULL)
+        return 0;
+    struct zs_addr local, remote;
+    if (dissolve || sock_kernel_addr(fd, &remote, true) < 0) {
+        atomic_fetch_and(&k->s->flags, ~ZS_F_CONNECTED);
+        return 0;
+    }
+    if (sock_kernel_addr(fd, &local, false) == 0)
+        memcpy(k->s->local.ip, local.ip, 16);
+    k->s->remote = remote;
+    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
+    return 0;
+}
+
+int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "connect", fd);
+    if (k == NULL)
+        return REAL(connect)(fd, addr, len);
+    bool use_kernel = false;
+    int r;
+    switch (atomic_load(&k->kind)) {
+    case ZK_TCP:
+        r = connect_tcp(k, fd, addr, len, &use_kernel);
+        break;
+    case ZK_CONN:
+        r = connect_again(k, fd);
+        break;
+    case ZK_LISTEN:
+        r = -EISCONN;
+        break;
+    default:
+        r = connect_udp(k, fd, addr, len);
+    }
+    if (use_kernel) {
+        call_end(&c, fd, 0);
+        return REAL(connect)(fd, addr, len);
+    }
+    return (int)call_end(&c, fd, r);
+}
+
+/* ---- names ---- */
+
+static int name_call(const char *name, int fd, struct sockaddr *addr, socklen_t *len, bool peer)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, name, fd);
+    if (k == NULL)
+        return peer ? REAL(getpeername)(fd, addr, len) : REAL(getsockname)(fd, addr, len);
+    if (atomic_load(&k->kind) != ZK_CONN)
+        return (int)call_end(&c, fd, zs_sys(peer ? SYS_getpeername : SYS_getsockname, fd, addr, len));
+    if (addr == NULL || len == NULL)
+        return (int)call_end(&c, fd, -EFAULT);
+    if (peer && (atomic_load(&k->s->state) == ZS_S_EMBRYO || atomic_load(&k->s->rx_prod.fin) == ZS_RST))
+        return (int)call_end(&c, fd, -ENOTCONN);
+    addr_copy_out(peer ? &k->s->remote : &k->s->local, k->family, addr, len);
+    return (int)call_end(&c, fd, 0);
+}
+
+int zsp_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    return name_call("getsockname", fd, addr, len, false);
+}
+
+int zsp_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    return name_call("getpeername", fd, addr, len, true);
+}
+
+/* ---- shutdown, close ---- */
+
+bool sock_locked(const struct zsock *k)
+{
+    return !__libc_single_threaded || atomic_load_explicit(&k->left, memory_order_relaxed);
+}
+
+static int shutdown_conn(struct zsock *k, int how)
+{
+    struct zs_view *v = &k->d->view;
+    if (atomic_load(&k->s->rx_prod.fin) == ZS_RST || atomic_load(&k->s->state) == ZS_S_EMBRYO)
+        return -ENOTCONN;
+    if (how == SHUT_WR || how == SHUT_RDWR)
+        zs_session_fin(v, k->index);
+    if (how == SHUT_RD || how == SHUT_RDWR)
+        atomic_fetch_or(&k->s->flags, ZS_F_SHUT_RD);
+    zs_notify(v, k->s); /* own waiters: the state they see changed */
+    return 0;
+}
+
+int zsp_shutdown(int fd, int how)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "shutdown", fd);
+    if (k == NULL)
+        return REAL(shutdown)(fd, how);
+    if (how < SHUT_RD || how > SHUT_RDWR)
+        return (int)call_end(&c, fd, -EINVAL);
+    if (atomic_load(&k->kind) == ZK_CONN)
+        return (int)call_end(&c, fd, shutdown_conn(k, how));
+    long r = zs_sys(SYS_shutdown, fd, how);
+    if (r == 0 && atomic_load(&k->kind) == ZK_LISTEN && how != SHUT_WR) {
+        /* It stops listening: queued connections are reset, accept fails as the kernel says. */
+        zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
+        atomic_fetch_sub(&zs_proc.listeners, 1);
+        atomic_store(&k->kind, ZK_TCP);
+        if (!atomic_load(&k->nonblock))
+            zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
+        sock_to_kernel(k, fd, ZS_REASON_OPTION);
+    }
+    return (int)call_end(&c, fd, r);
+}
+
+/* The last reference is gone. Descriptors that other processes may hold keep the session: the engine closes it when the kernel
+ * reports the placeholder's end. */
+void sock_final(struct zsock *k, int fd)
+{
+    (void)fd;
+    bool left = atomic_load(&k->left);
+    if (atomic_load(&k->kind) == ZK_CONN && !left) {
+        bool abort = atomic_load(&k->s->opts.linger) == 0;
+        zs_session_close(&k->d->view, k->index, abort);
+        atomic_fetch_add_explicit(&k->d->view.stats->closes, 1, memory_order_relaxed);
+    }
+    if (left)
+        pool_retire(k->pool);
+    else
+        pool_release(k->pool, atomic_load(&k->nonblock));
+    k->pool = -1;
+}
+
+/* Before the last descriptor of a listener or UDP socket goes: it must be unreachable when close returns. */
+static void unregister(struct zsock *k)
+{
+    uint8_t kind = atomic_load(&k->kind);
+    if (kind == ZK_LISTEN)
+        atomic_fetch_sub(&zs_proc.listeners, 1);
+    if (atomic_load(&k->left) || k->s == NULL || (kind != ZK_LISTEN && kind != ZK_UDP))
+        return;
+    zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
+}
+
+/* A descriptor of the socket, already out of the table, is about to be closed or replaced. */
+void sock_detach_fd(struct zsock *k, int fd)
+{
+    zs_why(k->d, fd, 0, ZS_VERDICT_UNDECIDED, ZS_REASON_NONE, NULL);
+    if (atomic_fetch_sub(&k->fds, 1) == 1) {
+        ep_sock_closed(k);
+        unregister(k);
+    }
+    if (k->fd == fd)
+        k->fd = -1;
+}
+
+int sock_close_fd(int fd, uintptr_t raw)
+{
+    struct zsock *k = fd_sock(raw);
+    sock_detach_fd(k, fd);
+    int r = (int)zs_sys(SYS_close, fd);
+    zsock_drop(k);
+    return r;
+}
+
+/* ---- descriptors that come from elsewhere ---- */
+
+int sock_claim(int fd)
+{
+    int family, type;
+    socklen_t len = sizeof(int);
+    if (zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0 || (family != AF_INET && family != AF_INET6))
+        return 0;
+    len = sizeof(int);
+    if (zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+        return 0;
+    struct zs_domain *d = zs_attached();
+    struct zs_ctl_reply reply;
+    if (d == NULL || zs_rpc2(d, ZS_CTL_CLAIM, 0, 0, fd, &reply, NULL) < 0)
+        return 0;
+    struct zs_session *s = zs_session_at(&d->view, reply.a);
+    if (s == NULL || atomic_load(&s->gen) != reply.b)
+        return 0;
+    struct zsock *k = zsock_new(s->kind == ZS_KIND_TCP ? ZK_CONN : s->kind == ZS_KIND_UDP ? ZK_UDP : ZK_LISTEN, family);
+    if (k == NULL)
+        return 0;
+    k->d = d;
+    k->s = s;
+    k->index = reply.a;
+    k->gen = reply.b;
+    k->fd = fd;
+    k->peer = s->kind == ZS_KIND_TCP ? zs_session_peer(&d->view, s) : NULL;
+    atomic_store(&k->left, true);
+    long fl = zs_sys(SYS_fcntl, fd, F_GETFL);
+    bool conn = s->kind == ZS_KIND_TCP;
+    atomic_store(&k->nonblock, conn ? (fl & O_NONBLOCK) != 0 : (atomic_load(&s->flags) & ZS_F_NONBLOCK) != 0);
+    atomic_store(&k->fds, 1);
+    if (s->kind == ZS_KIND_TCP_LISTEN)
+        atomic_fetch_add(&zs_proc.listeners, 1);
+    fdtab_set(fd, FDT_SOCK, k);
+    zs_why(d, fd, type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, conn ? ZS_VERDICT_LOCAL : ZS_VERDICT_BOTH,
+           conn ? ZS_REASON_PEER_LOCAL : ZS_REASON_LISTENER, k);
+    return 1;
+}

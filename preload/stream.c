@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Data over a TCP connection in shared memory, with the order of checks that tcp_recvmsg and tcp_sendmsg have: data first,
+ * then the end of the stream, then the pending error. */
+#include "preload.h"
+
+/* Default capacity when SO_SNDBUF and SO_RCVBUF were left alone; Linux' autotuning ends in the same region. */
+#define DEFAULT_CAP (UINT64_C(4) << 20)
+
+static uint64_t ring_cap(const struct zsock *k)
+{
+    uint32_t snd = atomic_load_explicit(&k->s->opts.sndbuf, memory_order_relaxed);
+    uint32_t rcv = atomic_load_explicit(&k->peer->opts.rcvbuf, memory_order_relaxed);
+    if (snd == 0 && rcv == 0)
+        return DEFAULT_CAP;
+    /* What Linux would hold in flight: one buffer on each side (the values are doubled, socket(7)). */
+    uint64_t cap = (snd != 0 ? snd / 2 : 1u << 20) + (rcv != 0 ? rcv / 2 : 1u << 20);
+    return cap < DEFAULT_CAP ? cap : DEFAULT_CAP;
+}
+
+static void fault(struct zsock *k)
+{
+    zs_log(ZS_LOG_WARN, "shared memory of a connection is inconsistent: it was reset");
+    zs_session_fault(&k->d->view, k->index);
+}
+
+/* A dead engine cannot tell us of a dead peer. */
+static void check_peer_alive(struct zsock *k)
+{
+    if (atomic_load(&k->d->alive) || k->peer == NULL)
+        return;
+    uint32_t owner = atomic_load(&k->peer->owner);
+    if (owner == 0 || owner == ZS_CLIENT_ENGINE || (atomic_load(&k->peer->flags) & ZS_F_SHARED))
+        return;
+    uint32_t pid = atomic_load(&k->d->view.arena->client[ZS_CLIENT_SLOT(owner) % ZS_MAX_CLIENTS].pid);
+    if (pid != 0 && zs_sys(SYS_kill, pid, 0) == -ESRCH)
+        zs_session_close(&k->d->view, zs_session_index(&k->d->view, k->peer), true);
+}
+
+/* ---- Waiting ---- */
+
+static bool rx_ready(const struct zs_session *s)
+{
+    return zs_rx_avail(s) != 0 || atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire) != 0 ||
+           atomic_load_explicit(&s->error, memory_order_relaxed) != 0 ||
+           (atomic_load_explicit(&s->flags, memory_order_relaxed) & ZS_F_SHUT_RD);
+}
+
+static int wait_rx(struct zsock *k, uint64_t deadline, bool restartable)
+{
+    struct zs_session *s = k->s;
+    struct zs_spin spin = {.limit_us = zs_proc.conf.spin_us};
+    bool spinning = spin.limit_us != 0 && zs_spin_begin(k->d);
+    while (spinning && !rx_ready(s) && zs_thread.npending == 0 && zs_spin_round(&spin))
+        ;
+    if (spinning)
+        zs_spin_end(k->d);
+    int r = spin_signals(restartable);
+    if (r < 0 || rx_ready(s))
+        return r;
+    atomic_store(&s->rx_wait, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
+    if (rx_ready(s))
+        return 0;
+    r = wait_word(k->d, &s->rx_wait, 1, deadline, restartable);
+    check_peer_alive(k);
+    return r;
+}
+
+static bool tx_ready(struct zsock *k)
+{
+    return (atomic_load(&k->s->flags) & ZS_F_PEER_CLOSED) || atomic_load(&k->s->error) != 0 ||
+           zs_tx_room(&k->d->view, k->peer, &k->tx, ring_cap(k)) != 0;
+}
+
+/* The first wait without progress only spins: the write that follows may grow the ring for a reader that stands still. */
+static int wait_tx(struct zsock *k, uint64_t deadline, bool restartable, bool *spun)
+{
+    struct zs_spin spin = {.limit_us = zs_proc.conf.spin_us};
+    bool spinning = spin.limit_us != 0 && zs_spin_begin(k->d);
+    while (spinning && !tx_ready(k) && zs_thread.npending == 0 && zs_spin_round(&spin))
+        ;
+    if (spinning)
+        zs_spin_end(k->d);
+    int r = spin_signals(restartable);
+    if (r < 0 || tx_ready(k))
+        return r;
+    if (!*spun) {
+        *spun = true;
+        return 0;
+    }
+    _Atomic uint32_t *want = &k->peer->rx_prod.want_space;
+    uint32_t val = atomic_fetch_or(want, ZS_WANT_FUTEX) | ZS_WANT_FUTEX;
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_rx_consume */
+    if (tx_ready(k))
+        return 0;
+    r = wait_word(k->d, want, val, deadline, restartable);
+    check_peer_alive(k);
+    return r;
+}
+
+static uint64_t deadline_of(uint64_t timeout_us)
+{
+    return timeout_us != 0 ? zs_now_ns() + timeout_us * 1000u : 0;
+}
+
+/* ---- Receive ---- */
+
+/* One look at the stream: bytes, 0 end of stream, -EAGAIN nothing yet, other negative errno. */
+static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, size_t n, int flags)
+{
+    struct zs_view *v = &k->d->view;
+    struct zs_session *s = k->s;
+    bool locked = sock_locked(k);
+    if (locked)
+        zs_lock(v, &s->rx_cons.lock, false);
+    /* The end flag before the data: what was published before it is then seen. */
+    uint32_t fin = atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire);
+    int64_t got = 0;
+    if (zs_rx_avail(s) != 0) {
+        got = zs_rx_peek(v, s, 0, flags & MSG_TRUNC ? NULL : iov, skip, n);
+        if (got > 0 && !(flags & MSG_PEEK))
+            zs_rx_consume(v, s, (uint64_t)got);
+    }
+    if (locked)
+        zs_unlock(v, &s->rx_cons.lock);
+    if (got > 0)
+        return got;
+    if (got < 0) {
+        fault(k);
+        return -(int64_t)atomic_exchange(&s->error, 0);
+    }
+    if (fin == ZS_FIN || (atomic_load(&s->flags) & ZS_F_SHUT_RD))
+        return 0;
+    uint32_t err = atomic_load(&s->error);
+    if (err == EPIPE)
+        return 0; /* reset after its FIN: the end of the stream comes first (SOCK_DONE) */
+    if (err != 0)
+        return -(int64_t)atomic_exchange(&s->error, 0);
+    if (fin == ZS_RST)
+        return 0;
+    return atomic_load(&s->state) == ZS_S_EMBRYO ? (k->connecting ? -EAGAIN : -ENOTCONN) : -EAGAIN;
+}
+
+ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags)
+{
+    size_t done = 0;
+    uint64_t deadline = 0;
+    uint64_t timeout = atomic_load_explicit(&k->s->opts.rcvtimeo_us, memory_order_relaxed);
+    size_t lowat = atomic_load_explicit(&k->s->opts.rcvlowat, memory_order_relaxed);
+    size_t target = flags & MSG_WAITALL ? n : lowat < n ? lowat : n;
+    bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
+    if (flags & MSG_OOB)
+        return -EINVAL; /* no urgent data (tcp(7)) */
+    if (n == 0)
+        return 0;
+    for (;;) {
+        int64_t got = recv_once(k, iov, done, n - done, flags);
+        if (got > 0)
+            done += (size_t)got;
+        if (done >= target || done == n || got == 0 || (got > 0 && (flags & MSG_PEEK)))
+            break;
+        if (got > 0)
+            continue;
+        if (got != -EAGAIN || !block)
+            return done > 0 ? (ssize_t)done : (ssize_t)got;
+        if (deadline == 0)
+            deadline = deadline_of(timeout);
+        int r = wait_rx(k, deadline, timeout == 0);
+        if (r < 0)
+            return done > 0 ? (ssize_t)done : r;
+    }
+    struct zs_client *st = k->d->view.stats;
+    if (!(flags & MSG_PEEK))
+        atomic_store_explicit(&st->bytes_in, atomic_load_explicit(&st->bytes_in, memory_order_relaxed) + done,
+                              memory_order_relaxed);
+    return (ssize_t)done;
+}
+
+/* ---- Send ---- */
+
+/* What stops a send: 0 nothing, else negative errno; *swallow: the peer is gone, this write vanishes and brings its RST. */
+static int send_check(struct zsock *k, bool *swallow)
+{
+    struct zs_session *s = k->s;
+    *swallow = false;
+    if (atomic_load_explicit(&s->error, memory_order_relaxed) != 0)
+        return -(int)atomic_exchange(&s->error, 0);
+    uint32_t state = atomic_load_explicit(&s->state, memory_order_relaxed);
+    if (state == ZS_S_EMBRYO)
+        return k->connecting ? -EAGAIN : -ENOTCONN;
+    if (atomic_load_explicit(&k->peer->rx_prod.fin, memory_order_relaxed) != 0)
+        return -EPIPE;
+    uint32_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
+    if (ZS_LIKELY(!(flags & ZS_F_PEER_CLOSED)))
+        return 0;
+    if (atomic_load(&s->rx_prod.fin) == ZS_RST || (atomic_fetch_or(&s->flags, ZS_F_RST_SENT) & ZS_F_RST_SENT))
+        return -EPIPE;
+    *swallow = true;
+    return 0;
+}
+
+/* The write to a closed peer succeeds, and its RST comes back at once, as over Linux' loopback. */
+static void rst_comes_back(struct zsock *k)
+{
+    uint32_t none = 0;
+    atomic_store(&k->s->rx_prod.fin, ZS_RST);
+    atomic_compare_exchange_strong(&k->s->error, &none, EPIPE);
+    zs_notify(&k->d->view, k->s);
+}
+
+static int64_t send_once(struct zsock *k, const struct iovec *iov, size_t skip, size_t n)
+{
+    struct zs_view *v = &k->d->view;
+    bool locked = sock_locked(k);
+    if (locked)
+        zs_lock(v, &k->peer->rx_prod.lock, false);
+    int64_t put = zs_tx_write(v, k->peer, &k->tx, iov, skip, n, ring_cap(k));
+    if (locked)
+        zs_unlock(v, &k->peer->rx_prod.lock);
+    if (put > 0)
+        zs_notify(v, k->peer);
+    if (put == -EPROTO) {
+        fault(k);
+        return -(int64_t)atomic_exchange(&k->s->error, 0);
+    }
+    if (put == 0) {
+        /* Ask for an event, then look once more: the reader may have read between. */
+        atomic_fetch_or(&k->peer->rx_prod.want_space, ZS_WANT_EVENT);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (zs_tx_room(v, k->peer, &k->tx, ring_cap(k)) == 0)
+            return -EAGAIN;
+    }
+    return put;
+}
+
+static void raise_sigpipe(int flags)
+{
+    if (!(flags & MSG_NOSIGNAL))
+        zs_sys(SYS_tgkill, zs_sys(SYS_getpid), zs_sys(SYS_gettid), SIGPIPE);
+}
+
+ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
+{
+    size_t done = 0;
+    uint64_t deadline = 0;
+    uint64_t timeout = atomic_load_explicit(&k->s->opts.sndtimeo_us, memory_order_relaxed);
+    bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
+    ssize_t r = 0;
+    bool spun = false;
+    do {
+        bool swallow;
+        r = send_check(k, &swallow);
+        if (r == 0 && swallow) {
+            rst_comes_back(k);
+            done = n;
+            break;
+        }
+        if (r == 0 && n == 0)
+            break;
+        if (r == 0)
+            r = (ssize_t)send_once(k, iov, done, n - done);
+        if (r > 0) {
+            done += (size_t)r;
+            spun = false;
+            continue;
+        }
+        if (r != -EAGAIN && r != 0 && r != -ENOBUFS)
+            break;
+        if (!block) {
+            atomic_fetch_add(&k->out_seq, 1);
+            break;
+        }
+        if (r == -ENOBUFS)
+            break;
+        if (deadline == 0)
+            deadline = deadline_of(timeout);
+        r = wait_tx(k, deadline, timeout == 0, &spun);
+        if (r < 0)
+            break;
+    } while (done < n);
+    if (done > 0 && done < n)
+        atomic_fetch_add(&k->out_seq, 1);
+    if (done > 0 || n == 0) {
+        struct zs_client *st = k->d->view.stats;
+        atomic_store_explicit(&st->bytes_out, atomic_load_explicit(&st->bytes_out, memory_order_relaxed) + done,
+                              memory_order_relaxed);
+        if (done > 0)
+            return (ssize_t)done;
+    }
+    if (r == -EPIPE)
+        raise_sigpipe(flags);
+    return r < 0 ? r : n == 0 ? 0 : -EAGAIN;
+}
