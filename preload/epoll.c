@@ -246,7 +246,9 @@ static void item_unsubscribe(struct epset *e, struct epitem *it)
 {
     if (!it->subscribed)
         return;
-    zs_unsubscribe(&it->k->d->view, it->k->s, e->w[it->wait].index, it->slot);
+    /* A forked child that has not rebuilt the set: the subscription is its parent's. */
+    if (e->generation == atomic_load(&zs_proc.generation))
+        zs_unsubscribe(&it->k->d->view, it->k->s, e->w[it->wait].index, it->slot);
     e->slots[it->slot] = NULL;
     e->free_slot_hint = it->slot;
     it->subscribed = false;

@@ -84,6 +84,9 @@ static void before_fork(void)
     }
 }
 
+/* Takes what a forked child counts before it is a client of its own. */
+static struct zs_client nobody;
+
 /* The child's part that cannot wait: what we hold open must not keep the parent's sockets alive. */
 static void forked(void)
 {
@@ -97,6 +100,7 @@ static void forked(void)
     struct zs_domain *d = atomic_load(&p->domain);
     if (d != NULL) {
         d->ctl_fd = d->bell_fd = -1;
+        d->view.stats = &nobody; /* the counters and reasons in the arena are the parent's */
         atomic_store(&d->rpc_lock, 0);
         memset(d->doorbell, 0, ZS_MAX_WAITERS * sizeof *d->doorbell);
     }

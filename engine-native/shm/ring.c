@@ -124,11 +124,9 @@ int64_t zs_tx_write(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, 
                 return -EPROTO;
             tx->head_seen = head;
             room = room_in(&r, tail, head);
-            if (room < n - done && room < r.size && try_grow(v, rx, tx, &r, head, n - done, cap))
+            if (room < n - done && (r.data == NULL || room < r.size) && try_grow(v, rx, tx, &r, head, n - done, cap))
                 continue;
-            out_of_memory = r.data == NULL && room == 0;
-            if (r.data == NULL && !out_of_memory)
-                continue;
+            out_of_memory = r.data == NULL;
         }
         uint64_t take = min_u64(room, n - done);
         if (take == 0)
