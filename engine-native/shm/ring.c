@@ -259,7 +259,7 @@ void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n)
     uint64_t head = atomic_load_explicit(&c->head, memory_order_relaxed) + n;
     uint32_t seq = atomic_load_explicit(&c->ring_seq, memory_order_relaxed);
     uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_acquire);
-    while (seq + 1 != rings && rings - seq <= ZS_DIR_RINGS &&
+    while (rings - seq > 1 && rings - seq <= ZS_DIR_RINGS &&
            atomic_load(&rx->rx_rings.base[(seq + 1) % ZS_DIR_RINGS]) <= head) {
         uint32_t ref = atomic_exchange(&rx->rx_rings.ring[seq % ZS_DIR_RINGS], 0);
         if (ref != 0)

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A private arena and two views on it, as two clients have them. */
+#ifndef ZSTACK_TEST_SHM_FIXTURE_H
+#define ZSTACK_TEST_SHM_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "ops.h"
+#include "ring.h"
+
+struct fixture {
+    struct zs_arena *arena;
+    struct zs_view a, b; /* clients 0x10001 and 0x10002 */
+    unsigned rings;      /* doorbells rung through either */
+};
+
+/* The view's callback finds the fixture through this; one test runs at a time. */
+static struct fixture *current_fixture;
+
+static inline void fixture_ring(struct zs_view *v, uint32_t waiter, uint32_t gen)
+{
+    (void)v;
+    (void)waiter;
+    (void)gen;
+    current_fixture->rings++;
+}
+
+static inline int fixture_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    f->arena = mmap(NULL, sizeof *f->arena, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(f->arena != MAP_FAILED);
+    f->a = (struct zs_view){.arena = f->arena, .client = 0x10001, .mem_limit = 64u << 20, .ring = fixture_ring,
+                            .stats = &f->arena->client[1]};
+    f->b = f->a;
+    f->b.client = 0x10002;
+    f->b.stats = &f->arena->client[2];
+    current_fixture = f;
+    *state = f;
+    return 0;
+}
+
+static inline int fixture_down(void **state)
+{
+    struct fixture *f = *state;
+    munmap(f->arena, sizeof *f->arena);
+    free(f);
+    return 0;
+}
+
+/* xorshift64*: the same sequence everywhere. */
+static inline uint64_t rnd(uint64_t *s)
+{
+    *s ^= *s >> 12;
+    *s ^= *s << 25;
+    *s ^= *s >> 27;
+    return *s * UINT64_C(2685821657736338717);
+}
+
+/* Two ends of an open connection: returns the index of a's end, *other is b's. */
+static inline uint32_t fixture_pair(struct fixture *f, uint32_t *other)
+{
+    int64_t c = zs_session_alloc(&f->a, ZS_KIND_TCP), s = zs_session_alloc(&f->a, ZS_KIND_TCP);
+    assert_true(c >= 0 && s >= 0);
+    zs_session_pair(&f->a, (uint32_t)c, (uint32_t)s);
+    zs_session_at(&f->a, (uint32_t)c)->state = ZS_S_OPEN;
+    zs_session_at(&f->a, (uint32_t)s)->state = ZS_S_OPEN;
+    atomic_store(&zs_session_at(&f->a, (uint32_t)s)->owner, f->b.client);
+    *other = (uint32_t)s;
+    return (uint32_t)c;
+}
+
+static inline uint32_t sessions_in_use(struct fixture *f)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; (i = zs_hint_next(f->arena->session_hint.leaf, ZS_MAX_SESSIONS, i)) < ZS_MAX_SESSIONS; i++)
+        n++;
+    return n;
+}
+
+#endif

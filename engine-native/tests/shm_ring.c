@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Byte rings: every byte right under random sizes, growth, detachment, two threads, and values scribbled by another party. */
+#define _GNU_SOURCE
+#include "shm_fixture.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+static uint8_t byte_at(uint64_t pos)
+{
+    return (uint8_t)((pos * UINT64_C(0x9e3779b97f4a7c15)) >> 56);
+}
+
+static void fill(uint8_t *p, uint64_t pos, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = byte_at(pos + i);
+}
+
+static void check(const uint8_t *p, uint64_t pos, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != byte_at(pos + i))
+            fail_msg("byte %llu is wrong", (unsigned long long)(pos + i));
+}
+
+static void test_random_sizes(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {0};
+    uint64_t seed = 7, in = 0, out = 0;
+    uint8_t *buf = malloc(1 << 20);
+    for (int round = 0; round < 20000; round++) {
+        size_t n = rnd(&seed) % (round % 97 == 0 ? 300000 : 3000) + 1;
+        if (rnd(&seed) % 2) {
+            fill(buf, in, n);
+            struct iovec iov[2] = {{buf, n / 3}, {buf + n / 3, n - n / 3}};
+            int64_t put = zs_tx_write(&f->a, rx, &tx, iov, 0, n, ZS_RING_MAX);
+            assert_true(put >= 0 && (size_t)put <= n);
+            in += (uint64_t)put;
+        } else {
+            struct iovec iov = {buf, n};
+            int64_t got = zs_rx_peek(&f->b, rx, 0, &iov, 0, n);
+            assert_true(got >= 0);
+            assert_int_equal(got, in - out < n ? in - out : n);
+            check(buf, out, (size_t)got);
+            if (rnd(&seed) % 4) {
+                zs_rx_consume(&f->b, rx, (uint64_t)got);
+                out += (uint64_t)got;
+            }
+        }
+        assert_int_equal(zs_rx_avail(rx), in - out);
+        if (in == out && rnd(&seed) % 3 == 0)
+            zs_tx_detach_idle(&f->a, rx);
+    }
+    assert_true(in > 10000000);
+    free(buf);
+}
+
+static void test_grows_for_a_reader_that_stands_still(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {0};
+    uint8_t *buf = malloc(4096);
+    uint64_t total = 0;
+    for (int idle = 0; idle < 4;) {
+        fill(buf, total, 4096);
+        struct iovec iov = {buf, 4096};
+        int64_t put = zs_tx_write(&f->a, rx, &tx, &iov, 0, 4096, ZS_RING_MAX);
+        idle = put == 0 ? idle + 1 : 0;
+        total += (uint64_t)put;
+    }
+    assert_true(total >= ZS_RING_MAX); /* Linux takes some MiB before a reader reads */
+    for (uint64_t pos = 0; pos < total;) {
+        struct iovec iov = {buf, 4096};
+        int64_t got = zs_rx_peek(&f->b, rx, 0, &iov, 0, 4096);
+        assert_true(got > 0);
+        check(buf, pos, (size_t)got);
+        zs_rx_consume(&f->b, rx, (uint64_t)got);
+        pos += (uint64_t)got;
+    }
+    free(buf);
+}
+
+static void test_capacity_is_a_limit(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {0};
+    static uint8_t buf[65536];
+    uint64_t total = 0;
+    for (int i = 0; i < 100; i++) {
+        struct iovec iov = {buf, sizeof buf};
+        total += (uint64_t)zs_tx_write(&f->a, rx, &tx, &iov, 0, sizeof buf, 16384);
+    }
+    assert_in_range(total, 4096, 16384 + 4096);
+}
+
+static void test_memory_exhausted(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {0};
+    uint8_t buf[100] = {0};
+    struct iovec iov = {buf, sizeof buf};
+    f->a.mem_limit = 2048;
+    assert_int_equal(zs_tx_write(&f->a, rx, &tx, &iov, 0, sizeof buf, ZS_RING_MAX), -ENOBUFS);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 0);
+    f->a.mem_limit = 4096;
+    assert_int_equal(zs_tx_write(&f->a, rx, &tx, &iov, 0, sizeof buf, ZS_RING_MAX), sizeof buf);
+    /* No room to grow: what fits is taken, nothing is lost. */
+    static uint8_t big[8192];
+    struct iovec more = {big, sizeof big};
+    assert_int_equal(zs_tx_write(&f->a, rx, &tx, &more, 0, sizeof big, ZS_RING_MAX), 4096 - sizeof buf);
+    assert_int_equal(zs_tx_write(&f->a, rx, &tx, &more, 0, sizeof big, ZS_RING_MAX), 0);
+}
+
+/* ---- Two threads ---- */
+
+struct transfer {
+    struct fixture *f;
+    struct zs_session *rx;
+    uint64_t total;
+};
+
+static void *writer(void *arg)
+{
+    struct transfer *t = arg;
+    struct zs_tx tx = {0};
+    uint64_t seed = 3, pos = 0;
+    static uint8_t buf[100000];
+    while (pos < t->total) {
+        size_t n = rnd(&seed) % sizeof buf + 1;
+        n = n > t->total - pos ? t->total - pos : n;
+        fill(buf, pos, n);
+        for (size_t done = 0; done < n;) {
+            struct iovec iov = {buf, n};
+            int64_t put = zs_tx_write(&t->f->a, t->rx, &tx, &iov, done, n - done, ZS_RING_MAX);
+            assert_true(put >= 0);
+            done += (size_t)put;
+            if (put == 0)
+                sched_yield();
+        }
+        pos += n;
+    }
+    return NULL;
+}
+
+static void test_two_threads(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct transfer t = {f, zs_session_at(&f->b, other), 48u << 20};
+    pthread_t thread;
+    static uint8_t buf[50000];
+    uint64_t seed = 5;
+    assert_int_equal(pthread_create(&thread, NULL, writer, &t), 0);
+    for (uint64_t pos = 0; pos < t.total;) {
+        struct iovec iov = {buf, rnd(&seed) % sizeof buf + 1};
+        int64_t got = zs_rx_peek(&f->b, t.rx, 0, &iov, 0, iov.iov_len);
+        assert_true(got >= 0);
+        check(buf, pos, (size_t)got);
+        zs_rx_consume(&f->b, t.rx, (uint64_t)got);
+        pos += (uint64_t)got;
+        if (got == 0)
+            sched_yield();
+    }
+    pthread_join(thread, NULL);
+}
+
+/* ---- Scribbles ---- */
+
+/* Whatever the shared words hold, the calls return and touch nothing outside of the arena. */
+static void test_scribbled(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t seed = 11;
+    static uint8_t buf[5000];
+    for (int round = 0; round < 20000; round++) {
+        uint32_t other, mine = fixture_pair(f, &other);
+        struct zs_session *rx = zs_session_at(&f->b, other);
+        struct zs_tx tx = {0};
+        struct iovec iov = {buf, rnd(&seed) % sizeof buf + 1};
+        zs_tx_write(&f->a, rx, &tx, &iov, 0, iov.iov_len, ZS_RING_MAX);
+        uint8_t *victim = rnd(&seed) % 2 ? (uint8_t *)&rx->rx_prod : (uint8_t *)&rx->rx_rings;
+        for (int i = 0; i < 4; i++)
+            victim[rnd(&seed) % 64] = (uint8_t)rnd(&seed);
+        if (rnd(&seed) % 4 == 0)
+            ((uint8_t *)&rx->rx_cons)[rnd(&seed) % 24] = (uint8_t)rnd(&seed);
+        int64_t put = zs_tx_write(&f->a, rx, &tx, &iov, 0, iov.iov_len, ZS_RING_MAX);
+        assert_true(put >= -4096 && put <= (int64_t)iov.iov_len);
+        int64_t got = zs_rx_peek(&f->b, rx, 0, &iov, 0, iov.iov_len);
+        assert_true(got >= -4096 && got <= (int64_t)iov.iov_len);
+        if (got > 0)
+            zs_rx_consume(&f->b, rx, (uint64_t)got);
+        zs_session_fault(&f->b, other);
+        zs_session_close(&f->a, mine, true);
+        zs_session_close(&f->b, other, true);
+        assert_int_equal(sessions_in_use(f), 0);
+        assert_int_equal(atomic_load(&f->arena->header.mem_used), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_random_sizes, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_grows_for_a_reader_that_stands_still, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_capacity_is_a_limit, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_memory_exhausted, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_two_threads, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_scribbled, fixture_up, fixture_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
