@@ -99,6 +99,19 @@ static size_t iov_total(const struct msghdr *msg)
     return n;
 }
 
+/* Receivers in the arena of a dead engine may be dead, too; a datagram's price allows a look only now and then. */
+static bool engine_alive(struct zs_domain *d)
+{
+    const uint64_t every_ns = 50000000;
+    uint64_t now = zs_now_ns();
+    if (now - d->checked_ns > every_ns) {
+        d->checked_ns = now;
+        if (!zs_domain_check(d))
+            zs_engine_lost(d);
+    }
+    return atomic_load(&d->alive);
+}
+
 /* The session that serves the destination of msg in this domain, or NULL: the kernel sends it. */
 static struct zs_session *route(struct zsock *k, const struct msghdr *msg, struct zs_addr *to)
 {
@@ -131,7 +144,7 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
     size_t n = iov_total(msg);
     struct zs_session *dst = NULL;
     if (!(flags & MSG_OOB) && msg->msg_controllen == 0 && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= 64 &&
-        atomic_load(&k->d->alive))
+        engine_alive(k->d))
         dst = route(k, msg, &to);
     if (dst != NULL && k->s == NULL) {
         /* First send of an unbound socket: the kernel gives it a port (ip(7)), the engine learns it. */

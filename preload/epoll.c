@@ -236,6 +236,7 @@ static int item_subscribe(struct epset *e, struct epitem *it)
     }
     it->subscribed = true;
     it->fresh = true;
+    e->wait_items[w]++;
     e->nshm++;
     e->nconn += atomic_load(&k->kind) == ZK_CONN;
     ep_ready_push(e, it); /* its present state is the first hint */
@@ -252,6 +253,10 @@ static void item_unsubscribe(struct epset *e, struct epitem *it)
     e->slots[it->slot] = NULL;
     e->free_slot_hint = it->slot;
     it->subscribed = false;
+    /* The last socket of a dead engine: nothing comes from there any more. */
+    struct zs_wait *w = &e->w[it->wait];
+    if (--e->wait_items[it->wait] == 0 && w->d != NULL && !atomic_load(&w->d->alive))
+        zs_wait_close(w);
     e->nshm--;
     e->nconn -= !it->in_kernel;
     ep_ready_remove(e, it);
@@ -589,6 +594,7 @@ int ep_rebuild(struct epset *e)
     if (fresh >= 0)
         zs_sys(SYS_close, fresh);
     memset(e->w, 0, sizeof e->w);
+    memset(e->wait_items, 0, sizeof e->wait_items);
     uint32_t n = e->nslots;
     struct epitem **old = e->slots;
     uint32_t cap = e->slots_cap;

@@ -37,10 +37,12 @@ struct epset {
     int fd;
     uint32_t generation;  /* of the process that built it */
     bool polled;
+    bool busy;            /* sockets were reported since idle ones last gave their rings back */
     uint32_t nshm;        /* items with readiness in shared memory */
     uint32_t nconn;       /* of those, connections: worth spinning for */
     uint64_t tag;         /* upper half of the data of our own kernel items */
     struct zs_wait w[EP_WAITS];
+    uint32_t wait_items[EP_WAITS];
     struct epitem **by_fd; /* reserved, touched where used */
     struct epitem **slots;
     uint32_t nslots, slots_cap;

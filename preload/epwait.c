@@ -156,11 +156,24 @@ static void spin_for_hint(struct epset *e, uint64_t deadline)
     zs_spin_end(d);
 }
 
+/* A second passed without events: connections give their rings back to the arena. */
+static void release_idle(struct epset *e)
+{
+    ep_lock(e);
+    for (uint32_t i = 0; i < e->nslots; i++)
+        if (e->slots[i] != NULL)
+            stream_idle(e->slots[i]->k);
+    ep_unlock(e);
+    e->busy = false;
+}
+
 /* Sleep with all doorbells armed. Returns what kernel_wait returns. */
 static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask)
 {
     const int64_t watch_ns = 250000000; /* without an engine: how often to look for a new one */
-    bool orphaned = false;
+    const int64_t idle_ns = 1000000000;
+    bool orphaned = false, idle_check = e->busy && (timeout_ns < 0 || timeout_ns > idle_ns);
+    timeout_ns = idle_check ? idle_ns : timeout_ns;
     for (int w = 0; w < EP_WAITS; w++) {
         if (e->w[w].d != NULL) {
             atomic_fetch_add(&zs_wait_shm(&e->w[w])->asleep, 1);
@@ -181,10 +194,15 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
         if (d != NULL && d->view.stats != NULL)
             atomic_fetch_add_explicit(&d->view.stats->sleeps, 1, memory_order_relaxed);
         e->kernel_look_ns = zs_now_ns();
+        idle_check = idle_check && r == 0 && !hinted(e);
+    } else {
+        idle_check = false;
     }
     for (int w = 0; w < EP_WAITS; w++)
         if (e->w[w].d != NULL)
             atomic_fetch_sub(&zs_wait_shm(&e->w[w])->asleep, 1);
+    if (idle_check)
+        release_idle(e);
     if (orphaned && zs_attached() != NULL && atomic_load(&zs_proc.listeners) > 0)
         zs_listeners_return();
     return r;
@@ -209,6 +227,7 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
         if (more)
             ep_wake(e); /* another thread may take the rest */
         if (n > 0) {
+            e->busy = true;
             uint64_t now = zs_now_ns();
             if (e->polled || (n < max && now - e->kernel_look_ns > KERNEL_LOOK_NS)) {
                 int r = kernel_wait(e, ev, n, max, 0, mask);

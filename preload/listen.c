@@ -42,10 +42,22 @@ static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int b
     return 0;
 }
 
+/* Nobody will look at the queue in the dead engine's arena again: what is in it is reset, what comes is refused. */
+static void abandon_queue(struct zsock *k)
+{
+    struct zs_view *v = &k->d->view;
+    atomic_store(&k->s->state, ZS_S_CLOSED);
+    if (k->s->listener < ZS_MAX_LISTENERS)
+        atomic_fetch_add(&v->arena->listener[k->s->listener].gen, 1);
+    for (int64_t si; (si = zs_accept_pop(v, k->s->listener)) >= 0;)
+        zs_session_close(v, (uint32_t)si, true);
+}
+
 /* After a new engine came: the listener's queue moves there. */
 int sock_listen_again(struct zsock *k, struct zs_domain *d)
 {
     ep_sock_forget(k);
+    abandon_queue(k);
     int r = register_listener(k, k->fd, d, (int)ZS_BACKLOG_MAX);
     if (r == 0)
         zs_why(d, k->fd, IPPROTO_TCP, ZS_VERDICT_BOTH, ZS_REASON_LISTENER, k);

@@ -313,6 +313,7 @@ bool sock_accelerated(const struct zsock *k);
 /* ---- Data (stream.c, dgram.c) ---- */
 ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags);
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags);
+void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
 int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine */

@@ -185,6 +185,9 @@ static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enu
     struct zs_domain *d = zs_attached();
     struct zs_connect c = {.to = *to};
     *reason = ZS_REASON_ENGINE_GONE;
+    /* The listeners in the arena of a dead engine may be dead, too: one look at the control connection. */
+    if (d != NULL && !zs_domain_check(d))
+        d = zs_attached();
     if (d == NULL)
         return 1;
     *reason = ZS_REASON_NOT_HOST;

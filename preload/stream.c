@@ -5,6 +5,7 @@
 
 /* Default capacity when SO_SNDBUF and SO_RCVBUF were left alone; Linux' autotuning ends in the same region. */
 #define DEFAULT_CAP (UINT64_C(4) << 20)
+#define IDLE_NS 900000000u /* a sleep of this length without data: the connection is idle */
 
 static uint64_t ring_cap(const struct zsock *k)
 {
@@ -36,6 +37,17 @@ static void check_peer_alive(struct zsock *k)
         zs_session_close(&k->d->view, zs_session_index(&k->d->view, k->peer), true);
 }
 
+/* Nothing happened on the connection for a while: what it sends into needs no ring until it sends again. */
+void stream_idle(struct zsock *k)
+{
+    struct zs_view *v = &k->d->view;
+    if (atomic_load(&k->kind) != ZK_CONN || zs_tx_unread(k->peer) != 0 ||
+        !zs_lock(v, &k->peer->rx_prod.lock, true))
+        return;
+    zs_tx_detach_idle(v, k->peer);
+    zs_unlock(v, &k->peer->rx_prod.lock);
+}
+
 /* ---- Waiting ---- */
 
 static bool rx_ready(const struct zs_session *s)
@@ -61,7 +73,10 @@ static int wait_rx(struct zsock *k, uint64_t deadline, bool restartable)
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
     if (rx_ready(s))
         return 0;
+    uint64_t before = zs_now_ns();
     r = wait_word(k->d, &s->rx_wait, 1, deadline, restartable);
+    if (r == 0 && !rx_ready(s) && zs_now_ns() - before > IDLE_NS)
+        stream_idle(k);
     check_peer_alive(k);
     return r;
 }

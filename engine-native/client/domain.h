@@ -34,6 +34,7 @@ struct zs_domain {
     uint32_t seq;
     uint8_t token[16];
     uint64_t epoch;
+    uint64_t checked_ns; /* when the host last looked whether the engine lives; the host's to use */
     uint32_t ncpu;
     struct zs_doorbell *doorbell; /* ZS_MAX_WAITERS entries, private memory */
 };
