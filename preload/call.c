@@ -41,13 +41,16 @@ static void deliver(int sig, siginfo_t *info, void *context)
     int interrupted = t->interrupted;
     bool sleeping = t->sleeping;
     _Atomic uint32_t *futex = t->futex;
+    struct zsock *cur = t->cur;
     int bell = t->bell, saved_errno = errno;
+    t->cur = NULL;
     t->depth = 0;
     t->sleeping = false;
     t->futex = NULL;
     t->bell = -1;
     call_handler(&act, sig, info, context);
     errno = saved_errno;
+    t->cur = cur;
     t->depth = depth;
     t->sleeping = sleeping;
     t->futex = futex;
@@ -113,9 +116,46 @@ void zs_signals_run(void)
     errno = saved_errno;
 }
 
+/* ---- Threads that end, also by cancellation in the middle of a wait ---- */
+
+static pthread_key_t thread_key;
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+
+static void thread_exit(void *p)
+{
+    struct zs_thread *t = p;
+    bool own = t->wait_generation == atomic_load(&zs_proc.generation);
+    t->depth = 1; /* no handler may start a call of ours from here on */
+    if (t->asleep_on != NULL)
+        ep_cancelled(t->asleep_on);
+    if (t->cur != NULL)
+        zsock_drop(t->cur);
+    if (t->wait.d != NULL && own)
+        zs_wait_close(&t->wait);
+    t->asleep_on = NULL;
+    t->cur = NULL;
+    t->wait.d = NULL;
+    t->sleeping = false;
+    t->depth = 0;
+    t->registered = false;
+}
+
+static void thread_key_make(void)
+{
+    pthread_key_create(&thread_key, thread_exit);
+}
+
+void thread_register(void)
+{
+    pthread_once(&thread_once, thread_key_make);
+    zs_thread.registered = pthread_setspecific(thread_key, &zs_thread) == 0;
+}
+
 void sleep_begin(_Atomic uint32_t *futex, int bell)
 {
     struct zs_thread *t = &zs_thread;
+    if (ZS_UNLIKELY(!t->registered))
+        thread_register();
     t->futex = futex;
     t->bell = bell;
     atomic_signal_fence(memory_order_seq_cst);

@@ -552,7 +552,16 @@ void ep_set_polled(int fd)
 
 void ep_child(void)
 {
+    /* Locks may have been held by threads that the child does not have. */
     atomic_store(&mem.lock, 0);
+    for (int fd = 0; fd < fdtab_top(); fd++) {
+        struct zsock *k = fd_sock(fdtab_raw(fd));
+        struct epset *e = ep_of(fd);
+        if (k != NULL)
+            atomic_store(&k->lock, 0);
+        if (e != NULL)
+            atomic_store(&e->lock, 0);
+    }
 }
 
 /* Copies the kernel's entries of the set from what /proc says of it, except our own. */

@@ -106,11 +106,8 @@ static int take_kernel_event(struct epset *e, const struct epoll_event *kev, str
     return n + 1;
 }
 
-/* Waits in the kernel up to timeout_ns (-1 for ever) and merges into ev[n..max). Returns the new count or -errno. */
-static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, int64_t timeout_ns, const sigset_t *mask)
+static int kernel_call(struct epset *e, struct epoll_event *buf, int want, int64_t timeout_ns, const sigset_t *mask)
 {
-    struct epoll_event buf[KERNEL_BATCH];
-    int want = max - n < KERNEL_BATCH ? max - n : KERNEL_BATCH;
     int got;
     if (timeout_ns > 0 && timeout_ns % 1000000 != 0) {
         struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
@@ -118,13 +115,33 @@ static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, 
     } else {
         got = REAL(epoll_pwait)(e->fd, buf, want, timeout_ns < 0 ? -1 : (int)(timeout_ns / 1000000), mask);
     }
+    return got < 0 ? -errno : got;
+}
+
+/* Asks the kernel, waiting up to timeout_ns (-1 for ever), and merges into ev[n..max). `sleep`: signal handlers run at once
+ * and end the wait. Returns the new count or -errno. */
+static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, int64_t timeout_ns, const sigset_t *mask,
+                       bool sleep)
+{
+    struct epoll_event buf[KERNEL_BATCH];
+    int want = max - n < KERNEL_BATCH ? max - n : KERNEL_BATCH;
+    int intr = 0;
+    if (sleep) {
+        zs_thread.asleep_on = e;
+        sleep_begin(NULL, e->w[0].d != NULL ? e->w[0].fd : -1);
+    }
+    int got = kernel_call(e, buf, want, timeout_ns, mask);
+    if (sleep) {
+        intr = sleep_end(false);
+        zs_thread.asleep_on = NULL;
+    }
     if (got < 0)
-        return -errno;
+        return got;
     ep_lock(e);
     for (int i = 0; i < got && n < max; i++)
         n = take_kernel_event(e, &buf[i], ev, n);
     ep_unlock(e);
-    return n;
+    return n == 0 && intr < 0 ? intr : n;
 }
 
 /* ---- The wait ---- */
@@ -154,6 +171,13 @@ static void spin_for_hint(struct epset *e, uint64_t deadline)
     while (!hinted(e) && zs_thread.npending == 0 && zs_spin_round(&spin))
         ;
     zs_spin_end(d);
+}
+
+void ep_cancelled(struct epset *e)
+{
+    for (int w = 0; w < EP_WAITS; w++)
+        if (e->w[w].d != NULL)
+            atomic_fetch_sub(&zs_wait_shm(&e->w[w])->asleep, 1);
 }
 
 /* A second passed without events: connections give their rings back to the arena. */
@@ -186,11 +210,7 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
         if (orphaned && (timeout_ns < 0 || timeout_ns > watch_ns))
             timeout_ns = watch_ns;
         struct zs_domain *d = set_domain(e);
-        sleep_begin(NULL, e->w[0].d != NULL ? e->w[0].fd : -1);
-        r = kernel_wait(e, ev, 0, max, timeout_ns, mask);
-        int intr = sleep_end(false);
-        if (r <= 0 && intr < 0)
-            r = intr;
+        r = kernel_wait(e, ev, 0, max, timeout_ns, mask, true);
         if (d != NULL && d->view.stats != NULL)
             atomic_fetch_add_explicit(&d->view.stats->sleeps, 1, memory_order_relaxed);
         e->kernel_look_ns = zs_now_ns();
@@ -230,7 +250,7 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
             e->busy = true;
             uint64_t now = zs_now_ns();
             if (e->polled || (n < max && now - e->kernel_look_ns > KERNEL_LOOK_NS)) {
-                int r = kernel_wait(e, ev, n, max, 0, mask);
+                int r = kernel_wait(e, ev, n, max, 0, mask, false);
                 n = r > n ? r : n;
                 e->kernel_look_ns = now;
             }
@@ -238,7 +258,7 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
             return n;
         }
         if (timeout_ns == 0)
-            return kernel_wait(e, ev, 0, max, 0, mask);
+            return kernel_wait(e, ev, 0, max, 0, mask, false);
         spin_for_hint(e, deadline);
         int r = mask == NULL ? spin_signals(false) : 0;
         if (r < 0)
@@ -249,7 +269,7 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
         if (deadline != 0) {
             uint64_t now = zs_now_ns();
             if (now >= deadline)
-                return kernel_wait(e, ev, 0, max, 0, mask);
+                return kernel_wait(e, ev, 0, max, 0, mask, false);
             left = (int64_t)(deadline - now);
             if (timeout_ns % 1000000 == 0) /* whole milliseconds, rounded up as the kernel does */
                 left = (left + 999999) / 1000000 * 1000000;

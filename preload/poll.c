@@ -4,7 +4,6 @@
  * descriptors. */
 #include "preload.h"
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #define SPIN_SOCKS 16u /* more sockets than this are not worth spinning over */
@@ -92,23 +91,6 @@ static int kernel_look(struct pollset *s, const sigset_t *mask)
 
 /* ---- The thread's waiter ---- */
 
-static pthread_key_t wait_key;
-static pthread_once_t wait_once = PTHREAD_ONCE_INIT;
-
-static void wait_destroy(void *p)
-{
-    (void)p;
-    struct zs_thread *t = &zs_thread;
-    if (t->wait.d != NULL && t->wait_generation == atomic_load(&zs_proc.generation))
-        zs_wait_close(&t->wait);
-    t->wait.d = NULL;
-}
-
-static void wait_key_make(void)
-{
-    pthread_key_create(&wait_key, wait_destroy);
-}
-
 static struct zs_wait *thread_wait(struct zs_domain *d)
 {
     struct zs_thread *t = &zs_thread;
@@ -119,11 +101,10 @@ static struct zs_wait *thread_wait(struct zs_domain *d)
         return &t->wait;
     if (t->wait.d != NULL)
         zs_wait_close(&t->wait);
-    pthread_once(&wait_once, wait_key_make);
     t->wait_generation = generation;
     if (zs_wait_open(d, &t->wait) < 0)
         return NULL;
-    pthread_setspecific(wait_key, t);
+    thread_register();
     return &t->wait;
 }
 

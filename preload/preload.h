@@ -149,6 +149,9 @@ struct zs_thread {
     } pending[ZS_SIGQ];
     _Atomic uint32_t *futex; /* what the thread is about to sleep on */
     int bell;                /* eventfd that ends its sleep, -1 */
+    struct zsock *cur;       /* held by the call under way; released when the thread is cancelled in it */
+    struct epset *asleep_on; /* the set in whose kernel wait the thread is */
+    bool registered;         /* thread_exit will run */
     struct zs_wait wait;     /* for poll and select */
     uint32_t wait_generation;
 };
@@ -221,6 +224,7 @@ static inline struct zsock *call_begin(struct call *c, const char *name, int fd)
     c->name = name;
     c->k = k;
     c->held = !__libc_single_threaded;
+    zs_thread.cur = NULL;
     if (c->held) {
         uint32_t n = atomic_load_explicit(&k->refs, memory_order_relaxed);
         do {
@@ -231,6 +235,7 @@ static inline struct zsock *call_begin(struct call *c, const char *name, int fd)
             zsock_drop(k);
             goto gone;
         }
+        zs_thread.cur = k;
     }
     return k;
 gone:
@@ -242,8 +247,10 @@ gone:
 /* Ends the frame; r is a result or a negative errno. */
 static inline long call_end(struct call *c, int fd, long r)
 {
-    if (c->held)
+    if (c->held) {
+        zs_thread.cur = NULL;
         zsock_drop(c->k);
+    }
     if (ZS_UNLIKELY(zs_proc.conf.trace))
         zs_trace(c->name, fd, r);
     if (--zs_thread.depth == 0 && ZS_UNLIKELY(zs_thread.npending))
@@ -334,6 +341,8 @@ void ep_set_closed(int fd, uintptr_t raw);
 void ep_dup(int fd, int to);
 void ep_set_polled(int fd); /* the set is watched by poll, select or another set: its doorbell stays armed */
 void ep_child(void);        /* forked child: sets must be rebuilt */
+void ep_cancelled(struct epset *e); /* a thread was cancelled in the set's kernel wait */
+void thread_register(void); /* so that thread_exit cleans up after this thread */
 
 void *zs_chunk_alloc(size_t n); /* anonymous pages, NULL none */
 
