@@ -1,0 +1,146 @@
+/** What is measured: per case a server, a client, and how to read the client's result. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LauncherError } from '../errors.js';
+import { part, ROOT } from '../paths.js';
+
+/** What a case is given for one measurement. */
+export interface Place {
+  readonly port: number;
+  /** Seconds that a measurement takes, at least 1. */
+  readonly seconds: number;
+  /** An empty directory of this measurement. */
+  readonly directory: string;
+}
+
+/** One benchmark. */
+export interface Case {
+  readonly name: string;
+  readonly text: string;
+  readonly unit: string;
+  /** Which direction is good. */
+  readonly better: 'higher' | 'lower';
+  /** Programs that must be installed. */
+  readonly needs: readonly string[];
+  server(place: Place): { command: readonly string[]; env?: Record<string, string> };
+  client(place: Place): readonly string[];
+  /** A short client to learn how long a measurement must be; only where the client takes a count and no time. */
+  calibrate?(place: Place): readonly string[];
+  /** The client for a measured rate, where there is {@link calibrate}. */
+  calibrated?(place: Place, rate: number): readonly string[];
+  /** @throws LauncherError ZS1501 when the output shows a failure */
+  value(stdout: string): number;
+}
+
+function json(key: string): (stdout: string) => number {
+  return (stdout) => {
+    const value = (JSON.parse(stdout) as Record<string, unknown>)[key];
+    if (typeof value !== 'number') throw new LauncherError('ZS1501', `no ${key} in the result: ${stdout}`);
+    return value;
+  };
+}
+
+const wrk = ({ port, seconds }: Place): string[] => [
+  ...['wrk', '-t1', '-c32', `-d${Math.max(1, Math.round(seconds))}s`, `http://127.0.0.1:${port}/`],
+];
+
+function wrkValue(stdout: string): number {
+  const trouble = /Socket errors:.*|Non-2xx.*/.exec(stdout)?.[0];
+  if (trouble !== undefined) throw new LauncherError('ZS1501', `wrk reports ${trouble}`);
+  return number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1], 'wrk', stdout);
+}
+
+function number(text: string | undefined, program: string, stdout: string): number {
+  const value = Number(text);
+  if (text === undefined || !Number.isFinite(value))
+    throw new LauncherError('ZS1501', `${program} printed no result: ${stdout}`);
+  return value;
+}
+
+/** nginx as the benchmark wants it: one worker, 36 bytes from memory, connections kept alive. */
+function nginxConfiguration({ port, directory }: Place): string {
+  for (const name of ['tmp', 'logs']) mkdirSync(join(directory, name), { recursive: true });
+  const file = join(directory, 'nginx.conf');
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `${name}_temp_path tmp/${name};`,
+  );
+  writeFileSync(
+    file,
+    `daemon off; worker_processes 1; pid logs/nginx.pid; error_log stderr error;
+events { worker_connections 1024; }
+http {
+  access_log off; keepalive_requests 1000000000; ${temporary.join(' ')}
+  server { listen 127.0.0.1:${port}; location / { default_type text/plain; return 200 "Hello from nginx, 36 bytes of text.\\n"; } }
+}
+`,
+  );
+  return file;
+}
+
+const redisBenchmark = (port: number, count: number): string[] => [
+  ...['redis-benchmark', '-p', String(port), '-c', '16', '-t', 'get', '-n', String(count), '--csv'],
+];
+
+/** All cases, in the order in which they are run. */
+export const CASES: readonly Case[] = [
+  {
+    name: 'round-trip',
+    text: '64-byte round trip, blocking read and write',
+    unit: 'ns',
+    better: 'lower',
+    needs: [],
+    server: ({ port }) => ({ command: [part('pingpong'), 'server', String(port)] }),
+    client: ({ port, seconds }) => [part('pingpong'), 'client', String(port), String(seconds)],
+    value: json('median_ns'),
+  },
+  {
+    name: 'stream',
+    text: '64 KiB stream, the receiver adds up every byte',
+    unit: 'MB/s',
+    better: 'higher',
+    needs: [],
+    server: ({ port }) => ({ command: [part('stream'), 'server', String(port)] }),
+    client: ({ port, seconds }) => [part('stream'), 'client', String(port), String(seconds), '65536'],
+    value: (stdout) => json('bytes_per_s')(stdout) / 1e6,
+  },
+  {
+    name: 'nginx',
+    text: 'wrk -c32 to nginx, one worker, 36 bytes',
+    unit: 'requests/s',
+    better: 'higher',
+    needs: ['nginx', 'wrk'],
+    server: (place) => ({ command: ['nginx', '-p', place.directory, '-c', nginxConfiguration(place)] }),
+    client: wrk,
+    value: wrkValue,
+  },
+  {
+    name: 'redis',
+    text: 'redis-benchmark GET -c16',
+    unit: 'requests/s',
+    better: 'higher',
+    needs: ['redis-server', 'redis-benchmark'],
+    server: ({ port, directory }) => ({
+      command: [
+        ...['redis-server', '--port', String(port), '--bind', '127.0.0.1', '--dir', directory],
+        ...['--save', '', '--appendonly', 'no', '--loglevel', 'warning'],
+      ],
+    }),
+    client: ({ port }) => redisBenchmark(port, 100_000),
+    calibrate: ({ port }) => redisBenchmark(port, 20_000),
+    calibrated: ({ port, seconds }, rate) => redisBenchmark(port, Math.max(20_000, Math.round(rate * seconds))),
+    value: (stdout) => number(/^"GET[^"]*","([\d.]+)"/m.exec(stdout)?.[1], 'redis-benchmark', stdout),
+  },
+  {
+    name: 'node-http',
+    text: 'wrk -c32 to node:http (apps/http-node)',
+    unit: 'requests/s',
+    better: 'higher',
+    needs: ['wrk'],
+    server: ({ port }) => ({
+      command: [process.execPath, join(ROOT, 'apps', 'http-node', 'server.js')],
+      env: { PORT: String(port), HOST: '127.0.0.1' },
+    }),
+    client: wrk,
+    value: wrkValue,
+  },
+];

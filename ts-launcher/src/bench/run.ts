@@ -1,0 +1,167 @@
+/** Runs the cases: kernel and Z-stack alternating, the server on one CPU and the client on another. */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { findOrStartEngine, type Engine } from '../engine/connect.js';
+import { allowedCpus } from '../engine/eal.js';
+import { checked, statusSchema, type EngineStatus } from '../engine/protocol.js';
+import { LauncherError } from '../errors.js';
+import type { Resolved } from '../options/resolve.js';
+import { part } from '../paths.js';
+import { findCommand } from '../target/lookup.js';
+import type { Case, Place } from './cases.js';
+import { freePort, runProgram, startServer, type World } from './processes.js';
+import { ratio, summarize, type Summary } from './statistics.js';
+
+/** The comparison of one case. */
+export interface CaseResult {
+  readonly name: string;
+  readonly text: string;
+  readonly unit: string;
+  readonly better: 'higher' | 'lower';
+  readonly kernel: Summary;
+  readonly zstack: Summary;
+  /** How many times better Z-stack is. */
+  readonly ratio: number;
+  /** True when the engine saw both ends in every Z-stack measurement: else the figures compare kernel with kernel. */
+  readonly accelerated: boolean;
+}
+
+/** All results. */
+export interface BenchResult {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly cpus: { readonly server: number; readonly client: number };
+  /** A cache line passed between the two CPUs and back, ns, median: the least that a round trip can take. */
+  readonly raw_round_trip_ns: number | null;
+  readonly cases: readonly CaseResult[];
+}
+
+/** What to run. */
+export interface Plan {
+  readonly cases: readonly Case[];
+  readonly rounds: number;
+  readonly seconds: number;
+  /** Told what is being measured. */
+  progress(text: string): void;
+}
+
+interface Setup {
+  readonly cpus: { readonly server: number; readonly client: number };
+  readonly engine: Engine;
+  readonly name: string;
+  readonly directory: string;
+}
+
+/**
+ * Runs the plan with an engine of its own.
+ * @throws LauncherError ZS1501 a program failed, ZS1302 one is missing, ZS12xx the engine
+ */
+export async function runBench(resolved: Resolved, plan: Plan): Promise<BenchResult> {
+  for (const { needs } of plan.cases) for (const program of needs) requireProgram(program);
+  const allowed = allowedCpus();
+  const cpus = { server: allowed[0] ?? 0, client: allowed[1] ?? allowed[0] ?? 0 };
+  const name = `bench-${process.pid}`;
+  const directory = mkdtempSync(join(tmpdir(), 'zstack-bench-'));
+  const engine = await findOrStartEngine(
+    { ...resolved, options: { ...resolved.options, engine: name } },
+    1,
+    plan.progress,
+  );
+  try {
+    await engine.client.request('lease', { run: randomBytes(12).toString('hex'), pid: process.pid });
+    const setup = { cpus, engine, name, directory };
+    const raw = await rawRoundTrip(setup, plan);
+    const cases: CaseResult[] = [];
+    for (const each of plan.cases) cases.push(await compare(each, setup, plan));
+    return { rounds: plan.rounds, seconds: plan.seconds, cpus, raw_round_trip_ns: raw, cases };
+  } finally {
+    await engine.client.request('stop', { force: true }).catch(() => undefined);
+    engine.client.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function requireProgram(program: string): void {
+  try {
+    findCommand(program, process.env['PATH']);
+  } catch {
+    throw new LauncherError(
+      'ZS1302',
+      `${program} is not installed`,
+      'npm test installs it, or choose cases with --only',
+    );
+  }
+}
+
+async function rawRoundTrip({ cpus, name }: Setup, plan: Plan): Promise<number | null> {
+  if (cpus.server === cpus.client || !plan.cases.some((each) => each.name === 'round-trip')) return null;
+  plan.progress('cache line between two CPUs');
+  const command = [part('pingpong'), 'raw', String(cpus.server), String(cpus.client), '1'];
+  const stdout = await runProgram({ command, cpu: cpus.server }, 'kernel', name);
+  return (JSON.parse(stdout) as { median_ns: number }).median_ns;
+}
+
+async function compare(each: Case, setup: Setup, plan: Plan): Promise<CaseResult> {
+  const values: Record<World, number[]> = { kernel: [], zstack: [] };
+  let accelerated = true;
+  for (let round = 1; round <= plan.rounds; round++) {
+    for (const world of ['kernel', 'zstack'] as const) {
+      plan.progress(`${each.name}: round ${round} of ${plan.rounds}, ${world}`);
+      const measured = await measure(each, world, setup, plan.seconds);
+      values[world].push(measured.value);
+      accelerated &&= world === 'kernel' || measured.accelerated;
+    }
+  }
+  const [kernel, zstack] = [summarize(values.kernel), summarize(values.zstack)];
+  const { name, text, unit, better } = each;
+  return { name, text, unit, better, kernel, zstack, ratio: ratio(kernel.median, zstack.median, better), accelerated };
+}
+
+async function measure(
+  each: Case,
+  world: World,
+  setup: Setup,
+  seconds: number,
+): Promise<{ value: number; accelerated: boolean }> {
+  const port = await freePort();
+  const directory = join(setup.directory, `${each.name}-${world}-${port}`);
+  mkdirSync(directory);
+  const place: Place = { port, seconds, directory };
+  const { cpus, name } = setup;
+  const client = (command: readonly string[]) => runProgram({ command, cpu: cpus.client }, world, name);
+  const server = await startServer({ ...each.server(place), cpu: cpus.server }, world, name, port);
+  try {
+    let command = each.client(place);
+    if (each.calibrate && each.calibrated) {
+      command = each.calibrated(place, each.value(await client(each.calibrate(place))));
+    }
+    const done = new AbortController();
+    const watched = world === 'zstack' ? watch(setup.engine, done.signal) : Promise.resolve(false);
+    const stdout = await client(command).finally(() => done.abort());
+    return { value: each.value(stdout), accelerated: await watched };
+  } finally {
+    await server.stop();
+  }
+}
+
+/**
+ * Looks at the engine during a measurement.
+ * @returns true when it saw an accelerated pair: one program that connected, one that accepted, both with data
+ */
+async function watch(engine: Engine, done: AbortSignal): Promise<boolean> {
+  while (!done.aborted) {
+    await sleep(150, undefined, { signal: done }).catch(() => undefined);
+    const status = checked(statusSchema, await engine.client.request('status'), 'status');
+    if (hasPair(status)) return true;
+  }
+  return false;
+}
+
+/** True when among the attached programs one accepted and another one connected. */
+export function hasPair({ clients }: EngineStatus): boolean {
+  const busy = clients.filter(({ sessions }) => sessions > 0);
+  return busy.some(({ accepts }) => accepts > 0) && busy.some(({ connects }) => connects > 0);
+}

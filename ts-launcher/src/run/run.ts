@@ -1,0 +1,101 @@
+/** `zstack-run [options] COMMAND`: the whole way from a command to its exit status. */
+import { randomBytes } from 'node:crypto';
+import type { ChildProcess } from 'node:child_process';
+import type { Engine } from '../engine/connect.js';
+import { LauncherError } from '../errors.js';
+import { flagName, type Resolved } from '../options/resolve.js';
+import { OPTION_NAMES, spec } from '../options/table.js';
+import { note, printError, warn } from '../output.js';
+import { part } from '../paths.js';
+import { inspect, refusal } from '../target/inspect.js';
+import { findCommand } from '../target/lookup.js';
+import { startCommand, startFailure } from './child.js';
+import { wrappedEnvironment } from './environment.js';
+import { eventPrinter } from './events.js';
+import type { Launched } from './launched.js';
+import { endLike, relaySignals } from './signals.js';
+
+/** How a command ended. */
+export interface Ending {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/**
+ * Runs the command and ends this process as the command ended. Returns only by throwing.
+ * @throws LauncherError before the command was started
+ */
+export async function run(command: readonly string[], resolved: Resolved, launched: Launched): Promise<never> {
+  const [name = ''] = command;
+  const { options } = resolved;
+  for (const text of resolved.warnings) if (!options.quiet) warn(text);
+
+  checkTarget(findCommand(name, process.env['PATH']), options.force, options.quiet);
+  const engine = await engineFor(resolved);
+  const env = await leased(engine, resolved);
+  const child = startCommand(command, env, launched);
+  const { status, signal } = await untilEnd(child, name, launched, engine, options.quiet);
+  engine?.client.close();
+  endLike(status, signal);
+}
+
+/** Refuses what a preload cannot reach; says what it reaches only in part. */
+function checkTarget(file: string, force: boolean, quiet: boolean): void {
+  const findings = inspect(file, process.env['PATH']);
+  const error = refusal(findings);
+  if (error !== undefined && (!force || error.code === 'ZS1105')) throw error;
+  if (quiet) return;
+  if (error !== undefined) warn(`${error.what}: it runs on kernel sockets`);
+  for (const { status, evidence, remedy } of findings) if (status === 'warn') warn(`${evidence} - hint: ${remedy}`);
+}
+
+/** The engine, or `undefined` where the user allows to go on without. */
+async function engineFor(resolved: Resolved): Promise<Engine | undefined> {
+  const { options, origins } = resolved;
+  const { findOrStartEngine } = await import('../engine/connect.js');
+  try {
+    part('preload');
+    const engine = await findOrStartEngine(resolved, options.linger, options.quiet ? () => undefined : warn);
+    const late = OPTION_NAMES.filter((name) => spec(name).engine && name !== 'linger' && origins[name].kind === 'flag');
+    if (!engine.started && late.length > 0 && !options.quiet) {
+      note(`engine ${options.engine} runs already: ${late.map(flagName).join(', ')} without effect`);
+    }
+    return engine;
+  } catch (error) {
+    if (!(error instanceof LauncherError) || options.fallback !== 'kernel') throw error;
+    if (!options.quiet) warn(`no engine (${error.what}): the command runs on kernel sockets`);
+    return undefined;
+  }
+}
+
+/** Takes a lease on the engine, and returns the command's environment. */
+async function leased(engine: Engine | undefined, resolved: Resolved): Promise<NodeJS.ProcessEnv> {
+  if (engine === undefined) return process.env;
+  const token = randomBytes(12).toString('hex');
+  engine.client.onEvent(eventPrinter(resolved.options.quiet));
+  await engine.client.request('lease', { run: token, pid: process.pid });
+  return wrappedEnvironment(process.env, resolved.options, token, part('preload'));
+}
+
+/** Waits for the end of the command; relays signals meanwhile, and tells when the engine goes away. */
+function untilEnd(
+  child: ChildProcess,
+  name: string,
+  launched: Launched,
+  engine: Engine | undefined,
+  quiet: boolean,
+): Promise<Ending> {
+  relaySignals({ kill: (signal) => child.kill(signal) }, launched.ignored);
+  engine?.client.onLost(() => {
+    if (!quiet) warn('the engine is gone: the program goes on, connections made from now on use the kernel');
+  });
+  return new Promise((resolve) => {
+    child.once('error', (error) => {
+      const failure = startFailure(name, error);
+      printError(failure);
+      resolve({ status: failure.exitStatus('run'), signal: null });
+    });
+    // A turn of the event loop later: events that the engine sent before the end are still printed.
+    child.once('exit', (status, signal) => setImmediate(() => resolve({ status, signal })));
+  });
+}

@@ -1,0 +1,87 @@
+/**
+ * Signals between terminal, launcher and command. Both are in one process group, so what the terminal sends reaches the
+ * command without help; what is sent to the launcher alone is passed on.
+ */
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { hasSignal } from './launched.js';
+
+/** Always passed on: nobody but a process sends them. */
+const FORWARDED = ['SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const;
+/** Sent by a terminal to its whole foreground group, and by processes. */
+const FROM_TERMINAL = ['SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGWINCH'] as const;
+
+/** The process group and the foreground group of the controlling terminal (-1: there is no terminal). */
+export function terminalGroups(stat = readFileSync('/proc/self/stat', 'latin1')): {
+  group: number;
+  foreground: number;
+} {
+  // The name, field 2, may contain blanks and parentheses.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { group: Number(fields[2]), foreground: Number(fields[5]) };
+}
+
+/** True when a key of the terminal would send its signals to this process group. */
+function inForeground(): boolean {
+  const { group, foreground } = terminalGroups();
+  return group === foreground;
+}
+
+/** What the signals go to. */
+export interface Target {
+  kill(signal: NodeJS.Signals): void;
+}
+
+/**
+ * Installs the handlers.
+ * @param ignored mask of the signals that the user's shell ignores (nohup, background jobs): they stay ignored
+ * @returns removes the handlers
+ */
+export function relaySignals(target: Target, ignored: bigint): () => void {
+  const handlers: [NodeJS.Signals, () => void][] = [];
+  const on = (signal: NodeJS.Signals, handler: () => void) => {
+    const listener = hasSignal(ignored, constants.signals[signal]) ? () => undefined : handler;
+    handlers.push([signal, listener]);
+    process.on(signal, listener);
+  };
+  for (const signal of FORWARDED) on(signal, () => target.kill(signal));
+  for (const signal of FROM_TERMINAL) {
+    on(signal, () => {
+      if (!inForeground()) target.kill(signal);
+    });
+  }
+  on('SIGTSTP', () => {
+    // Ctrl-Z stopped the command already; then the launcher stops too, so that the shell sees the job stopped.
+    if (!inForeground()) target.kill('SIGTSTP');
+    stopLikeDefault();
+  });
+  return () => {
+    for (const [signal, listener] of handlers) process.removeListener(signal, listener);
+  };
+}
+
+/** Stops this process by SIGTSTP itself, for shells tell its name; returns when it is continued. */
+function stopLikeDefault(): void {
+  const listeners = process.listeners('SIGTSTP');
+  process.removeAllListeners('SIGTSTP');
+  process.kill(process.pid, 'SIGTSTP');
+  for (const listener of listeners) process.on('SIGTSTP', listener);
+}
+
+/**
+ * Ends this process the way the command ended. Death by a signal is passed on as death by that signal, so that shells
+ * and supervisors see what happened; the script set the launcher's core size to 0, a core of the command is not overwritten.
+ */
+export function endLike(status: number | null, signal: NodeJS.Signals | null): never {
+  if (signal === null) process.exit(status ?? 125);
+  process.removeAllListeners(signal);
+  if (signal === 'SIGPIPE' || signal === 'SIGXFSZ') {
+    // Node ignores these two; a listener that goes leaves the default action.
+    process.once(signal, () => undefined);
+    process.removeAllListeners(signal);
+  }
+  process.kill(process.pid, signal);
+  // Not reached, except for a signal that does not end this process: then as a shell reports it.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+  process.exit(128 + constants.signals[signal]);
+}

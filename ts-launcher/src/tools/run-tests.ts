@@ -1,0 +1,72 @@
+/**
+ * `npm test` after the build: native tests (ctest), then the Jest projects, then one line `N passed, N failed, N skipped`.
+ * Arguments: `--native` or `--jest` for one of the two; everything else goes to Jest.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ROOT } from '../paths.js';
+import { add, ctestCounts, jestCounts, NONE, summary, type Counts, type JestReport } from './counts.js';
+
+/** Runs a program with our terminal; its exit status, or 1 when it was killed. */
+function tell(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): number {
+  return spawnSync(program, args, { cwd: ROOT, stdio: 'inherit', env }).status ?? 1;
+}
+
+function native(reports: string): Counts {
+  const report = join(reports, 'ctest.xml');
+  const status = tell('ctest', ['--test-dir', 'build', '--output-on-failure', '--output-junit', report]);
+  const counts = existsSync(report) ? ctestCounts(readFileSync(report, 'utf8')) : NONE;
+  // A run that failed without a failed test did not run properly.
+  return status !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
+}
+
+function jest(reports: string, project: string, args: readonly string[]): Counts {
+  const report = join(reports, `${project}.json`);
+  const status = tell(
+    process.execPath,
+    [
+      ...[
+        '--experimental-vm-modules',
+        '--disable-warning=ExperimentalWarning',
+        join(ROOT, 'node_modules/jest/bin/jest.js'),
+      ],
+      ...[
+        '--selectProjects',
+        project,
+        '--passWithNoTests',
+        '--json',
+        '--outputFile',
+        report,
+        '--testLocationInResults',
+      ],
+      ...(project === 'compat-tests' ? ['--runInBand'] : []),
+      ...args,
+    ],
+    // The sources are built; a test that starts zstack-run must not build them again under another one.
+    { ...process.env, ZSTACK_BOOTSTRAP: '0' },
+  );
+  const counts = existsSync(report) ? jestCounts(JSON.parse(readFileSync(report, 'utf8')) as JestReport) : NONE;
+  return status !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
+}
+
+function main(): number {
+  const args = process.argv.slice(2);
+  const only = args.find((arg) => arg === '--native' || arg === '--jest');
+  const rest = args.filter((arg) => arg !== only);
+  const reports = mkdtempSync(join(tmpdir(), 'zstack-test-'));
+  try {
+    let total = NONE;
+    if (only !== '--jest') total = add(total, native(reports));
+    if (only !== '--native') {
+      for (const project of ['ts-launcher', 'compat-tests']) total = add(total, jest(reports, project, rest));
+    }
+    console.log(summary(total));
+    return total.failed === 0 ? 0 : 1;
+  } finally {
+    rmSync(reports, { recursive: true, force: true });
+  }
+}
+
+process.exitCode = main();
