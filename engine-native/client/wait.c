@@ -9,6 +9,12 @@
 #include "sys.h"
 
 #define YIELD_EVERY 50u
+/* A yield that takes this long gave the CPU to somebody who computes. A spinner loses against such a competitor, slice by
+ * slice, where a sleeper is let in at once when it is woken: sleep for a while. */
+#define YIELD_TOO_LONG_NS 300000u
+#define NO_SPIN_NS 20000000u
+
+static __thread uint64_t no_spin_until __attribute__((tls_model("initial-exec")));
 
 int zs_wait_open(struct zs_domain *d, struct zs_wait *w)
 {
@@ -73,6 +79,11 @@ bool zs_spin_begin(struct zs_domain *d)
     _Atomic uint32_t *all = &d->view.arena->header.spinners;
     if (atomic_load_explicit(all, memory_order_relaxed) >= d->ncpu)
         return false;
+    if (no_spin_until != 0) {
+        if (zs_now_ns() < no_spin_until)
+            return false;
+        no_spin_until = 0;
+    }
     atomic_fetch_add_explicit(all, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&d->view.stats->spinners, 1, memory_order_relaxed);
     return true;
@@ -103,5 +114,10 @@ bool zs_spin_round(struct zs_spin *s)
     if (now >= s->deadline_ns)
         return false;
     sched_yield();
+    uint64_t after = zs_now_ns();
+    if (after - now > YIELD_TOO_LONG_NS) {
+        no_spin_until = after + NO_SPIN_NS;
+        return false;
+    }
     return true;
 }
