@@ -255,37 +255,6 @@ int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 
 /* ---- Files to sockets ---- */
 
-#define CHUNK 65536u
-
-/* A file's bytes through a buffer: pread leaves the file's own position alone when `off` is given (sendfile(2)). */
-static ssize_t sendfile_conn(struct zsock *k, int in, off_t *off, size_t n)
-{
-    static __thread uint8_t *buf;
-    size_t done = 0;
-    ssize_t r = 0;
-    if (buf == NULL && (buf = zs_chunk_alloc(CHUNK)) == NULL)
-        return -ENOMEM;
-    while (done < n) {
-        size_t want = n - done < CHUNK ? n - done : CHUNK;
-        long got = off != NULL ? zs_sys(SYS_pread64, in, buf, want, *off) : zs_sys(SYS_read, in, buf, want);
-        if (got <= 0) {
-            r = got;
-            break;
-        }
-        struct iovec iov = {buf, (size_t)got};
-        r = stream_send(k, &iov, (size_t)got, 0);
-        ssize_t took = r > 0 ? r : 0;
-        if (off != NULL)
-            *off += took;
-        else if (took < got) /* give back what the socket did not take */
-            zs_sys(SYS_lseek, in, (long)(took - got), SEEK_CUR);
-        done += (size_t)took;
-        if (took < got)
-            break;
-    }
-    return done > 0 ? (ssize_t)done : r;
-}
-
 ssize_t zsp_sendfile(int out, int in, off_t *off, size_t n)
 {
     struct call c;
@@ -298,7 +267,7 @@ ssize_t zsp_sendfile(int out, int in, off_t *off, size_t n)
         return call_end(&c, out, zs_sys(SYS_sendfile, out, in, off, n));
     if (off != NULL && *off < 0)
         return call_end(&c, out, -EINVAL);
-    return call_end(&c, out, sendfile_conn(k, in, off, n));
+    return call_end(&c, out, stream_sendfile(k, in, off, n));
 }
 
 /* splice between a pipe and an accelerated socket, through a buffer. From a socket no more is taken than the pipe holds. */

@@ -91,6 +91,8 @@ int zsp_listen(int fd, int backlog)
     k->pool = -1;
     atomic_fetch_add(&zs_proc.listeners, 1);
     atomic_store(&k->kind, ZK_LISTEN);
+    if (atomic_load(&k->left))
+        share_socks(&k, 1); /* others may hold it since it was bound */
     zs_why(d, fd, IPPROTO_TCP, ZS_VERDICT_BOTH, ZS_REASON_LISTENER, k);
     ep_sock_decided(k);
     return (int)call_end(&c, fd, 0);

@@ -320,6 +320,7 @@ bool sock_accelerated(const struct zsock *k);
 /* ---- Data (stream.c, dgram.c) ---- */
 ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags);
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags);
+ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n);
 void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);

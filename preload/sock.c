@@ -436,6 +436,35 @@ int sock_close_fd(int fd, uintptr_t raw)
 
 /* ---- descriptors that come from elsewhere ---- */
 
+/* A TCP socket that is neither connected nor listening yet is undecided here as it was where it came from. */
+static int claim_undecided(int fd, int family, struct zs_domain *d)
+{
+    struct tcp_info info;
+    struct zs_addr local;
+    int proto;
+    socklen_t len = sizeof proto;
+    if (!zs_proc.conf.tcp || zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &proto, &len) < 0 || proto != IPPROTO_TCP)
+        return 0;
+    len = sizeof info;
+    if (zs_sys(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_state != TCP_CLOSE)
+        return 0;
+    struct zsock *k = zsock_new(ZK_TCP, family);
+    if (k == NULL)
+        return 0;
+    k->d = d;
+    k->fd = fd;
+    k->bound = sock_kernel_addr(fd, &local, false) == 0 && local.port != 0;
+    atomic_store(&k->left, true);
+    atomic_store(&k->nonblock, (zs_sys(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK) != 0);
+    atomic_store(&k->fds, 1);
+    if (!fdtab_set(fd, FDT_SOCK, k)) {
+        zsock_drop(k);
+        return 0;
+    }
+    zs_why(d, fd, IPPROTO_TCP, ZS_VERDICT_UNDECIDED, ZS_REASON_NONE, k);
+    return 1;
+}
+
 int sock_claim(int fd)
 {
     int family, type;
@@ -447,7 +476,10 @@ int sock_claim(int fd)
         return 0;
     struct zs_domain *d = zs_attached();
     struct zs_ctl_reply reply;
-    if (d == NULL || zs_rpc2(d, ZS_CTL_CLAIM, 0, 0, fd, &reply, NULL) < 0)
+    int r = d != NULL ? zs_rpc2(d, ZS_CTL_CLAIM, 0, 0, fd, &reply, NULL) : -EPIPE;
+    if (r == -ENOENT && type == SOCK_STREAM)
+        return claim_undecided(fd, family, d);
+    if (r < 0)
         return 0;
     struct zs_session *s = zs_session_at(&d->view, reply.a);
     if (s == NULL || atomic_load(&s->gen) != reply.b)

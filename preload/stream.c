@@ -223,29 +223,61 @@ static void rst_comes_back(struct zsock *k)
     zs_notify(&k->d->view, k->s);
 }
 
-static int64_t send_once(struct zsock *k, const struct iovec *iov, size_t skip, size_t n)
+/* A write found no room: ask for an event, then look once more, since the reader may have read between. */
+static int ask_for_room(struct zsock *k)
+{
+    atomic_fetch_or(&k->peer->rx_prod.want_space, ZS_WANT_EVENT);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_rx_consume */
+    return zs_tx_room(&k->d->view, k->peer, &k->tx, ring_cap(k)) == 0 ? -EAGAIN : 0;
+}
+
+/* What follows a piece of a send: bytes put, 0 come again, -EAGAIN full, other negative errno. */
+static int64_t sent(struct zsock *k, int64_t put)
+{
+    if (put > 0)
+        zs_notify(&k->d->view, k->peer);
+    if (put == -EPROTO) {
+        fault(k);
+        return -(int64_t)atomic_exchange(&k->s->error, 0);
+    }
+    return put == 0 ? ask_for_room(k) : put;
+}
+
+/* Where the bytes of a send come from: memory, or a file that is read straight into the ring. */
+struct source {
+    const struct iovec *iov;
+    int file; /* -1: iov */
+    off_t *off; /* file position to use and advance, NULL: the descriptor's own */
+    bool end; /* the file ended */
+};
+
+static int64_t put_file(struct zsock *k, struct source *src, size_t n)
+{
+    uint8_t *span;
+    int64_t room = zs_tx_span(&k->d->view, k->peer, &k->tx, n < 131072 ? n : 131072, ring_cap(k), &span);
+    if (room <= 0)
+        return room;
+    long got = src->off != NULL ? zs_sys(SYS_pread64, src->file, span, room, *src->off) : zs_sys(SYS_read, src->file, span, room);
+    if (got <= 0) {
+        src->end = true;
+        return got;
+    }
+    if (src->off != NULL)
+        *src->off += got;
+    zs_tx_publish(k->peer, (uint64_t)got);
+    return got;
+}
+
+static int64_t send_once(struct zsock *k, struct source *src, size_t skip, size_t n)
 {
     struct zs_view *v = &k->d->view;
     bool locked = sock_locked(k);
     if (locked)
         zs_lock(v, &k->peer->rx_prod.lock, false);
-    int64_t put = zs_tx_write(v, k->peer, &k->tx, iov, skip, n, ring_cap(k));
+    int64_t put = src->file < 0 ? zs_tx_write(v, k->peer, &k->tx, src->iov, skip, n, ring_cap(k)) : put_file(k, src, n);
     if (locked)
         zs_unlock(v, &k->peer->rx_prod.lock);
-    if (put > 0)
-        zs_notify(v, k->peer);
-    if (put == -EPROTO) {
-        fault(k);
-        return -(int64_t)atomic_exchange(&k->s->error, 0);
-    }
-    if (put == 0) {
-        /* Ask for an event, then look once more: the reader may have read between. */
-        atomic_fetch_or(&k->peer->rx_prod.want_space, ZS_WANT_EVENT);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (zs_tx_room(v, k->peer, &k->tx, ring_cap(k)) == 0)
-            return -EAGAIN;
-    }
-    return put;
+    return src->end ? put : sent(k, put);
 }
 
 static void raise_sigpipe(int flags)
@@ -254,7 +286,7 @@ static void raise_sigpipe(int flags)
         zs_sys(SYS_tgkill, zs_sys(SYS_getpid), zs_sys(SYS_gettid), SIGPIPE);
 }
 
-ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
+static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags)
 {
     size_t done = 0;
     uint64_t deadline = 0;
@@ -273,7 +305,9 @@ ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flag
         if (r == 0 && n == 0)
             break;
         if (r == 0)
-            r = (ssize_t)send_once(k, iov, done, n - done);
+            r = (ssize_t)send_once(k, src, done, n - done);
+        if (src->end)
+            break;
         if (r > 0) {
             done += (size_t)r;
             spun = false;
@@ -304,5 +338,18 @@ ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flag
     }
     if (r == -EPIPE)
         raise_sigpipe(flags);
-    return r < 0 ? r : n == 0 ? 0 : -EAGAIN;
+    return r < 0 ? r : n == 0 || src->end ? 0 : -EAGAIN;
+}
+
+ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
+{
+    struct source src = {.iov = iov, .file = -1};
+    return send_all(k, &src, n, flags);
+}
+
+/* off NULL: the file's own position, which advances (sendfile(2)). */
+ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n)
+{
+    struct source src = {.file = file, .off = off};
+    return send_all(k, &src, n, 0);
 }

@@ -107,38 +107,64 @@ static bool try_grow(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx,
     return attach_ring(v, rx, min_u64(size, limit)) == 0;
 }
 
+/* The newest ring and the room in it for `want` more bytes, grown if need be. -ENOBUFS: no ring and no memory for one. */
+static int64_t find_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t want, uint64_t cap,
+                         struct newest *r)
+{
+    uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed);
+    for (;;) {
+        if (newest_ring(v, rx, r) < 0)
+            return -EPROTO;
+        uint64_t room = room_in(r, tail, tx->head_seen);
+        if (room >= want)
+            return (int64_t)room;
+        uint64_t head = atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire); /* with zs_rx_consume */
+        if (head > tail)
+            return -EPROTO;
+        tx->head_seen = head;
+        room = room_in(r, tail, head);
+        if (room >= want || (r->data != NULL && room == r->size))
+            return (int64_t)room;
+        if (!try_grow(v, rx, tx, r, head, want, cap))
+            return r->data == NULL ? -ENOBUFS : (int64_t)room;
+    }
+}
+
 int64_t zs_tx_write(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, const struct iovec *iov, size_t skip,
                     size_t n, uint64_t cap)
 {
-    struct zs_dir_prod *p = &rx->rx_prod;
-    uint64_t tail = atomic_load_explicit(&p->tail, memory_order_relaxed), done = 0;
-    bool out_of_memory = false;
-    while (done < n) {
+    uint64_t done = 0;
+    int64_t room = 1;
+    while (done < n && room > 0) {
         struct newest r;
-        if (newest_ring(v, rx, &r) < 0)
-            return -EPROTO;
-        uint64_t room = room_in(&r, tail, tx->head_seen);
-        if (room < n - done) {
-            uint64_t head = atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire); /* with zs_rx_consume */
-            if (head > tail)
-                return -EPROTO;
-            tx->head_seen = head;
-            room = room_in(&r, tail, head);
-            if (room < n - done && (r.data == NULL || room < r.size) && try_grow(v, rx, tx, &r, head, n - done, cap))
-                continue;
-            out_of_memory = r.data == NULL;
-        }
-        uint64_t take = min_u64(room, n - done);
-        if (take == 0)
+        room = find_room(v, rx, tx, n - done, cap, &r);
+        if (room <= 0)
             break;
-        ring_copy(r.data, r.size, tail, iov, skip + done, take, true);
-        tail += take;
+        uint64_t take = min_u64((uint64_t)room, n - done);
+        ring_copy(r.data, r.size, atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed), iov, skip + done, take, true);
+        zs_tx_publish(rx, take);
+        if (take < n - done)
+            room = 0; /* full as far as this round saw; the caller notifies and comes again */
         done += take;
-        atomic_store_explicit(&p->tail, tail, memory_order_release); /* pairs with the acquire in zs_rx_avail */
-        if (room < n - done + take)
-            break; /* full as far as this round saw; the caller notifies and comes again */
     }
-    return done == 0 && out_of_memory ? -ENOBUFS : (int64_t)done;
+    return done == 0 && room < 0 ? room : (int64_t)done;
+}
+
+int64_t zs_tx_span(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t want, uint64_t cap, uint8_t **span)
+{
+    struct newest r;
+    int64_t room = find_room(v, rx, tx, want, cap, &r);
+    if (room <= 0)
+        return room;
+    uint64_t at = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed) & (r.size - 1);
+    *span = r.data + at;
+    return (int64_t)min_u64(min_u64((uint64_t)room, want), r.size - at);
+}
+
+void zs_tx_publish(struct zs_session *rx, uint64_t n)
+{
+    uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed);
+    atomic_store_explicit(&rx->rx_prod.tail, tail + n, memory_order_release); /* pairs with the acquire in zs_rx_avail */
 }
 
 uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t cap)

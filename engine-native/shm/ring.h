@@ -22,6 +22,10 @@ struct zs_tx {
  * -EPROTO when the shared state is inconsistent. `cap` limits the ring's size, bytes. */
 int64_t zs_tx_write(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, const struct iovec *iov, size_t skip,
                     size_t n, uint64_t cap);
+/* Room for up to `want` bytes in one piece at the tail, for a caller that fills it itself: pointer in *span, its length returned
+ * (0 full, negative as zs_tx_write). zs_tx_publish makes the first n bytes of it visible. */
+int64_t zs_tx_span(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t want, uint64_t cap, uint8_t **span);
+void zs_tx_publish(struct zs_session *rx, uint64_t n);
 /* Bytes that can be written without waiting (0: full); counts memory that a growing ring would get. */
 uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t cap);
 /* Makes sure that a ring of at least `size` bytes is attached (records must fit whole) and returns the room in it, bytes. */

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The engine as a library. It is driven by calls: engine_poll() handles what is ready and what is due at `now`
+ * (CLOCK_MONOTONIC nanoseconds, an argument so that tests choose it), engine_wait() sleeps until there is something.
+ * zstackd is a loop around these two. */
+#ifndef ZSTACK_ENGINE_H
+#define ZSTACK_ENGINE_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "log.h"
+
+#define ENGINE_NAME_MAX 31u
+#define ENGINE_LINGER_MIN_S 3u /* when nobody came yet: the launcher that started us needs time to connect */
+
+/* Exit statuses of zstackd, docs/INTERFACES.md. */
+enum engine_exit { ENGINE_EXIT_OK, ENGINE_EXIT_OTHER, ENGINE_EXIT_USAGE, ENGINE_EXIT_NAME_TAKEN, ENGINE_EXIT_DPDK };
+
+struct engine_options {
+    const char *name;
+    uint32_t linger_s; /* 0: stays until told to stop */
+    uint32_t memory_mib;
+    enum log_level log_level;
+    const char *log_file;
+    bool foreground;
+    bool no_dpdk;
+    int eal_argc; /* arguments after `--`; 0: the engine's own choice */
+    char **eal_argv;
+};
+
+struct engine_failure {
+    enum engine_exit status;
+    char code[8]; /* ZSnnnn */
+    char text[512];
+    char hint[256];
+};
+
+struct engine;
+
+/* Binds the names (which elects the engine), creates the arena. NULL and *failure when it cannot. */
+struct engine *engine_open(const struct engine_options *options, uint64_t now, struct engine_failure *failure);
+/* Initialises DPDK's EAL in the calling thread, unless the options say no. False and *failure when EAL refuses. */
+bool engine_start_dpdk(struct engine *engine, struct engine_failure *failure);
+/* Sleeps until something is ready or due; signals outside `mask` end the sleep. */
+void engine_wait(struct engine *engine, uint64_t now, const sigset_t *mask);
+void engine_poll(struct engine *engine, uint64_t now);
+/* When the next timer is due; UINT64_MAX: none. */
+uint64_t engine_deadline(const struct engine *engine);
+void engine_stop(struct engine *engine);
+bool engine_finished(const struct engine *engine);
+void engine_close(struct engine *engine);
+
+struct zs_arena *engine_arena(struct engine *engine);
+uint64_t engine_counter(const struct engine *engine, const char *name);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * zstackd's command line. */
+#define _GNU_SOURCE
+#include "options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef ZSTACK_VERSION
+#define ZSTACK_VERSION "0.1.0"
+#endif
+
+#define MEMORY_DEFAULT_MIB 1024u
+#define MEMORY_MIN_MIB 1u
+#define MEMORY_MAX_MIB 12288u /* the ranges of all block classes together */
+#define LINGER_MAX_S 86400u
+
+static const char usage[] =
+    "usage: zstackd [options] [-- EAL-ARGUMENTS...]\n"
+    "  --name NAME          name of the engine (default)\n"
+    "  --linger SECONDS     end this long after the last program; 0: stay (3)\n"
+    "  --memory MIB         limit of ring memory (1024)\n"
+    "  --log-level LEVEL    error, warn, info or debug (warn)\n"
+    "  --log-file PATH      write the log there instead of to standard error\n"
+    "  --foreground         write the log to standard error, too\n"
+    "  --no-dpdk            same-host sockets only\n"
+    "  --version, --help\n";
+
+static enum options_result refuse(struct engine_failure *f, const char *format, ...)
+{
+    va_list args;
+    memset(f, 0, sizeof *f);
+    f->status = ENGINE_EXIT_USAGE;
+    snprintf(f->code, sizeof f->code, "ZS2010");
+    snprintf(f->hint, sizeof f->hint, "zstackd --help lists the options");
+    va_start(args, format);
+    vsnprintf(f->text, sizeof f->text, format, args);
+    va_end(args);
+    return OPTIONS_ERROR;
+}
+
+static bool number(const char *text, uint32_t min, uint32_t max, uint32_t *to)
+{
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (errno != 0 || end == text || *end != 0 || text[0] == '-' || value < min || value > max)
+        return false;
+    *to = (uint32_t)value;
+    return true;
+}
+
+static bool name_valid(const char *name)
+{
+    size_t n = strlen(name);
+    return n >= 1 && n <= ENGINE_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+/* One option with a value. */
+static enum options_result take(struct engine_options *o, const char *name, char *value, struct engine_failure *f)
+{
+    if (strcmp(name, "--name") == 0) {
+        o->name = value;
+        return name_valid(value) ? OPTIONS_RUN
+                                 : refuse(f, "--name: expected 1 to %u letters, digits, '.', '_' or '-', got '%s'",
+                                          ENGINE_NAME_MAX, value);
+    }
+    if (strcmp(name, "--linger") == 0)
+        return number(value, 0, LINGER_MAX_S, &o->linger_s)
+                   ? OPTIONS_RUN : refuse(f, "--linger: expected 0 to %u seconds, got '%s'", LINGER_MAX_S, value);
+    if (strcmp(name, "--memory") == 0)
+        return number(value, MEMORY_MIN_MIB, MEMORY_MAX_MIB, &o->memory_mib)
+                   ? OPTIONS_RUN : refuse(f, "--memory: expected %u to %u MiB, got '%s'", MEMORY_MIN_MIB,
+                                          MEMORY_MAX_MIB, value);
+    if (strcmp(name, "--log-level") == 0)
+        return log_level_parse(value, &o->log_level)
+                   ? OPTIONS_RUN : refuse(f, "--log-level: expected error, warn, info or debug, got '%s'", value);
+    o->log_file = value;
+    return value[0] != 0 ? OPTIONS_RUN : refuse(f, "--log-file: expected a path");
+}
+
+static bool has_value(const char *name)
+{
+    static const char *const names[] = {"--name", "--linger", "--memory", "--log-level", "--log-file"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+enum options_result options_parse(int argc, char **argv, struct engine_options *o, struct engine_failure *f)
+{
+    memset(o, 0, sizeof *o);
+    o->name = "default";
+    o->linger_s = 3;
+    o->memory_mib = MEMORY_DEFAULT_MIB;
+    o->log_level = LOG_L_WARN;
+    for (int i = 1; i < argc; i++) {
+        char *name = argv[i], *equals = strchr(name, '='), *value = NULL;
+        if (strcmp(name, "--") == 0) {
+            o->eal_argc = argc - i - 1;
+            o->eal_argv = argv + i + 1;
+            break;
+        }
+        if (strcmp(name, "--help") == 0 || strcmp(name, "--version") == 0) {
+            fputs(name[2] == 'h' ? usage : "zstackd " ZSTACK_VERSION "\n", stdout);
+            return OPTIONS_EXIT;
+        }
+        if (strcmp(name, "--foreground") == 0) {
+            o->foreground = true;
+            continue;
+        }
+        if (strcmp(name, "--no-dpdk") == 0) {
+            o->no_dpdk = true;
+            continue;
+        }
+        if (equals != NULL) {
+            *equals = 0;
+            value = equals + 1;
+        }
+        if (!has_value(name))
+            return refuse(f, "unknown option '%s'", name);
+        if (value == NULL && i + 1 == argc)
+            return refuse(f, "%s needs a value", name);
+        enum options_result r = take(o, name, value != NULL ? value : argv[++i], f);
+        if (r != OPTIONS_RUN)
+            return r;
+    }
+    return OPTIONS_RUN;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Deaths: everything of a killed process is freed, what others share stays. */
+#define _GNU_SOURCE
+#include "engine_fixture.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static bool closed_by_cookie(struct fixture *f, void *arg)
+{
+    return engine_counter(f->e, "closed_by_cookie") >= *(uint64_t *)arg;
+}
+
+/* Everything a process may have: listeners, UDP, connections in every state, blocks, waiters. */
+static int busy_body(struct test_client *c, uint32_t *out, void *arg)
+{
+    struct zs_ctl_reply l, u;
+    uint16_t tcp = 0, udp = 0;
+    uint32_t client, server;
+    (void)arg;
+    int error = rpc(NULL, c, ZS_CTL_LISTEN, 50, 0, tcp_listener(&tcp), &l);
+    error = error ? error : rpc(NULL, c, ZS_CTL_UDP_OPEN, 0, 0, udp_socket(&udp), &u);
+    error = error ? error : rpc(NULL, c, ZS_CTL_WAITER_NEW, 0, 0, -1, NULL);
+    for (int i = 0; i < 10 && error == 0; i++)
+        error = shm_connect(&c->view, l.a, &client, &server); /* stays in the queue */
+    for (int i = 0; i < 10 && error == 0; i++) {
+        error = shm_connect(&c->view, l.a, &client, &server);
+        int64_t accepted = zs_accept_pop(&c->view, zs_session_at(&c->view, l.a)->listener);
+        atomic_store(&zs_session_at(&c->view, (uint32_t)accepted)->owner, c->view.client);
+        atomic_store(&zs_session_at(&c->view, (uint32_t)accepted)->state, ZS_S_OPEN);
+        atomic_store(&zs_session_at(&c->view, client)->rx_rings.ring[0], zs_block_alloc(&c->view, 4096, client));
+    }
+    zs_session_alloc(&c->view, ZS_KIND_TCP);       /* never paired */
+    zs_block_alloc(&c->view, 1 << 20, client);     /* claimed, not yet attached */
+    shm_connect(&c->view, l.a, &client, &server);  /* popped, not yet taken over */
+    zs_accept_pop(&c->view, zs_session_at(&c->view, l.a)->listener);
+    zs_hint_claim(c->view.arena->session_hint.summary, c->view.arena->session_hint.leaf, ZS_MAX_SESSIONS, 0);
+    zs_hint_claim(c->view.arena->block[0].hint.summary, c->view.arena->block[0].hint.leaf, ZS_CLASS_COUNT(0), 0);
+    atomic_fetch_add(&c->view.arena->header.spinners, 2);
+    atomic_store(&c->view.stats->spinners, 2);
+    out[0] = l.a;
+    out[1] = tcp;
+    return error;
+}
+
+static bool nothing_in_use(struct fixture *f, void *arg)
+{
+    struct zs_arena *a = engine_arena(f->e);
+    (void)arg;
+    return sessions_in_use(a) == 0 && blocks_in_use(a) == 0 && atomic_load(&a->header.mem_used) == 0;
+}
+
+static void test_sigkill_frees_everything(void **state)
+{
+    struct fixture *f = *state;
+    struct child child;
+    child_start(f, &child, busy_body, NULL);
+    assert_true(sessions_in_use(engine_arena(f->e)) > 40);
+    assert_true(blocks_in_use(engine_arena(f->e)) > 10);
+    child_kill(f, &child);
+    until(f, nothing_in_use, NULL);
+    assert_int_equal(atomic_load(&engine_arena(f->e)->header.spinners), 0);
+}
+
+/* The same while another program stays: no wholesale cleaning. */
+static void test_sigkill_beside_a_survivor(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c;
+    struct child child;
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    assert_int_equal(zs_session_alloc(&c.view, ZS_KIND_TCP), 0);
+    zs_block_ref block = zs_block_alloc(&c.view, 4096, 0);
+    child_start(f, &child, busy_body, NULL);
+    child_kill(f, &child);
+    for (int i = 0; i < 3; i++) {
+        settle(f);
+        advance(f, 1100 * MS);
+    }
+    assert_int_equal(sessions_in_use(c.view.arena), 1);
+    assert_int_equal(blocks_in_use(c.view.arena), 1);
+    assert_int_equal(atomic_load(&c.view.arena->header.mem_used), 4096);
+    assert_int_equal(atomic_load(&c.view.arena->session_hint.leaf[0]), 1);
+    zs_block_free(&c.view, block, 0);
+    zs_session_free(&c.view, 0);
+    detach(&c);
+    settle(f);
+}
+
+static int connect_body(struct test_client *c, uint32_t *out, void *arg)
+{
+    uint32_t client, server;
+    int error = shm_connect(&c->view, *(uint32_t *)arg, &client, &server);
+    out[0] = client;
+    out[1] = server;
+    atomic_store(&zs_session_at(&c->view, client)->rx_cons.lock, c->view.client);
+    atomic_store(&zs_session_at(&c->view, server)->rx_prod.lock, c->view.client);
+    return error;
+}
+
+static void test_peer_of_a_dead_client(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c;
+    struct child child;
+    struct zs_ctl_reply l;
+    uint16_t port = 0;
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    int fd = tcp_listener(&port);
+    assert_int_equal(rpc(f, &c, ZS_CTL_LISTEN, 5, 0, fd, &l), 0);
+    child_start(f, &child, connect_body, &l.a);
+    child_kill(f, &child);
+    /* Still in the queue, as in Linux: accept gets it, then reads the end of file. */
+    struct zs_session *s = zs_session_at(&c.view, child.out[1]);
+    assert_int_equal(zs_accept_pop(&c.view, zs_session_at(&c.view, l.a)->listener), child.out[1]);
+    assert_int_equal(atomic_load(&s->owner), ZS_CLIENT_ENGINE);
+    assert_int_equal(atomic_load(&s->rx_prod.fin), ZS_FIN);
+    assert_true(atomic_load(&s->flags) & ZS_F_PEER_CLOSED);
+    assert_int_equal(atomic_load(&s->rx_prod.lock), 0);
+    assert_int_equal(atomic_load(&zs_session_at(&c.view, child.out[0])->rx_cons.lock), 0);
+    assert_int_equal(engine_counter(f->e, "locks_broken"), 2);
+    atomic_store(&s->owner, c.view.client);
+    atomic_store(&s->state, ZS_S_OPEN);
+    zs_session_close(&c.view, child.out[1], false);
+    close(fd);
+    detach(&c);
+    settle(f);
+}
+
+/* A process that prepared both ends and died before it enqueued the server's. */
+static int embryo_body(struct test_client *c, uint32_t *out, void *arg)
+{
+    (void)arg;
+    uint32_t ci = (uint32_t)zs_session_alloc(&c->view, ZS_KIND_TCP), si = (uint32_t)zs_session_alloc(&c->view, ZS_KIND_TCP);
+    zs_session_pair(&c->view, ci, si);
+    atomic_store(&zs_session_at(&c->view, si)->owner, ZS_CLIENT_ENGINE);
+    out[0] = si;
+    return 0;
+}
+
+static void test_death_between_prepare_and_push(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c;
+    struct child child;
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    child_start(f, &child, embryo_body, NULL);
+    assert_int_equal(sessions_in_use(c.view.arena), 2);
+    child_kill(f, &child);
+    settle(f);
+    assert_int_equal(sessions_in_use(c.view.arena), 0);
+    detach(&c);
+    settle(f);
+}
+
+static int share_body(struct test_client *c, uint32_t *out, void *arg)
+{
+    uint32_t client, server;
+    int fd = *(int *)arg; /* inherited below the line that children close */
+    struct zs_ctl_reply l;
+    uint16_t port = 0;
+    int error = rpc(NULL, c, ZS_CTL_LISTEN, 5, 0, tcp_listener(&port), &l);
+    error = error ? error : shm_connect(&c->view, l.a, &client, &server);
+    error = error ? error
+                  : rpc_share(NULL, c, client, atomic_load(&zs_session_at(&c->view, client)->gen), cookie_of(fd));
+    out[0] = client;
+    return error;
+}
+
+static void test_shared_session_outlives_its_owner(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c;
+    struct child child;
+    uint64_t want = 2; /* the child's listener, then the session */
+    int placeholder = socket(AF_INET, SOCK_STREAM, 0), low = 0, saved = dup(0);
+    /* Descriptor 0 survives into the child, as a socket that two processes hold. */
+    assert_int_equal(dup2(placeholder, low), low);
+    close(placeholder);
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    child_start(f, &child, share_body, &low);
+    child_kill(f, &child);
+    struct zs_session *s = zs_session_at(&c.view, child.out[0]);
+    settle(f);
+    assert_int_equal(atomic_load(&s->owner), ZS_CLIENT_ENGINE);
+    assert_int_equal(atomic_load(&s->state), ZS_S_OPEN);
+    dup2(saved, low); /* the last descriptor goes */
+    close(saved);
+    until(f, closed_by_cookie, &want);
+    assert_int_equal(atomic_load(&s->owner) == 0 || atomic_load(&s->state) == ZS_S_CLOSED, 1);
+    detach(&c);
+    settle(f);
+}
+
+static void test_memory_goes_back(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c;
+    zs_block_ref block[40];
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    assert_int_equal(zs_session_alloc(&c.view, ZS_KIND_TCP), 0);
+    for (int i = 0; i < 40; i++) {
+        block[i] = zs_block_alloc(&c.view, 1 << 20, 0);
+        memset(zs_block_ptr(c.view.arena, block[i]), 'x', 1 << 20);
+    }
+    advance(f, 3 * SECOND);
+    for (int i = 1; i < 40; i++)
+        zs_block_free(&c.view, block[i], 0);
+    assert_int_equal(rpc(f, &c, ZS_CTL_CLAIM, 0, 0, 0, NULL) != 0, 1); /* any event makes the engine look */
+    advance(f, 3 * SECOND);
+    assert_true(engine_counter(f->e, "memory_trimmed_bytes") >= 39u << 20);
+    assert_int_equal(zs_block_ptr(c.view.arena, block[0])[12345], 'x');
+    assert_int_equal(zs_block_ptr(c.view.arena, block[1])[12345], 0);
+    /* The blocks are free, not merely empty. */
+    for (int i = 1; i < 40; i++)
+        assert_int_not_equal(zs_block_alloc(&c.view, 1 << 20, 0), 0);
+    zs_block_free_all(&c.view, 0);
+    zs_session_free(&c.view, 0);
+    detach(&c);
+    settle(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+        T(test_sigkill_frees_everything),       T(test_sigkill_beside_a_survivor),
+        T(test_peer_of_a_dead_client),          T(test_death_between_prepare_and_push),
+        T(test_shared_session_outlives_its_owner), T(test_memory_goes_back),
+    };
+    return cmocka_run_group_tests_name("engine reap", tests, NULL, NULL);
+}
