@@ -136,8 +136,8 @@ struct zs_domain *zs_attached(void)
         atomic_store(&p->domain, d);
     }
     atomic_store(&p->attach_lock, 0);
-    if (fresh && atomic_load(&p->listeners) > 0)
-        zs_listeners_return();
+    if (fresh && atomic_load(&p->endpoints) > 0)
+        zs_endpoints_return();
     return d;
 }
 
@@ -151,21 +151,23 @@ void zs_engine_lost(struct zs_domain *d)
     zs_proc.warned = true;
 }
 
-static void listener_return(struct zsock *k, int fd, void *arg)
+static void endpoint_return(struct zsock *k, int fd, void *arg)
 {
     struct zs_domain *d = arg;
     if (k->d == d || k->fd != fd)
         return;
     if (atomic_load(&k->kind) == ZK_LISTEN)
         sock_listen_again(k, d);
+    else if (atomic_load(&k->kind) == ZK_UDP && k->s != NULL)
+        dgram_bound_again(k, fd);
 }
 
-/* An engine is there again: the listeners of this process become reachable through it. */
-void zs_listeners_return(void)
+/* An engine is there again: the listeners and UDP sockets of this process become reachable through it. */
+void zs_endpoints_return(void)
 {
     struct zs_domain *d = atomic_load(&zs_proc.domain);
     if (d != NULL)
-        zsock_for_each(listener_return, d);
+        zsock_for_each(endpoint_return, d);
 }
 
 void zs_why(struct zs_domain *d, int fd, int proto, enum zs_verdict verdict, enum zs_reason reason, const struct zsock *k)

@@ -34,9 +34,23 @@ int dgram_bound(struct zsock *k, int fd)
     if (atomic_load(&k->nonblock))
         atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
     zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    atomic_fetch_add(&zs_proc.endpoints, 1);
     zs_why(d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
     ep_sock_decided(k);
     return 0;
+}
+
+void dgram_bound_again(struct zsock *k, int fd)
+{
+    struct zs_session *old = k->s;
+    ep_sock_forget(k);
+    atomic_store(&old->state, ZS_S_CLOSED);
+    k->s = NULL;
+    atomic_fetch_sub(&zs_proc.endpoints, 1);
+    if (dgram_bound(k, fd) < 0 || k->s == NULL || !(atomic_load(&old->flags) & ZS_F_CONNECTED))
+        return;
+    k->s->remote = old->remote;
+    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
 }
 
 /* ---- Send ---- */

@@ -223,8 +223,8 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
             atomic_fetch_sub(&zs_wait_shm(&e->w[w])->asleep, 1);
     if (idle_check)
         release_idle(e);
-    if (orphaned && zs_attached() != NULL && atomic_load(&zs_proc.listeners) > 0)
-        zs_listeners_return();
+    if (orphaned && zs_attached() != NULL && atomic_load(&zs_proc.endpoints) > 0)
+        zs_endpoints_return();
     return r;
 }
 

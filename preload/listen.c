@@ -32,6 +32,7 @@ static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int b
         return r;
     if (reply.a >= ZS_MAX_SESSIONS)
         return -EPROTO;
+    k->backlog = backlog;
     k->d = d;
     k->index = reply.a;
     k->gen = reply.b;
@@ -58,7 +59,7 @@ int sock_listen_again(struct zsock *k, struct zs_domain *d)
 {
     ep_sock_forget(k);
     abandon_queue(k);
-    int r = register_listener(k, k->fd, d, (int)ZS_BACKLOG_MAX);
+    int r = register_listener(k, k->fd, d, k->backlog);
     if (r == 0)
         zs_why(d, k->fd, IPPROTO_TCP, ZS_VERDICT_BOTH, ZS_REASON_LISTENER, k);
     if (r == 0)
@@ -89,7 +90,7 @@ int zsp_listen(int fd, int backlog)
     }
     pool_retire(k->pool); /* it has an address in the kernel now: never reused */
     k->pool = -1;
-    atomic_fetch_add(&zs_proc.listeners, 1);
+    atomic_fetch_add(&zs_proc.endpoints, 1);
     atomic_store(&k->kind, ZK_LISTEN);
     if (atomic_load(&k->left))
         share_socks(&k, 1); /* others may hold it since it was bound */

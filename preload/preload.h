@@ -90,6 +90,7 @@ struct zsock {
     bool ts, pktinfo, pktinfo6; /* UDP: ancillary data asked for */
     uint16_t family;       /* AF_INET, AF_INET6 */
     int fd;                /* a descriptor of the placeholder (the first one) */
+    int backlog;           /* listener: as listen() was given it */
     int pool;              /* its entry of the placeholder pool, -1 none */
     struct zs_domain *d;
     struct zs_session *s;    /* own session */
@@ -126,7 +127,7 @@ struct zs_proc {
     uint64_t attach_retry_ns;
     _Atomic uint32_t generation; /* counts forks: what belongs to an older one is the parent's */
     _Atomic uint32_t *wipe;      /* ZS_WIPE_*, on a MADV_WIPEONFORK page */
-    _Atomic uint32_t listeners;  /* sockets to re-register after an engine's death */
+    _Atomic uint32_t endpoints;  /* listeners and bound UDP sockets, to register again after an engine's death */
     bool warned;
     bool other_netns;
     uint64_t started_ns;
@@ -288,7 +289,7 @@ int wait_word(struct zs_domain *d, _Atomic uint32_t *word, uint32_t val, uint64_
 void zs_config_load(void);
 struct zs_domain *zs_attached(void); /* the current engine, attaching when needed; NULL: use the kernel */
 void zs_engine_lost(struct zs_domain *d);
-void zs_listeners_return(void);
+void zs_endpoints_return(void);
 void zs_log(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void zs_why(struct zs_domain *d, int fd, int proto, enum zs_verdict verdict, enum zs_reason reason, const struct zsock *k);
 
@@ -325,6 +326,7 @@ void stream_idle(struct zsock *k); /* gives the ring of an idle connection back 
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
 int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine */
+void dgram_bound_again(struct zsock *k, int fd); /* with a new engine */
 uint32_t dgram_next_len(struct zsock *k);
 int wait_fd(int fd, short events, uint64_t deadline_ns); /* poll on one descriptor, both worlds */
 

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * connect: where a TCP connection goes is decided here, once. Inside the domain it becomes a pair of sessions; anything else
+ * is the kernel's from then on. */
+#include "preload.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+
+void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t session)
+{
+    k->d = d;
+    k->index = session;
+    k->s = zs_session_at(&d->view, session);
+    k->gen = atomic_load(&k->s->gen);
+    k->peer = zs_session_peer(&d->view, k->s);
+    opt_apply(k);
+    atomic_store(&k->kind, ZK_CONN);
+    zs_why(d, fd, IPPROTO_TCP, ZS_VERDICT_LOCAL, ZS_REASON_PEER_LOCAL, k);
+}
+
+/* A destination of all zeroes is this host (Linux connects to loopback). */
+static void any_to_loopback(struct zs_addr *to)
+{
+    if (!zs_addr_is_any(to->ip))
+        return;
+    if (zs_addr_is_v4(to->ip))
+        to->ip[12] = 127, to->ip[15] = 1;
+    else
+        to->ip[15] = 1;
+}
+
+/* Where the connection goes: 0 accelerated, 1 the kernel (reason filled), negative errno. */
+static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enum zs_reason *reason)
+{
+    struct zs_domain *d = zs_attached();
+    struct zs_connect c = {.to = *to};
+    *reason = ZS_REASON_ENGINE_GONE;
+    /* The listeners in the arena of a dead engine may be dead, too: one look at the control connection. */
+    if (d != NULL && !zs_domain_check(d))
+        d = zs_attached();
+    if (d == NULL)
+        return 1;
+    *reason = ZS_REASON_NOT_HOST;
+    if (!zs_addr_is_own(&d->view, to->ip))
+        return 1;
+    if (k->bound && sock_kernel_addr(fd, &c.from, false) == 0 && !zs_addr_is_any(c.from.ip) &&
+        zs_addr_is_v4(c.from.ip) != zs_addr_is_v4(to->ip))
+        return 1;
+    c.from.family = (uint16_t)k->family;
+    c.to.family = (uint16_t)k->family;
+    int r = zs_connect(d, &c);
+    *reason = r == -ENOBUFS ? ZS_REASON_NO_MEMORY : ZS_REASON_NO_LISTENER;
+    if (r == -ECONNREFUSED || r == -ENOBUFS)
+        return 1;
+    if (r < 0)
+        return r;
+    sock_become_conn(k, fd, d, c.session);
+    k->deferred = c.deferred;
+    ep_sock_decided(k);
+    return 0;
+}
+
+/* Waits until the engine has placed a deferred connection, or gave up. */
+static int wait_connected(struct zsock *k, int fd)
+{
+    uint64_t deadline = k->pre.sndtimeo_us ? zs_now_ns() + k->pre.sndtimeo_us * 1000 : 0;
+    while (atomic_load(&k->s->state) == ZS_S_EMBRYO && atomic_load(&k->s->error) == 0) {
+        int r = wait_fd(fd, POLLOUT, deadline);
+        if (r == -EAGAIN || r == -EINTR)
+            return r == -EAGAIN ? -EINPROGRESS : r;
+    }
+    k->deferred = false;
+    return -(int)atomic_exchange(&k->s->error, 0);
+}
+
+static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len, bool *use_kernel)
+{
+    struct zs_addr to;
+    enum zs_reason reason;
+    if (addr_from_sockaddr(&to, addr, len) < 0 || (k->family == AF_INET && to.family != AF_INET) ||
+        (k->family == AF_INET6 && to.family != AF_INET6)) {
+        *use_kernel = true;
+        return 0;
+    }
+    any_to_loopback(&to);
+    int r = decide_connect(k, fd, &to, &reason);
+    if (r == 1) {
+        sock_to_kernel(k, fd, reason);
+        *use_kernel = true;
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (atomic_load(&k->nonblock)) {
+        k->connecting = true;
+        return -EINPROGRESS; /* as Linux, on loopback too */
+    }
+    return k->deferred ? wait_connected(k, fd) : 0;
+}
+
+static int connect_again(struct zsock *k, int fd)
+{
+    if (!k->connecting)
+        return -EISCONN;
+    if (atomic_load(&k->s->state) == ZS_S_EMBRYO && atomic_load(&k->s->error) == 0) {
+        if (atomic_load(&k->nonblock))
+            return -EALREADY;
+        int r = wait_connected(k, fd);
+        if (r < 0)
+            return r;
+    }
+    k->connecting = k->deferred = false;
+    return -(int)atomic_exchange(&k->s->error, 0);
+}
+
+static int connect_udp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    long r = zs_sys(SYS_connect, fd, addr, len);
+    if (r < 0)
+        return (int)r;
+    bool dissolve = addr->sa_family == AF_UNSPEC;
+    if (k->s == NULL && !dissolve)
+        dgram_bound(k, fd);
+    if (k->s == NULL)
+        return 0;
+    struct zs_addr local, remote;
+    if (dissolve || sock_kernel_addr(fd, &remote, true) < 0) {
+        atomic_fetch_and(&k->s->flags, ~ZS_F_CONNECTED);
+        return 0;
+    }
+    if (sock_kernel_addr(fd, &local, false) == 0)
+        memcpy(k->s->local.ip, local.ip, 16);
+    k->s->remote = remote;
+    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
+    return 0;
+}
+
+int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "connect", fd);
+    if (k == NULL)
+        return REAL(connect)(fd, addr, len);
+    bool use_kernel = false;
+    int r;
+    switch (atomic_load(&k->kind)) {
+    case ZK_TCP:
+        r = connect_tcp(k, fd, addr, len, &use_kernel);
+        break;
+    case ZK_CONN:
+        r = connect_again(k, fd);
+        break;
+    case ZK_LISTEN:
+        r = -EISCONN;
+        break;
+    default:
+        r = connect_udp(k, fd, addr, len);
+    }
+    if (use_kernel) {
+        call_end(&c, fd, 0);
+        return REAL(connect)(fd, addr, len);
+    }
+    return (int)call_end(&c, fd, r);
+}
