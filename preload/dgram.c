@@ -94,6 +94,7 @@ static void deliver(struct zsock *k, struct zs_session *to, struct zs_udp_record
     if (ok) {
         zs_notify(v, to);
         atomic_fetch_add_explicit(&v->stats->udp_out, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&v->stats->bytes_out, rec->len, memory_order_relaxed);
     }
 }
 
@@ -274,8 +275,10 @@ static ssize_t recv_record(struct zsock *k, struct msghdr *msg, int flags)
         msg->msg_namelen = len;
     }
     ancillary(k, msg, &rec);
-    if (!(flags & MSG_PEEK))
+    if (!(flags & MSG_PEEK)) {
         atomic_fetch_add_explicit(&v->stats->udp_in, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&v->stats->bytes_in, rec.len, memory_order_relaxed);
+    }
     return flags & MSG_TRUNC ? (ssize_t)rec.len : (ssize_t)got;
 }
 

@@ -1,298 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Epoll sets: creation, epoll_ctl, and how a socket's fate moves its items between the kernel and shared memory. */
+ * epoll_create, epoll_ctl, and how a socket's fate moves its items between the kernel and shared memory. */
 #include "epoll.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/random.h>
-
-static struct {
-    _Atomic uint32_t lock;
-    struct epitem *free_items;
-    struct epset *free_sets;
-} mem;
-
-static void lock_word(_Atomic uint32_t *l)
-{
-    uint32_t free_word = 0;
-    for (uint32_t n = 0; !atomic_compare_exchange_weak_explicit(l, &free_word, 1, memory_order_acquire, memory_order_relaxed); n++) {
-        free_word = 0;
-        if (n % 64 == 63)
-            sched_yield();
-        else
-            __builtin_ia32_pause();
-    }
-}
-
-static void unlock_word(_Atomic uint32_t *l)
-{
-    atomic_store_explicit(l, 0, memory_order_release);
-}
-
-void ep_lock(struct epset *e)
-{
-    lock_word(&e->lock);
-}
-
-void ep_unlock(struct epset *e)
-{
-    unlock_word(&e->lock);
-}
-
-struct epset *ep_of(int fd)
-{
-    uintptr_t raw = fdtab_raw(fd);
-    return fd_tag(raw) == FDT_EPOLL ? (struct epset *)(raw & ~(uintptr_t)3) : NULL;
-}
-
-/* ---- Memory ---- */
-
-static struct epitem *item_new(void)
-{
-    lock_word(&mem.lock);
-    if (mem.free_items == NULL) {
-        struct epitem *chunk = zs_chunk_alloc(256 * sizeof *chunk);
-        for (int i = 0; chunk != NULL && i < 256; i++) {
-            chunk[i].next_free = mem.free_items;
-            mem.free_items = &chunk[i];
-        }
-    }
-    struct epitem *it = mem.free_items;
-    if (it != NULL)
-        mem.free_items = it->next_free;
-    unlock_word(&mem.lock);
-    if (it != NULL)
-        memset(it, 0, sizeof *it);
-    return it;
-}
-
-static void item_free(struct epitem *it)
-{
-    lock_word(&mem.lock);
-    it->set = NULL;
-    it->k = NULL;
-    it->next_free = mem.free_items;
-    mem.free_items = it;
-    unlock_word(&mem.lock);
-}
-
-static struct epset *set_new(int fd)
-{
-    lock_word(&mem.lock);
-    struct epset *e = mem.free_sets;
-    if (e != NULL)
-        mem.free_sets = e->next_free;
-    unlock_word(&mem.lock);
-    struct epitem **by_fd = e != NULL ? e->by_fd : NULL;
-    if (e == NULL)
-        e = zs_chunk_alloc(sizeof *e);
-    if (e == NULL)
-        return NULL;
-    memset(e, 0, sizeof *e);
-    e->by_fd = by_fd;
-    e->fd = fd;
-    e->generation = atomic_load(&zs_proc.generation);
-    atomic_store(&e->fds, 1);
-    return e;
-}
-
-/* What a set needs only once it has a socket of ours. */
-static int set_prepare(struct epset *e)
-{
-    if (e->by_fd == NULL) {
-        void *p = mmap(NULL, zs_fdtab_size * sizeof *e->by_fd, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (p == MAP_FAILED)
-            return -ENOMEM;
-        e->by_fd = p;
-    }
-    if (e->tag == 0) {
-        uint32_t r = 0;
-        getrandom(&r, sizeof r, GRND_NONBLOCK);
-        e->tag = (uint64_t)(r | 0x80010000u) << 32; /* no user pointer, no small number */
-    }
-    return 0;
-}
-
-/* ---- Ready list ---- */
-
-void ep_ready_push(struct epset *e, struct epitem *it)
-{
-    if (it->queued)
-        return;
-    it->queued = true;
-    it->next_ready = NULL;
-    it->prev_ready = e->ready_tail;
-    if (e->ready_tail != NULL)
-        e->ready_tail->next_ready = it;
-    else
-        e->ready_head = it;
-    e->ready_tail = it;
-}
-
-void ep_ready_remove(struct epset *e, struct epitem *it)
-{
-    if (!it->queued)
-        return;
-    it->queued = false;
-    *(it->prev_ready ? &it->prev_ready->next_ready : &e->ready_head) = it->next_ready;
-    *(it->next_ready ? &it->next_ready->prev_ready : &e->ready_tail) = it->prev_ready;
-}
-
-void ep_wake(struct epset *e)
-{
-    for (int i = 0; i < EP_WAITS; i++) {
-        if (e->w[i].d == NULL)
-            continue;
-        atomic_thread_fence(memory_order_seq_cst);
-        if (e->polled || atomic_load(&zs_wait_shm(&e->w[i])->asleep) != 0)
-            zs_wait_ring(&e->w[i]);
-        return; /* one doorbell is enough to end a sleep */
-    }
-}
-
-/* ---- Waiters and slots ---- */
-
-static int kernel_add(struct epset *e, int fd, uint32_t events, uint64_t data)
-{
-    struct epoll_event ev = {.events = events, .data.u64 = data};
-    int r = (int)zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_ADD, fd, &ev);
-    return r == -EEXIST ? (int)zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_MOD, fd, &ev) : r;
-}
-
-/* The set's waiter for engine d; opened with its doorbell and the control connection in the kernel's set. */
-static int waiter_for(struct epset *e, struct zs_domain *d)
-{
-    int free_one = -1;
-    for (int i = 0; i < EP_WAITS; i++) {
-        if (e->w[i].d == d)
-            return i;
-        if (e->w[i].d == NULL && free_one < 0)
-            free_one = i;
-    }
-    if (free_one < 0)
-        return -ENOBUFS;
-    int r = zs_wait_open(d, &e->w[free_one]);
-    if (r < 0)
-        return r;
-    /* Edge-triggered: each ring is an edge, nobody needs to read the counter. */
-    r = kernel_add(e, e->w[free_one].fd, EPOLLIN | EPOLLET, e->tag | (EP_DOORBELL + (uint32_t)free_one));
-    if (r == 0)
-        r = kernel_add(e, d->ctl_fd, EPOLLRDHUP | EPOLLET, e->tag | (EP_CONTROL + (uint32_t)free_one));
-    if (r < 0) {
-        zs_wait_close(&e->w[free_one]);
-        return r;
-    }
-    if (e->polled)
-        atomic_fetch_add(&zs_wait_shm(&e->w[free_one])->asleep, 1);
-    return free_one;
-}
-
-static int slot_new(struct epset *e, struct epitem *it)
-{
-    for (uint32_t n = 0; n < e->nslots; n++) {
-        uint32_t i = (e->free_slot_hint + n) % e->nslots;
-        if (e->slots[i] == NULL) {
-            e->slots[i] = it;
-            e->free_slot_hint = i + 1;
-            it->slot = i;
-            return 0;
-        }
-        if (n == 64 && e->nslots < ZS_WAITER_SLOTS / 2)
-            break; /* rather a larger table than a long search */
-    }
-    if (e->nslots == e->slots_cap) {
-        uint32_t cap = e->slots_cap ? e->slots_cap * 2 : 512;
-        struct epitem **bigger = cap <= ZS_WAITER_SLOTS ? zs_chunk_alloc(cap * sizeof *bigger) : NULL;
-        if (bigger == NULL)
-            return -ENOMEM;
-        if (e->slots != NULL) {
-            memcpy(bigger, e->slots, e->nslots * sizeof *bigger);
-            munmap(e->slots, e->slots_cap * sizeof *bigger);
-        }
-        e->slots = bigger;
-        e->slots_cap = cap;
-    }
-    it->slot = e->nslots;
-    e->slots[e->nslots++] = it;
-    return 0;
-}
-
-/* Lets shared memory hint at the item from now on. Set locked. */
-static int item_subscribe(struct epset *e, struct epitem *it)
-{
-    struct zsock *k = it->k;
-    int w = waiter_for(e, k->d);
-    if (w < 0)
-        return w;
-    it->wait = (uint8_t)w;
-    int r = slot_new(e, it);
-    if (r < 0)
-        return r;
-    r = zs_subscribe(&k->d->view, k->s, e->w[w].index, it->slot, it->events & EPOLLEXCLUSIVE ? ZS_SUB_EXCLUSIVE : 0);
-    if (r < 0) {
-        e->slots[it->slot] = NULL;
-        return r;
-    }
-    it->subscribed = true;
-    it->fresh = true;
-    e->wait_items[w]++;
-    e->nshm++;
-    e->nconn += atomic_load(&k->kind) == ZK_CONN;
-    ep_ready_push(e, it); /* its present state is the first hint */
-    return 0;
-}
-
-static void item_unsubscribe(struct epset *e, struct epitem *it)
-{
-    if (!it->subscribed)
-        return;
-    /* A forked child that has not rebuilt the set: the subscription is its parent's. */
-    if (e->generation == atomic_load(&zs_proc.generation))
-        zs_unsubscribe(&it->k->d->view, it->k->s, e->w[it->wait].index, it->slot);
-    e->slots[it->slot] = NULL;
-    e->free_slot_hint = it->slot;
-    it->subscribed = false;
-    /* The last socket of a dead engine: nothing comes from there any more. */
-    struct zs_wait *w = &e->w[it->wait];
-    if (--e->wait_items[it->wait] == 0 && w->d != NULL && !atomic_load(&w->d->alive))
-        zs_wait_close(w);
-    e->nshm--;
-    e->nconn -= !it->in_kernel;
-    ep_ready_remove(e, it);
-}
-
-static void sock_list_remove(struct zsock *k, struct epitem *it)
-{
-    lock_word(&k->lock);
-    for (struct epitem **p = &k->items; *p != NULL; p = &(*p)->next_of_sock) {
-        if (*p == it) {
-            *p = it->next_of_sock;
-            break;
-        }
-    }
-    unlock_word(&k->lock);
-}
-
-/* Set locked. The kernel's part is the caller's. */
-static void item_remove(struct epset *e, struct epitem *it)
-{
-    item_unsubscribe(e, it);
-    sock_list_remove(it->k, it);
-    e->by_fd[it->fd] = NULL;
-    item_free(it);
-}
 
 /* ---- epoll_ctl ---- */
-
-/* In the kernel's set with the application's own data (undecided TCP, unbound UDP) or with ours (both worlds). */
-static int kernel_part(struct epset *e, struct epitem *it, int op)
-{
-    struct epoll_event ev = {.events = it->events, .data = it->data};
-    if (it->tagged)
-        ev.data.u64 = e->tag | it->slot;
-    return (int)zs_sys(SYS_epoll_ctl, e->fd, op, it->fd, &ev);
-}
 
 static int ctl_add(struct epset *e, struct zsock *k, int fd, const struct epoll_event *ev)
 {
@@ -301,7 +13,7 @@ static int ctl_add(struct epset *e, struct zsock *k, int fd, const struct epoll_
         return -EEXIST;
     if ((ev->events & EPOLLEXCLUSIVE) && (ev->events & ~exclusive_ok))
         return -EINVAL;
-    struct epitem *it = item_new();
+    struct epitem *it = ep_item_new();
     if (it == NULL)
         return -ENOMEM;
     it->fd = fd;
@@ -310,20 +22,20 @@ static int ctl_add(struct epset *e, struct zsock *k, int fd, const struct epoll_
     it->events = ev->events;
     it->data = ev->data;
     it->in_kernel = sock_has_kernel_side(k);
-    int r = sock_accelerated(k) ? item_subscribe(e, it) : 0;
+    int r = sock_accelerated(k) ? ep_item_subscribe(e, it) : 0;
     it->tagged = it->in_kernel && it->subscribed;
     if (r == 0 && it->in_kernel)
-        r = kernel_part(e, it, EPOLL_CTL_ADD);
+        r = ep_kernel_part(e, it, EPOLL_CTL_ADD);
     if (r < 0) {
-        item_unsubscribe(e, it);
-        item_free(it);
+        ep_item_unsubscribe(e, it);
+        ep_item_free(it);
         return r;
     }
     e->by_fd[fd] = it;
-    lock_word(&k->lock);
+    ep_lock_word(&k->lock);
     it->next_of_sock = k->items;
     k->items = it;
-    unlock_word(&k->lock);
+    ep_unlock_word(&k->lock);
     if (it->subscribed)
         ep_wake(e);
     return 0;
@@ -338,7 +50,7 @@ static int ctl_mod(struct epset *e, struct epitem *it, const struct epoll_event 
     it->disarmed = false;
     it->fresh = true;
     if (it->in_kernel) {
-        int r = kernel_part(e, it, EPOLL_CTL_MOD);
+        int r = ep_kernel_part(e, it, EPOLL_CTL_MOD);
         if (r < 0)
             return r;
     }
@@ -353,13 +65,13 @@ static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct ep
 {
     if (op != EPOLL_CTL_DEL && ev == NULL)
         return -EFAULT;
-    int r = set_prepare(e);
+    int r = ep_set_prepare(e);
     if (r < 0)
         return r;
     ep_lock(e);
     struct epitem *it = e->by_fd[fd];
     if (it != NULL && it->k != k) { /* the number was reused behind our back */
-        item_remove(e, it);
+        ep_item_remove(e, it);
         it = NULL;
     }
     if (op == EPOLL_CTL_ADD) {
@@ -373,7 +85,7 @@ static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct ep
     } else {
         if (it->in_kernel)
             zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, fd, NULL);
-        item_remove(e, it);
+        ep_item_remove(e, it);
     }
     ep_unlock(e);
     return r;
@@ -406,7 +118,7 @@ static int created(int fd)
         return fd;
     frame_begin();
     fdtab_take(fd);
-    struct epset *e = set_new(fd);
+    struct epset *e = ep_set_new(fd);
     if (e != NULL)
         fdtab_set(fd, FDT_EPOLL, e);
     frame_end();
@@ -429,14 +141,14 @@ int zsp_epoll_create1(int flags)
 static void each_item(struct zsock *k, void (*f)(struct epset *, struct epitem *))
 {
     for (;;) {
-        lock_word(&k->lock);
+        ep_lock_word(&k->lock);
         struct epitem *it = k->items;
         while (it != NULL && it->emitted == UINT32_MAX)
             it = it->next_of_sock;
         struct epset *e = it != NULL ? it->set : NULL;
         if (it != NULL)
             it->emitted = UINT32_MAX; /* visited */
-        unlock_word(&k->lock);
+        ep_unlock_word(&k->lock);
         if (it == NULL)
             break;
         ep_lock(e);
@@ -444,10 +156,10 @@ static void each_item(struct zsock *k, void (*f)(struct epset *, struct epitem *
             f(e, it);
         ep_unlock(e);
     }
-    lock_word(&k->lock);
+    ep_lock_word(&k->lock);
     for (struct epitem *it = k->items; it != NULL; it = it->next_of_sock)
         it->emitted = 0;
-    unlock_word(&k->lock);
+    ep_unlock_word(&k->lock);
 }
 
 static void decided(struct epset *e, struct epitem *it)
@@ -456,11 +168,11 @@ static void decided(struct epset *e, struct epitem *it)
     if (it->in_kernel)
         zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, NULL);
     it->in_kernel = sock_has_kernel_side(it->k);
-    if (!it->subscribed && set_prepare(e) == 0)
-        item_subscribe(e, it);
+    if (!it->subscribed && ep_set_prepare(e) == 0)
+        ep_item_subscribe(e, it);
     it->tagged = it->in_kernel && it->subscribed;
     if (it->in_kernel)
-        kernel_part(e, it, EPOLL_CTL_ADD);
+        ep_kernel_part(e, it, EPOLL_CTL_ADD);
     ep_wake(e);
 }
 
@@ -473,12 +185,12 @@ void ep_sock_decided(struct zsock *k)
 static void forgotten(struct epset *e, struct epitem *it)
 {
     bool tagged = it->tagged;
-    item_unsubscribe(e, it);
+    ep_item_unsubscribe(e, it);
     it->tagged = false;
     if (tagged) /* back to the application's own data */
-        kernel_part(e, it, EPOLL_CTL_MOD);
+        ep_kernel_part(e, it, EPOLL_CTL_MOD);
     if (atomic_load(&it->k->kind) == ZK_TCP)
-        item_remove(e, it);
+        ep_item_remove(e, it);
 }
 
 void ep_sock_forget(struct zsock *k)
@@ -490,7 +202,7 @@ void ep_sock_forget(struct zsock *k)
 void ep_sock_closed(struct zsock *k)
 {
     if (k->items != NULL)
-        each_item(k, item_remove);
+        each_item(k, ep_item_remove);
 }
 
 void ep_dup(int fd, int to)
@@ -515,10 +227,10 @@ void ep_set_closed(int fd, uintptr_t raw)
     ep_lock(e);
     for (uint32_t i = 0; i < e->nslots; i++)
         if (e->slots[i] != NULL)
-            item_remove(e, e->slots[i]);
+            ep_item_remove(e, e->slots[i]);
     for (int i = 0; e->by_fd != NULL && i < fdtab_top(); i++)
         if (e->by_fd[i] != NULL)
-            item_remove(e, e->by_fd[i]);
+            ep_item_remove(e, e->by_fd[i]);
     for (int i = 0; i < EP_WAITS; i++)
         if (e->w[i].d != NULL && e->generation == atomic_load(&zs_proc.generation))
             zs_wait_close(&e->w[i]);
@@ -526,10 +238,7 @@ void ep_set_closed(int fd, uintptr_t raw)
         munmap(e->slots, e->slots_cap * sizeof *e->slots);
     e->slots = NULL;
     ep_unlock(e);
-    lock_word(&mem.lock);
-    e->next_free = mem.free_sets;
-    mem.free_sets = e;
-    unlock_word(&mem.lock);
+    ep_set_free(e);
 }
 
 void ep_set_polled(int fd)
@@ -546,80 +255,4 @@ void ep_set_polled(int fd)
         ep_wake(e);
     }
     ep_unlock(e);
-}
-
-/* ---- Inherited sets ---- */
-
-void ep_child(void)
-{
-    /* Locks may have been held by threads that the child does not have. */
-    atomic_store(&mem.lock, 0);
-    for (int fd = 0; fd < fdtab_top(); fd++) {
-        struct zsock *k = fd_sock(fdtab_raw(fd));
-        struct epset *e = ep_of(fd);
-        if (k != NULL)
-            atomic_store(&k->lock, 0);
-        if (e != NULL)
-            atomic_store(&e->lock, 0);
-    }
-}
-
-/* Copies the kernel's entries of the set from what /proc says of it, except our own. */
-static int copy_kernel_items(const struct epset *e, int to)
-{
-    char path[64], line[256];
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", e->fd);
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return -errno;
-    while (fgets(line, sizeof line, f) != NULL) {
-        int fd;
-        unsigned events;
-        unsigned long long data;
-        if (sscanf(line, "tfd: %d events: %x data: %llx", &fd, &events, &data) != 3)
-            continue;
-        struct epoll_event ev = {.events = events, .data.u64 = data};
-        if ((data & EP_TAG_MASK) != e->tag || (uint32_t)data < EP_CONTROL)
-            zs_sys(SYS_epoll_ctl, to, EPOLL_CTL_ADD, fd, &ev);
-    }
-    fclose(f);
-    return 0;
-}
-
-/* In a forked child: a kernel set and waiters of its own, since a doorbell must wake its own sleeper. */
-int ep_rebuild(struct epset *e)
-{
-    ep_lock(e);
-    e->generation = atomic_load(&zs_proc.generation);
-    if (e->nshm == 0 && e->w[0].d == NULL) {
-        ep_unlock(e);
-        return 0;
-    }
-    long fl = zs_sys(SYS_fcntl, e->fd, 1 /* F_GETFD */);
-    int fresh = (int)zs_sys(SYS_epoll_create1, EPOLL_CLOEXEC);
-    int r = fresh < 0 ? fresh : copy_kernel_items(e, fresh);
-    if (r == 0)
-        r = (int)zs_sys(SYS_dup3, fresh, e->fd, fl > 0 ? 02000000 /* O_CLOEXEC */ : 0);
-    if (fresh >= 0)
-        zs_sys(SYS_close, fresh);
-    memset(e->w, 0, sizeof e->w);
-    memset(e->wait_items, 0, sizeof e->wait_items);
-    uint32_t n = e->nslots;
-    struct epitem **old = e->slots;
-    uint32_t cap = e->slots_cap;
-    e->slots = NULL;
-    e->nslots = e->slots_cap = e->nshm = e->nconn = 0;
-    e->ready_head = e->ready_tail = NULL;
-    for (uint32_t i = 0; i < n; i++) {
-        struct epitem *it = old[i];
-        if (it == NULL)
-            continue;
-        it->subscribed = it->queued = false;
-        if (item_subscribe(e, it) == 0 && it->in_kernel)
-            kernel_part(e, it, EPOLL_CTL_MOD);
-    }
-    if (old != NULL)
-        munmap(old, cap * sizeof *old);
-    ep_unlock(e);
-    return r < 0 ? r : 0;
 }

@@ -65,4 +65,17 @@ void ep_ready_remove(struct epset *e, struct epitem *it);
 void ep_wake(struct epset *e); /* lets a sleeping waiter look again */
 int ep_rebuild(struct epset *e);
 
+/* Between epset.c and epoll.c. Items are touched with their set locked; a set's lock comes before a socket's. */
+void ep_lock_word(_Atomic uint32_t *l);
+void ep_unlock_word(_Atomic uint32_t *l);
+struct epset *ep_set_new(int fd);
+void ep_set_free(struct epset *e);
+int ep_set_prepare(struct epset *e); /* what a set needs only once it has a socket of ours */
+struct epitem *ep_item_new(void);
+void ep_item_free(struct epitem *it);
+int ep_item_subscribe(struct epset *e, struct epitem *it); /* lets shared memory hint at it */
+void ep_item_unsubscribe(struct epset *e, struct epitem *it);
+void ep_item_remove(struct epset *e, struct epitem *it); /* the kernel's part is the caller's */
+int ep_kernel_part(struct epset *e, struct epitem *it, int op);
+
 #endif
