@@ -152,10 +152,29 @@ static int connect_engine(const char *engine)
     return sock;
 }
 
+/* The arena at the alignment of its type: a page-aligned mapping would not do for huge pages. */
+static void *map_aligned(int fd)
+{
+    const size_t align = _Alignof(struct zs_arena), size = sizeof(struct zs_arena);
+    uint8_t *space = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED)
+        return NULL;
+    uint8_t *p = (uint8_t *)(((uintptr_t)space + align - 1) & ~(uintptr_t)(align - 1));
+    void *got = mmap(p, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    if (got == MAP_FAILED) {
+        munmap(space, size + align);
+        return NULL;
+    }
+    if (p > space)
+        munmap(space, (size_t)(p - space));
+    munmap(p + size, (size_t)(space + align - p));
+    return p;
+}
+
 static int map_arena(struct zs_domain *d, int fd)
 {
-    void *p = mmap(NULL, sizeof(struct zs_arena), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (p == MAP_FAILED)
+    void *p = map_aligned(fd);
+    if (p == NULL)
         return -ENOMEM;
     madvise(p, sizeof(struct zs_arena), MADV_DONTDUMP);
     struct zs_arena_header *h = &((struct zs_arena *)p)->header;
