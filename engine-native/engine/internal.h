@@ -39,6 +39,7 @@ enum counter {
     X(TRIM, trim_due)         /* memory back to the kernel */                                 \
     X(AUDIT, audit_due)       /* after lost destroy events */                                 \
     X(ADDRS, addrs_due)       /* the host's addresses changed */                              \
+    X(DIAG, diag_due)         /* many destroy events: next look */                          \
     X(ACCEPT, accept_resume)  /* out of descriptors a moment ago */
 enum timer {
 #define X(id, fn) TIMER_##id,
@@ -181,6 +182,7 @@ struct engine {
     uint64_t netns_cookie;
 
     struct source ctl, admin, admin_padded, bell, diag, route;
+    uint64_t diag_looked; /* when destroy events were last read */
     struct conn_list waiting; /* connections before HELLO */
     uint32_t waiting_trusted, waiting_other;
 
@@ -308,7 +310,8 @@ void reap_scrub(struct engine *e);
 
 /* ---- diag.c ---- */
 bool diag_open(struct engine *e);
-void diag_drain(struct engine *e);
+unsigned diag_drain(struct engine *e); /* how many reports there were */
+void diag_due(struct engine *e);
 
 /* ---- audit.c ---- */
 void audit_due(struct engine *e);
