@@ -42,7 +42,16 @@ static void deliver(int sig, siginfo_t *info, void *context)
     bool sleeping = t->sleeping;
     _Atomic uint32_t *futex = t->futex;
     struct zsock *cur = t->cur;
+    struct epset *asleep_on = t->asleep_on;
+    uint32_t under = t->nunder;
     int bell = t->bell, saved_errno = errno;
+    if (sleeping && under < sizeof t->under / sizeof t->under[0]) {
+        t->under[under].cur = cur;
+        t->under[under].asleep_on = asleep_on;
+        t->under[under].frame = t->sleep_frame;
+        t->nunder = under + 1;
+    }
+    t->asleep_on = NULL;
     t->cur = NULL;
     t->depth = 0;
     t->sleeping = false;
@@ -50,12 +59,31 @@ static void deliver(int sig, siginfo_t *info, void *context)
     t->bell = -1;
     call_handler(&act, sig, info, context);
     errno = saved_errno;
+    t->nunder = under;
+    t->asleep_on = asleep_on;
     t->cur = cur;
     t->depth = depth;
     t->sleeping = sleeping;
     t->futex = futex;
     t->bell = bell;
     t->interrupted = interrupted | (act.sa_flags & SA_RESTART ? ZS_INTR_RESTART : ZS_INTR_EINTR);
+}
+
+void zs_jumped(void)
+{
+    struct zs_thread *t = &zs_thread;
+    char *here = __builtin_frame_address(0);
+    stack_t alt;
+    if (t->nunder == 0 || t->depth > 1 || zs_sys(SYS_sigaltstack, NULL, &alt) < 0 || (alt.ss_flags & SS_ONSTACK))
+        return;
+    /* Still beneath a handler that runs: its sleep is further up the stack than we are. */
+    while (t->nunder > 0 && here > t->under[t->nunder - 1].frame) {
+        uint32_t i = --t->nunder;
+        if (t->under[i].asleep_on != NULL)
+            ep_cancelled(t->under[i].asleep_on);
+        if (t->under[i].cur != NULL)
+            zsock_drop(t->under[i].cur);
+    }
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context)
@@ -156,6 +184,9 @@ void sleep_begin(_Atomic uint32_t *futex, int bell)
     struct zs_thread *t = &zs_thread;
     if (ZS_UNLIKELY(!t->registered))
         thread_register();
+    if (ZS_UNLIKELY(t->nunder > 0))
+        zs_jumped();
+    t->sleep_frame = __builtin_frame_address(0);
     t->futex = futex;
     t->bell = bell;
     atomic_signal_fence(memory_order_seq_cst);

@@ -65,9 +65,11 @@ static int wait_connected(struct zsock *k, int fd)
 {
     uint64_t deadline = k->pre.sndtimeo_us ? zs_now_ns() + k->pre.sndtimeo_us * 1000 : 0;
     while (atomic_load(&k->s->state) == ZS_S_EMBRYO && atomic_load(&k->s->error) == 0) {
-        int r = wait_fd(fd, POLLOUT, deadline);
-        if (r == -EAGAIN || r == -EINTR)
+        int r = wait_fd(fd, POLLOUT, deadline, deadline == 0);
+        if (r == -EAGAIN || r == -EINTR) {
+            k->connecting = true; /* it goes on; a later connect() tells how it ended */
             return r == -EAGAIN ? -EINPROGRESS : r;
+        }
     }
     k->deferred = false;
     return -(int)atomic_exchange(&k->s->error, 0);
@@ -79,8 +81,8 @@ static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, soc
     enum zs_reason reason;
     if (addr_from_sockaddr(&to, addr, len) < 0 || (k->family == AF_INET && to.family != AF_INET) ||
         (k->family == AF_INET6 && to.family != AF_INET6)) {
-        *use_kernel = true;
-        return 0;
+        /* The kernel's error, or AF_UNSPEC on a socket without a connection: it stays undecided. */
+        return (int)zs_sys(SYS_connect, fd, addr, len);
     }
     any_to_loopback(&to);
     int r = decide_connect(k, fd, &to, &reason);
@@ -126,6 +128,8 @@ static int connect_udp(struct zsock *k, int fd, const struct sockaddr *addr, soc
     struct zs_addr local, remote;
     if (dissolve || sock_kernel_addr(fd, &remote, true) < 0) {
         atomic_fetch_and(&k->s->flags, ~ZS_F_CONNECTED);
+        if (sock_kernel_addr(fd, &local, false) == 0 && local.port == 0)
+            dgram_unbound(k, fd); /* a port that the kernel had chosen goes with the connection */
         return 0;
     }
     if (sock_kernel_addr(fd, &local, false) == 0)
@@ -141,6 +145,8 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
     struct zsock *k = call_begin(&c, "connect", fd);
     if (k == NULL)
         return REAL(connect)(fd, addr, len);
+    if (len > sizeof(struct sockaddr_storage))
+        return (int)call_end(&c, fd, -EINVAL);
     bool use_kernel = false;
     int r;
     switch (atomic_load(&k->kind)) {

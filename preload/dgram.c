@@ -53,6 +53,17 @@ void dgram_bound_again(struct zsock *k, int fd)
     atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
 }
 
+/* The port is gone: nobody can reach the socket until it is bound again. */
+void dgram_unbound(struct zsock *k, int fd)
+{
+    ep_sock_forget(k);
+    zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
+    k->s = NULL;
+    atomic_fetch_sub(&zs_proc.endpoints, 1);
+    if (!atomic_load(&k->nonblock))
+        zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
+}
+
 /* ---- Send ---- */
 
 static void stamp(struct zs_udp_record *rec)
@@ -103,7 +114,7 @@ static void source_of(struct zsock *k, const struct zs_addr *to, struct zs_addr 
 {
     *from = k->s->local;
     if (zs_addr_is_any(from->ip))
-        memcpy(from->ip, to->ip, 16);
+        zs_addr_source(to->ip, from->ip);
 }
 
 static size_t iov_total(const struct msghdr *msg)
@@ -158,7 +169,7 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
     struct zs_addr to;
     size_t n = iov_total(msg);
     struct zs_session *dst = NULL;
-    if (!(flags & MSG_OOB) && msg->msg_controllen == 0 && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= 64 &&
+    if (!(flags & MSG_OOB) && !k->shut_wr && msg->msg_controllen == 0 && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= 64 &&
         engine_alive(k->d))
         dst = route(k, msg, &to);
     if (dst != NULL && k->s == NULL) {
@@ -173,7 +184,7 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
         bool block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock) && k->s != NULL;
         long r;
         while ((r = zs_sys(SYS_sendmsg, fd, msg, flags)) == -EAGAIN && block) {
-            int w = wait_fd(fd, POLLOUT, 0);
+            int w = wait_fd(fd, POLLOUT, 0, true);
             if (w < 0)
                 return w;
         }
@@ -234,7 +245,8 @@ static void ancillary(struct zsock *k, struct msghdr *msg, const struct zs_udp_r
     msg->msg_controllen = used;
 }
 
-/* A record from the ring; -EAGAIN none. A connected socket drops what came from others before it was connected. */
+/* A record from the ring; -EAGAIN none. What came before the socket was connected stays (udp(7)); later senders find only a
+ * socket that is connected to them (lookup.c). */
 static ssize_t recv_record(struct zsock *k, struct msghdr *msg, int flags)
 {
     struct zs_view *v = &k->d->view;
@@ -244,26 +256,21 @@ static ssize_t recv_record(struct zsock *k, struct msghdr *msg, int flags)
     size_t room = iov_total(msg);
     int64_t got = -EAGAIN;
     zs_lock(v, &s->rx_cons.lock, false);
-    while (zs_rx_avail(s) != 0) {
+    if (zs_rx_avail(s) != 0) {
         bool sane = zs_rx_peek(v, s, 0, &head, 0, sizeof rec) == sizeof rec && rec.len <= ZS_UDP_MAX_PAYLOAD &&
                     ZS_UDP_RECORD_SPACE(rec.len) <= zs_rx_avail(s);
         if (!sane) { /* scribbled: throw the ring's contents away */
             zs_rx_consume(v, s, zs_rx_avail(s));
             atomic_fetch_add(&v->stats->faults, 1);
-            break;
+            zs_unlock(v, &s->rx_cons.lock);
+            return -EAGAIN;
         }
-        bool wanted = !(atomic_load(&s->flags) & ZS_F_CONNECTED) ||
-                      (rec.from.port == s->remote.port && memcmp(rec.from.ip, s->remote.ip, 16) == 0);
-        if (wanted) {
-            size_t n = rec.len < room ? rec.len : room;
-            got = n > 0 ? zs_rx_peek(v, s, sizeof rec, msg->msg_iov, 0, n) : 0;
-            if (got < 0)
-                got = -EAGAIN;
-        }
-        if (!(flags & MSG_PEEK) || !wanted)
+        size_t n = rec.len < room ? rec.len : room;
+        got = n > 0 ? zs_rx_peek(v, s, sizeof rec, msg->msg_iov, 0, n) : 0;
+        if (got < 0)
+            got = -EAGAIN;
+        if (!(flags & MSG_PEEK))
             zs_rx_consume(v, s, ZS_UDP_RECORD_SPACE(rec.len));
-        if (wanted)
-            break;
     }
     zs_unlock(v, &s->rx_cons.lock);
     if (got < 0)
@@ -306,9 +313,11 @@ ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
                 *msg = m;
             return r;
         }
+        if (k->shut_rd)
+            return 0;
         if (deadline == 0 && timeout != 0)
             deadline = zs_now_ns() + timeout * 1000u;
-        int w = wait_fd(fd, POLLIN, deadline);
+        int w = wait_fd(fd, POLLIN, deadline, deadline == 0);
         if (w < 0)
             return w;
     }

@@ -100,8 +100,10 @@ int zsp_epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
     struct zsock *k = call_begin(&c, "epoll_ctl", fd);
     if (k == NULL) {
         int r = REAL(epoll_ctl)(ep, op, fd, ev);
-        if (r == 0 && op == EPOLL_CTL_ADD && ep_of(fd) != NULL)
+        if (r == 0 && op == EPOLL_CTL_ADD && ep_of(fd) != NULL) {
+            e->nests = true;
             ep_set_polled(fd);
+        }
         return r;
     }
     int r = e->generation != atomic_load(&zs_proc.generation) ? ep_rebuild(e) : 0;
@@ -244,7 +246,7 @@ void ep_set_closed(int fd, uintptr_t raw)
 void ep_set_polled(int fd)
 {
     struct epset *e = ep_of(fd);
-    if (e == NULL || e->polled)
+    if (e == NULL)
         return;
     ep_lock(e);
     if (!e->polled) {
@@ -252,7 +254,7 @@ void ep_set_polled(int fd)
         for (int i = 0; i < EP_WAITS; i++)
             if (e->w[i].d != NULL)
                 atomic_fetch_add(&zs_wait_shm(&e->w[i])->asleep, 1);
-        ep_wake(e);
     }
+    ep_settle(e);
     ep_unlock(e);
 }

@@ -38,6 +38,8 @@ struct epset {
     uint32_t generation;  /* of the process that built it */
     bool polled;
     bool busy;            /* sockets were reported since idle ones last gave their rings back */
+    bool full;            /* they left no room for kernel descriptors */
+    bool nests;           /* other sets are in it */
     uint32_t nshm;        /* items with readiness in shared memory */
     uint32_t nconn;       /* of those, connections: worth spinning for */
     uint64_t tag;         /* upper half of the data of our own kernel items */
@@ -64,6 +66,7 @@ void ep_ready_push(struct epset *e, struct epitem *it);
 void ep_ready_remove(struct epset *e, struct epitem *it);
 void ep_wake(struct epset *e); /* lets a sleeping waiter look again */
 int ep_rebuild(struct epset *e);
+void ep_settle(struct epset *e);
 
 /* Between epset.c and epoll.c. Items are touched with their set locked; a set's lock comes before a socket's. */
 void ep_lock_word(_Atomic uint32_t *l);

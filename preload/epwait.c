@@ -7,17 +7,18 @@
 
 /* ---- Shared-memory side ---- */
 
-/* Has anything happened since the last edge was reported? Data that arrived, the state, room after a short write. */
-static bool is_edge(struct epitem *it, uint32_t mask)
+/* Has anything happened since the last edge was reported? Data that arrived, the state, room after a short write. `all`: the
+ * events before the interest was applied: an end is news to who asked for EPOLLIN only. */
+static bool is_edge(struct epitem *it, uint32_t mask, uint32_t all, bool reported)
 {
     const struct zsock *k = it->k;
     uint64_t tail = atomic_load(&k->kind) == ZK_LISTEN
                         ? atomic_load(&k->d->view.arena->listener[k->s->listener % ZS_MAX_LISTENERS].tail)
                         : atomic_load(&k->s->rx_prod.tail);
-    uint32_t state = mask & (EPOLLERR | EPOLLHUP | EPOLLRDHUP);
+    uint32_t state = all & (EPOLLERR | EPOLLHUP | EPOLLRDHUP);
     uint32_t out = atomic_load(&k->out_seq);
     bool edge = it->fresh || tail != it->seen_tail || state != it->seen_state || ((mask & EPOLLOUT) && out != it->seen_out);
-    if (edge && mask != 0) {
+    if (edge && reported) {
         it->fresh = false;
         it->seen_tail = tail;
         it->seen_state = state;
@@ -50,9 +51,9 @@ static int collect(struct epset *e, struct epoll_event *ev, int max)
     while (it != NULL && n < max) {
         struct epitem *next = it == last ? NULL : it->next_ready;
         ep_ready_remove(e, it);
-        uint32_t mask = it->disarmed ? 0 : sock_events(it->k, it->events);
-        mask &= it->events | EPOLLERR | EPOLLHUP;
-        if (mask != 0 && (!(it->events & EPOLLET) || is_edge(it, mask))) {
+        uint32_t all = it->disarmed ? 0 : sock_events(it->k, it->events);
+        uint32_t mask = all & (it->events | EPOLLERR | EPOLLHUP);
+        if (mask != 0 && (!(it->events & EPOLLET) || is_edge(it, mask, all, true))) {
             ev[n].events = mask;
             ev[n].data = it->data;
             it->emitted = e->serial;
@@ -70,6 +71,27 @@ static int collect(struct epset *e, struct epoll_event *ev, int max)
         it = next;
     }
     return n;
+}
+
+/* The set is about to be polled: its doorbell must say what is so now, not what was when it rang. Set locked. */
+void ep_settle(struct epset *e)
+{
+    bool ready = false;
+    for (int w = 0; w < EP_WAITS; w++) {
+        struct pollfd p = {.fd = e->w[w].d != NULL ? e->w[w].fd : -1, .events = POLLIN};
+        uint64_t rung;
+        if (p.fd >= 0 && zs_sys(SYS_poll, &p, 1, 0) == 1)
+            zs_sys(SYS_read, p.fd, &rung, sizeof rung);
+    }
+    atomic_thread_fence(memory_order_seq_cst); /* what comes from here on rings anew */
+    harvest(e);
+    for (struct epitem *it = e->ready_head; it != NULL && !ready; it = it->next_ready) {
+        uint32_t all = it->disarmed ? 0 : sock_events(it->k, it->events);
+        uint32_t mask = all & (it->events | EPOLLERR | EPOLLHUP);
+        ready = mask != 0 && (!(it->events & EPOLLET) || is_edge(it, mask, all, false));
+    }
+    if (ready)
+        ep_wake(e);
 }
 
 /* ---- Kernel side ---- */
@@ -140,6 +162,8 @@ static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, 
     ep_lock(e);
     for (int i = 0; i < got && n < max; i++)
         n = take_kernel_event(e, &buf[i], ev, n);
+    if (n == 0 && intr < 0 && got > 0)
+        n = collect(e, ev, max); /* a signal came with events: the kernel looks for events first */
     ep_unlock(e);
     return n == 0 && intr < 0 ? intr : n;
 }
@@ -240,12 +264,21 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
     uint64_t deadline = timeout_ns > 0 ? zs_now_ns() + (uint64_t)timeout_ns : 0;
     for (;;) {
         int n = 0;
+        if (e->full && zs_now_ns() - e->kernel_look_ns > KERNEL_LOOK_NS) { /* ours filled the last waits: the kernel's turn */
+            e->full = false;
+            e->kernel_look_ns = zs_now_ns();
+            e->serial = e->serial >= UINT32_MAX - 2 ? 1 : e->serial + 1;
+            n = kernel_wait(e, ev, 0, max, 0, mask, false);
+            if (n != 0)
+                return n;
+        }
         ep_lock(e);
         n = collect(e, ev, max);
         bool more = e->ready_head != NULL && n == max;
         ep_unlock(e);
         if (more)
             ep_wake(e); /* another thread may take the rest */
+        e->full = n == max;
         if (n > 0) {
             e->busy = true;
             uint64_t now = zs_now_ns();
@@ -280,10 +313,21 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
     }
 }
 
+static void ep_settle_nested(void)
+{
+    frame_begin();
+    for (int fd = 0; fd < fdtab_top(); fd++)
+        if (ep_of(fd) != NULL && ep_of(fd)->polled)
+            ep_set_polled(fd);
+    frame_end();
+}
+
 /* Sets without sockets of ours are the kernel's alone. */
 static int wait_call(const char *name, int ep, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask, bool *kernel)
 {
     struct epset *e = ep_of(ep);
+    if (e != NULL && e->nests && !zs_passthrough())
+        ep_settle_nested();
     *kernel = e == NULL || e->nshm == 0 || zs_passthrough();
     if (*kernel)
         return 0;

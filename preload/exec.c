@@ -33,8 +33,10 @@ static const char *find(char *const envp[], const char *name)
     return NULL;
 }
 
-/* Accelerated descriptors that survive the exec, as fd:session:generation. They may have two holders from now on. */
-static void list_inherited(struct env_plan *plan)
+/* Accelerated descriptors that survive the exec, as fd:session:generation. They may have two holders from now on.
+ * `moved`: what runs between here and the new image may move descriptors (a vfork child, file actions), so that it has to look
+ * at all of its own: `*`. */
+static void list_inherited(struct env_plan *plan, bool moved)
 {
     size_t used = (size_t)snprintf(plan->inherit, sizeof plan->inherit, "ZSTACK_INHERIT=");
     struct zsock *shared[64];
@@ -59,9 +61,20 @@ static void list_inherited(struct env_plan *plan)
     }
     if (n > 0)
         share_socks(shared, n);
+    if (moved && used + 3 <= sizeof plan->inherit)
+        snprintf(plan->inherit + used, sizeof plan->inherit - used, "*,");
 }
 
-static void plan_env(struct env_plan *plan, char *const envp[])
+static bool any_sock(void)
+{
+    int top = fdtab_top();
+    for (int fd = 0; fd < top; fd++)
+        if (fd_sock(fdtab_raw(fd)) != NULL)
+            return true;
+    return false;
+}
+
+static void plan_env(struct env_plan *plan, char *const envp[], bool moved)
 {
     static const char *const kept[] = {"ZSTACK_ENGINE", "ZSTACK_RUN", "ZSTACK_PRELOAD", "ZSTACK_SPIN_US",
                                        "ZSTACK_LOG", "ZSTACK_TRACE", "ZSTACK_TCP", "ZSTACK_UDP"};
@@ -84,7 +97,7 @@ static void plan_env(struct env_plan *plan, char *const envp[])
         snprintf(engine, sizeof engine, "ZSTACK_ENGINE=%s", zs_proc.conf.engine);
         plan->own[plan->nown++] = engine;
     }
-    list_inherited(plan);
+    list_inherited(plan, moved);
     size_t at = (size_t)snprintf(plan->token, sizeof plan->token, "ZSTACK_TOKEN=");
     for (int i = 0; zs_proc.conf.have_token && i < 16; i++)
         at += (size_t)snprintf(plan->token + at, sizeof plan->token - at, "%02x", zs_proc.conf.token[i]);
@@ -120,18 +133,18 @@ static void build_env(struct env_plan *plan, char *const envp[], char **out)
 }
 
 /* Declares `env_out`, the environment to use, in the caller's frame (a vfork child may only use its stack). */
-#define WITH_ENV(envp)                                                                        \
+#define WITH_ENV(envp, moved)                                                                 \
     struct env_plan plan;                                                                     \
     char **env_out = (char **)(envp);                                                         \
     if (zs_proc.conf.enabled) {                                                               \
-        plan_env(&plan, (envp));                                                              \
+        plan_env(&plan, (envp), (moved));                                                     \
         env_out = alloca((env_count(envp) + KEEP_MAX + 4) * sizeof *env_out);                 \
         build_env(&plan, (envp), env_out);                                                    \
     }
 
 int zsp_execve(const char *path, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp)
+    WITH_ENV(envp, zs_passthrough() && any_sock())
     return REAL(execve)(path, argv, env_out);
 }
 
@@ -142,7 +155,7 @@ int zsp_execv(const char *path, char *const argv[])
 
 int zsp_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp)
+    WITH_ENV(envp, zs_passthrough() && any_sock())
     return REAL(execvpe)(file, argv, env_out);
 }
 
@@ -153,27 +166,41 @@ int zsp_execvp(const char *file, char *const argv[])
 
 int zsp_fexecve(int fd, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp)
+    WITH_ENV(envp, zs_passthrough() && any_sock())
     return REAL(fexecve)(fd, argv, env_out);
 }
 
 int zsp_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    WITH_ENV(envp)
+    WITH_ENV(envp, zs_passthrough() && any_sock())
     return (int)REAL(execveat)(dir, path, argv, env_out, flags);
+}
+
+/* File actions may give the new program any of our sockets under any number. */
+static bool file_actions_move(const posix_spawn_file_actions_t *fa)
+{
+    bool moved = fa != NULL && zs_proc.conf.enabled && any_sock();
+    if (moved && !zs_passthrough()) {
+        frame_begin();
+        share_all();
+        frame_end();
+    }
+    return moved;
 }
 
 int zsp_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *attr,
                     char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp)
+    bool moved = file_actions_move(fa);
+    WITH_ENV(envp, moved)
     return REAL(posix_spawn)(pid, path, fa, attr, argv, env_out);
 }
 
 int zsp_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *attr,
                      char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp)
+    bool moved = file_actions_move(fa);
+    WITH_ENV(envp, moved)
     return REAL(posix_spawnp)(pid, file, fa, attr, argv, env_out);
 }
 

@@ -89,6 +89,49 @@ EXPORT void closefrom(int first)
     zsp_closefrom(first);
 }
 
+/* ---- dprintf: the C library writes through a name of its own ---- */
+
+EXPORT int vdprintf(int fd, const char *format, va_list args)
+{
+    char *text = NULL;
+    int n = vasprintf(&text, format, args);
+    for (int done = 0; n >= 0 && done < n;) {
+        ssize_t r = zsp_write(fd, text + done, (size_t)(n - done));
+        if (r < 0)
+            n = -1;
+        done += (int)r;
+    }
+    free(text);
+    return n;
+}
+
+EXPORT int dprintf(int fd, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    int n = vdprintf(fd, format, ap);
+    va_end(ap);
+    return n;
+}
+
+EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list args);
+EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list args)
+{
+    (void)flag;
+    return vdprintf(fd, format, args);
+}
+
+EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...);
+EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
+{
+    va_list ap;
+    (void)flag;
+    va_start(ap, format);
+    int n = vdprintf(fd, format, ap);
+    va_end(ap);
+    return n;
+}
+
 /* ---- syscall(2) ---- */
 
 long zsp_syscall_args(long n, const long a[6])

@@ -69,6 +69,13 @@ static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t 
 
 /* ---- Receive ---- */
 
+/* read and kin, unlike recv, never look at the queue for no bytes (sock_read_iter). */
+static ssize_t do_read(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, int flags)
+{
+    bool bad;
+    return iov_bytes(iov, cnt, &bad) == 0 && !bad ? 0 : do_recv(k, fd, iov, cnt, NULL, flags);
+}
+
 ssize_t zsp_read(int fd, void *buf, size_t n)
 {
     struct call c;
@@ -76,7 +83,7 @@ ssize_t zsp_read(int fd, void *buf, size_t n)
     if (k == NULL)
         return REAL(read)(fd, buf, n);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
-    return call_end(&c, fd, do_recv(k, fd, &iov, 1, NULL, 0));
+    return call_end(&c, fd, do_read(k, fd, &iov, 1, 0));
 }
 
 ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
@@ -85,7 +92,7 @@ ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
     struct zsock *k = call_begin(&c, "readv", fd);
     if (k == NULL)
         return REAL(readv)(fd, iov, cnt);
-    return call_end(&c, fd, cnt < 0 ? -EINVAL : do_recv(k, fd, iov, (size_t)cnt, NULL, 0));
+    return call_end(&c, fd, cnt < 0 ? -EINVAL : do_read(k, fd, iov, (size_t)cnt, 0));
 }
 
 ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
@@ -96,7 +103,7 @@ ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int fla
         return REAL(preadv2)(fd, iov, cnt, off, flags);
     if (off != -1 || cnt < 0)
         return call_end(&c, fd, cnt < 0 ? -EINVAL : -ESPIPE);
-    return call_end(&c, fd, do_recv(k, fd, iov, (size_t)cnt, NULL, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
+    return call_end(&c, fd, do_read(k, fd, iov, (size_t)cnt, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
 }
 
 ssize_t zsp_recv(int fd, void *buf, size_t n, int flags)

@@ -153,7 +153,7 @@ static long accept_any(struct zsock *k, int fd, struct sockaddr *addr, socklen_t
             r = accept_kernel(fd, addr, len, flags);
         if (r != -EAGAIN || atomic_load(&k->nonblock))
             return r;
-        int w = wait_fd(fd, POLLIN, deadline);
+        int w = wait_fd(fd, POLLIN, deadline, deadline == 0);
         if (w < 0)
             return w;
     }

@@ -27,8 +27,11 @@ static int put_int(void *val, socklen_t *len, int v)
     return put(val, len, &v, sizeof v);
 }
 
+#define TIMEO_NOW 1u /* a negative timeout: do not wait, shown as 0 */
+
 static int put_timeval(void *val, socklen_t *len, uint64_t us)
 {
+    us = us == TIMEO_NOW ? 0 : us;
     struct timeval tv = {.tv_sec = (time_t)(us / 1000000u), .tv_usec = (suseconds_t)(us % 1000000u)};
     return put(val, len, &tv, sizeof tv);
 }
@@ -56,6 +59,25 @@ void opt_apply(struct zsock *k)
 void opt_inherit(struct zsock *k, const struct zsock *listener)
 {
     k->pre = listener->pre;
+    for (uint32_t i = 0; i < listener->nplain; i++) {
+        const struct zs_plainopt *o = &listener->plain[i];
+        zs_sys(SYS_setsockopt, k->fd, o->level, o->name, &o->value, sizeof o->value);
+    }
+    if (listener->nplain > 0) {
+        pool_retire(k->pool); /* no longer like a fresh socket */
+        k->pool = -1;
+    }
+}
+
+static void keep_plain(struct zsock *k, int level, int name, int value)
+{
+    uint32_t i = 0;
+    while (i < k->nplain && (k->plain[i].level != level || k->plain[i].name != name))
+        i++;
+    if (i == sizeof k->plain / sizeof k->plain[0])
+        return;
+    k->plain[i] = (struct zs_plainopt){level, name, value};
+    k->nplain = i == k->nplain ? i + 1 : k->nplain;
 }
 
 static uint32_t bit_of(int level, int name)
@@ -67,10 +89,30 @@ static uint32_t bit_of(int level, int name)
     return 0;
 }
 
+/* net.core.[rw]mem_max, as a socket of the kernel tells it. */
+static uint32_t buf_max(bool rcv)
+{
+    static _Atomic uint32_t known[2];
+    uint32_t max = atomic_load_explicit(&known[rcv], memory_order_relaxed);
+    if (max != 0)
+        return max;
+    int name = rcv ? SO_RCVBUF : SO_SNDBUF, v = INT32_MAX / 2, got = 0;
+    socklen_t len = sizeof got;
+    int fd = (int)zs_sys(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        zs_sys(SYS_setsockopt, fd, SOL_SOCKET, name, &v, sizeof v);
+        zs_sys(SYS_getsockopt, fd, SOL_SOCKET, name, &got, &len);
+        zs_sys(SYS_close, fd);
+    }
+    max = got > 0 ? (uint32_t)got / 2 : 212992;
+    atomic_store_explicit(&known[rcv], max, memory_order_relaxed);
+    return max;
+}
+
 /* The number that SO_SNDBUF or SO_RCVBUF reports after asking for v: doubled, within the kernel's bounds (socket(7)). */
 static uint32_t buf_size(int v, bool rcv)
 {
-    const uint32_t max = 212992; /* net.core.[rw]mem_max */
+    uint32_t max = buf_max(rcv);
     uint32_t n = v < 0 ? max : (uint32_t)v;
     n = (n > max ? max : n) * 2;
     uint32_t min = rcv ? 2304 : 4608;
@@ -103,7 +145,8 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
         memcpy(&tv, val, sizeof tv);
         if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
             return -EDOM;
-        uint64_t us = tv.tv_sec < 0 ? 1 : (uint64_t)tv.tv_sec * 1000000u + (uint64_t)tv.tv_usec;
+        uint64_t us = tv.tv_sec < 0 ? TIMEO_NOW : (uint64_t)tv.tv_sec * 1000000u + (uint64_t)tv.tv_usec;
+        us = us == TIMEO_NOW && tv.tv_sec >= 0 ? 2 : us;
         *(name == SO_RCVTIMEO ? &p->rcvtimeo_us : &p->sndtimeo_us) = us;
         return 1;
     }
@@ -158,7 +201,7 @@ static int get_tcp_info(struct zsock *k, void *val, socklen_t *len)
     uint32_t in_fin = atomic_load(&k->s->rx_prod.fin), out_fin = atomic_load(&k->peer->rx_prod.fin);
     ti.tcpi_state = atomic_load(&k->s->state) == ZS_S_EMBRYO ? TCP_SYN_SENT
                     : in_fin == ZS_RST                       ? TCP_CLOSE
-                    : in_fin && out_fin                      ? TCP_LAST_ACK
+                    : in_fin && out_fin                      ? TCP_CLOSE
                     : in_fin                                 ? TCP_CLOSE_WAIT
                     : out_fin                                ? TCP_FIN_WAIT2
                                                              : TCP_ESTABLISHED;
@@ -252,6 +295,9 @@ int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *
 int opt_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len)
 {
     uint8_t kind = atomic_load(&k->kind);
+    if (kind == ZK_CONN && ((level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT) ||
+                            (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && k->family == AF_INET6)))
+        return -EINVAL; /* before connect only; the placeholder is not connected */
     if (kind == ZK_CONN) {
         struct zs_preopts p = current(k);
         int r = remember(&p, level, name, val, len);
@@ -278,7 +324,9 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
         k->pktinfo = on;
     if (level == IPPROTO_IPV6 && name == IPV6_RECVPKTINFO)
         k->pktinfo6 = on;
-    remember(&k->pre, level, name, val, len);
+    if (remember(&k->pre, level, name, val, len) == 0 && kind != ZK_UDP && len == (socklen_t)sizeof on &&
+        (level == IPPROTO_IP || level == IPPROTO_IPV6) && name != IPV6_V6ONLY)
+        keep_plain(k, level, name, on);
     if (k->s != NULL)
         opt_apply(k);
     return 0;

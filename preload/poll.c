@@ -14,6 +14,7 @@ struct pollset {
     struct pollfd *kp; /* n + 2: kernel descriptors, -1 where shared memory alone decides; doorbell; control */
     struct zs_session **sub; /* what the waiter is subscribed to, by index */
     uint32_t nshm, nkernel;
+    bool restartable; /* for a call that SA_RESTART goes on with, unlike poll itself */
     struct zs_domain *d;
 };
 
@@ -170,7 +171,8 @@ static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask
         sleep_begin(NULL, w != NULL ? w->fd : -1);
         r = REAL(ppoll)(s->kp, s->n + 2, deadline != 0 || limit != 0 ? &t : NULL, mask);
         r = r < 0 ? -errno : r;
-        intr = sleep_end(false);
+        intr = sleep_end(s->restartable);
+        r = r == -EINTR && intr == 0 && s->restartable ? 0 : r;
         if (s->d->view.stats != NULL)
             atomic_fetch_add_explicit(&s->d->view.stats->sleeps, 1, memory_order_relaxed);
     }
@@ -195,7 +197,7 @@ static int poll_loop(struct pollset *s, int64_t timeout_ns, const sigset_t *mask
         if (ready == 0 && !over && first)
             ready = spin(s, deadline);
         if (mask == NULL) {
-            int r = spin_signals(false);
+            int r = spin_signals(s->restartable);
             if (r < 0 && ready == 0)
                 return r;
         }
@@ -206,20 +208,20 @@ static int poll_loop(struct pollset *s, int64_t timeout_ns, const sigset_t *mask
         if (ready > 0 || over)
             return ready;
         r = sleep_once(s, deadline, mask);
-        if (r < 0)
-            return r;
         ready = scan(s);
         ready = merge_kernel(s);
-        if (ready > 0)
+        if (ready > 0) /* also when a signal came with it: the kernel looks for events first */
             return ready;
+        if (r < 0)
+            return r;
     }
 }
 
-static int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
+static int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask, bool restartable)
 {
     struct pollfd few[66];
     struct zs_session *few_sub[64];
-    struct pollset s = {.p = p, .n = n, .kp = few, .sub = few_sub};
+    struct pollset s = {.p = p, .n = n, .kp = few, .sub = few_sub, .restartable = restartable};
     size_t bytes = (n + 2) * sizeof *s.kp + n * sizeof *s.sub;
     if (n > 64) {
         void *mem = zs_chunk_alloc(bytes);
@@ -244,7 +246,7 @@ static int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigse
     return r;
 }
 
-int wait_fd(int fd, short events, uint64_t deadline_ns)
+int wait_fd(int fd, short events, uint64_t deadline_ns, bool restartable)
 {
     struct pollfd p = {.fd = fd, .events = events};
     int64_t left = -1;
@@ -254,7 +256,7 @@ int wait_fd(int fd, short events, uint64_t deadline_ns)
             return -EAGAIN;
         left = (int64_t)(deadline_ns - now);
     }
-    int r = poll_core(&p, 1, left, NULL);
+    int r = poll_core(&p, 1, left, NULL, restartable);
     return r < 0 ? r : r == 0 ? -EAGAIN : 0;
 }
 
@@ -265,7 +267,7 @@ static long framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout
     frame_begin();
     if (ZS_UNLIKELY(atomic_load(zs_proc.wipe) != ZS_WIPE_SELF))
         zs_child_notice();
-    int r = poll_core(p, n, timeout_ns, mask);
+    int r = poll_core(p, n, timeout_ns, mask, false);
     if (ZS_UNLIKELY(zs_proc.conf.trace))
         zs_trace(name, n > 0 ? p[0].fd : -1, r);
     frame_end();
@@ -343,7 +345,7 @@ static int select_core(int n, fd_set *r, fd_set *w, fd_set *e, int64_t timeout_n
         if (ev != 0)
             p[cnt++] = (struct pollfd){.fd = fd, .events = ev};
     }
-    int res = poll_core(p, cnt, timeout_ns, mask);
+    int res = poll_core(p, cnt, timeout_ns, mask, false);
     for (nfds_t i = 0; res >= 0 && i < cnt; i++)
         if (p[i].revents & POLLNVAL)
             res = -EBADF;

@@ -74,6 +74,11 @@ struct zs_preopts {
     uint32_t keepidle, keepintvl, keepcnt, user_timeout;
 };
 
+/* An option that only placeholders know. */
+struct zs_plainopt {
+    int level, name, value;
+};
+
 struct epitem;
 
 /* One open file description. Memory of this type is never unmapped, so that a racing look-up reads sane values. */
@@ -88,6 +93,7 @@ struct zsock {
     bool v6only, bound, reuseport;
     bool kernel_peer;      /* UDP: connected to an address outside the domain */
     bool ts, pktinfo, pktinfo6; /* UDP: ancillary data asked for */
+    bool shut_wr, shut_rd;      /* UDP: shut down; the kernel has the errors */
     uint16_t family;       /* AF_INET, AF_INET6 */
     int fd;                /* a descriptor of the placeholder (the first one) */
     int backlog;           /* listener: as listen() was given it */
@@ -100,6 +106,8 @@ struct zsock {
     _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
     _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
     struct zs_preopts pre;
+    struct zs_plainopt plain[6]; /* a listener's other options, for what it accepts */
+    uint32_t nplain;
     _Atomic uint32_t lock;    /* guards items */
     struct epitem *items;     /* memberships in epoll sets */
     struct zsock *next_free;
@@ -137,6 +145,7 @@ extern struct zs_proc zs_proc;
 #define ZS_WIPE_FORKED 0u /* a forked child that has not noticed */
 #define ZS_WIPE_SELF 1u   /* this process is a client of its own, or none */
 #define ZS_WIPE_CHILD 2u  /* has noticed, not attached yet */
+#define ZS_WIPE_BUSY 3u   /* one of its threads is attaching */
 
 #define ZS_SIGQ 16
 struct zs_thread {
@@ -152,6 +161,13 @@ struct zs_thread {
     int bell;                /* eventfd that ends its sleep, -1 */
     struct zsock *cur;       /* held by the call under way; released when the thread is cancelled in it */
     struct epset *asleep_on; /* the set in whose kernel wait the thread is */
+    char *sleep_frame;       /* where on the stack the sleep is */
+    uint32_t nunder;
+    struct { /* sleeps beneath the handlers that run; a handler that left by a jump leaves its entry */
+        struct zsock *cur;
+        struct epset *asleep_on;
+        char *frame;
+    } under[4];
     bool registered;         /* thread_exit will run */
     struct zs_wait wait;     /* for poll and select */
     uint32_t wait_generation;
@@ -281,6 +297,8 @@ void sleep_begin(_Atomic uint32_t *futex, int bell);
 int sleep_end(bool restartable);
 /* In a spin: runs deferred handlers now; same result. */
 int spin_signals(bool restartable);
+/* Gives back what sleeps held whose handlers left them by siglongjmp. */
+void zs_jumped(void);
 
 /* Sleeps until *word != val. 0 woken or word differs, -EINTR, -EAGAIN deadline (ns, CLOCK_MONOTONIC, 0 none). */
 int wait_word(struct zs_domain *d, _Atomic uint32_t *word, uint32_t val, uint64_t deadline_ns, bool restartable);
@@ -312,6 +330,7 @@ int sock_close_fd(int fd, uintptr_t raw); /* raw: its table entry, already taken
 bool sock_locked(const struct zsock *k); /* several threads or processes may use it: take the rings' locks */
 int sock_claim(int fd);                  /* an inherited or received descriptor: 1 it is ours now */
 int sock_kernel_addr(int fd, struct zs_addr *a, bool peer);
+bool conn_over(const struct zsock *k);   /* the connection has ended: TCP_CLOSE */
 
 /* ---- Readiness of one socket (ready.c) ---- */
 uint32_t sock_events(struct zsock *k, uint32_t interest); /* EPOLL* bits of the shared-memory side */
@@ -326,9 +345,10 @@ void stream_idle(struct zsock *k); /* gives the ring of an idle connection back 
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
 int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine */
+void dgram_unbound(struct zsock *k, int fd); /* its port is gone */
 void dgram_bound_again(struct zsock *k, int fd); /* with a new engine */
 uint32_t dgram_next_len(struct zsock *k);
-int wait_fd(int fd, short events, uint64_t deadline_ns); /* poll on one descriptor, both worlds */
+int wait_fd(int fd, short events, uint64_t deadline_ns, bool restartable); /* poll on one descriptor, both worlds */
 
 /* ---- Options (options.c) ---- */
 int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *len);

@@ -2,11 +2,21 @@
  * Process life: start, fork, and images that follow by exec. */
 #include "preload.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 __thread uint8_t zs_vfork_flag __attribute__((tls_model("initial-exec")));
+
+static void before_fork(void);
+
+/* Called by vfork before the system call: the child may exec with any of our sockets. */
+void zs_vfork_prepare(void);
+void zs_vfork_prepare(void)
+{
+    before_fork();
+}
 
 void zs_vfork_errno(int e);
 void zs_vfork_errno(int e)
@@ -112,13 +122,8 @@ static void after_fork_child(void)
         forked();
 }
 
-/* First use of a socket in a forked child: become a client of our own, on the mapping that we inherited. */
-void zs_child_notice(void)
+static void attach_again(struct zs_proc *p)
 {
-    struct zs_proc *p = &zs_proc;
-    if (atomic_load(p->wipe) == ZS_WIPE_FORKED)
-        forked(); /* _Fork or a raw clone: no handler ran */
-    atomic_store(p->wipe, ZS_WIPE_SELF);
     struct zs_domain *d = atomic_load(&p->domain);
     if (d == NULL)
         return;
@@ -127,6 +132,28 @@ void zs_child_notice(void)
         zs_engine_lost(d);
     else
         memcpy(p->conf.token, d->token, sizeof d->token);
+}
+
+/* First use of a socket in a forked child: become a client of our own, on the mapping that we inherited. Other threads wait
+ * for it: a lock that one took under the parent's client id it could not give back under ours. */
+void zs_child_notice(void)
+{
+    static __thread bool attaching __attribute__((tls_model("initial-exec")));
+    struct zs_proc *p = &zs_proc;
+    uint32_t child = ZS_WIPE_CHILD;
+    if (attaching)
+        return;
+    if (atomic_load(p->wipe) == ZS_WIPE_FORKED)
+        forked(); /* _Fork or a raw clone: no handler ran */
+    if (!atomic_compare_exchange_strong(p->wipe, &child, ZS_WIPE_BUSY)) {
+        while (atomic_load(p->wipe) == ZS_WIPE_BUSY)
+            sched_yield();
+        return;
+    }
+    attaching = true;
+    attach_again(p);
+    attaching = false;
+    atomic_store(p->wipe, ZS_WIPE_SELF);
 }
 
 pid_t zsp_fork(void)
@@ -161,6 +188,43 @@ int zsp_setns(int fd, int type)
     return r;
 }
 
+/* ---- users ---- */
+
+/* The engine lets another user's program in only when it descends from one that was attached: a program that gives up
+ * its user before it opens a socket (memcached -u) attaches while it still may. */
+static void before_uid_change(void)
+{
+    if (!zs_proc.conf.enabled || zs_passthrough() || zs_proc.conf.have_token)
+        return;
+    frame_begin();
+    zs_attached();
+    frame_end();
+}
+
+int zsp_setuid(uid_t uid)
+{
+    before_uid_change();
+    return REAL(setuid)(uid);
+}
+
+int zsp_seteuid(uid_t uid)
+{
+    before_uid_change();
+    return REAL(seteuid)(uid);
+}
+
+int zsp_setreuid(uid_t ruid, uid_t euid)
+{
+    before_uid_change();
+    return REAL(setreuid)(ruid, euid);
+}
+
+int zsp_setresuid(uid_t ruid, uid_t euid, uid_t suid)
+{
+    before_uid_change();
+    return REAL(setresuid)(ruid, euid, suid);
+}
+
 /* ---- start ---- */
 
 static int host_keep(int fd)
@@ -168,12 +232,31 @@ static int host_keep(int fd)
     return fd_keep(fd);
 }
 
-/* Sockets that the previous image left us: fd:session:generation,... The engine's answer for the descriptor decides. */
+/* Sockets among all descriptors; those that are ours already are left alone. */
+static void inherit_any(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
+        if (fd >= 0 && fd != dirfd(dir) && fdtab_raw(fd) == 0)
+            sock_claim(fd);
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
+/* Sockets that the previous image left us: fd:session:generation,... The engine's answer for the descriptor decides. A `*`: there
+ * may be others. */
 static void inherit(void)
 {
     const char *list = getenv("ZSTACK_INHERIT");
     while (list != NULL && *list != 0) {
         char *end;
+        if (*list == '*') {
+            inherit_any();
+            break;
+        }
         long fd = strtol(list, &end, 10);
         if (end == list)
             break;

@@ -58,8 +58,10 @@ uint32_t sock_events(struct zsock *k, uint32_t interest)
         return conn_events(k, interest);
     case ZK_LISTEN:
         return zs_accept_ready(k->d, k->s) ? EPOLLIN | EPOLLRDNORM : 0;
-    case ZK_UDP: /* the kernel side reports writable */
-        return k->s != NULL && zs_rx_avail(k->s) != 0 ? EPOLLIN | EPOLLRDNORM : 0;
+    case ZK_UDP: /* the kernel side reports writable; with data both are one event */
+        if (k->s == NULL || zs_rx_avail(k->s) == 0)
+            return 0;
+        return EPOLLIN | EPOLLRDNORM | (interest & (EPOLLIN | EPOLLRDNORM) ? EPOLLOUT | EPOLLWRNORM : 0);
     default:
         return 0;
     }

@@ -153,6 +153,13 @@ int zsp_bind(int fd, const struct sockaddr *addr, socklen_t len)
     return (int)call_end(&c, fd, r);
 }
 
+/* TCP_CLOSE: reset, or ended on both sides (with the peer at hand nothing is left to be acknowledged). */
+bool conn_over(const struct zsock *k)
+{
+    uint32_t in = atomic_load(&k->s->rx_prod.fin);
+    return in == ZS_RST || (in != 0 && atomic_load(&k->peer->rx_prod.fin) != 0);
+}
+
 /* ---- names ---- */
 
 static int name_call(const char *name, int fd, struct sockaddr *addr, socklen_t *len, bool peer)
@@ -165,7 +172,9 @@ static int name_call(const char *name, int fd, struct sockaddr *addr, socklen_t 
         return (int)call_end(&c, fd, zs_sys(peer ? SYS_getpeername : SYS_getsockname, fd, addr, len));
     if (addr == NULL || len == NULL)
         return (int)call_end(&c, fd, -EFAULT);
-    if (peer && (atomic_load(&k->s->state) == ZS_S_EMBRYO || atomic_load(&k->s->rx_prod.fin) == ZS_RST))
+    if ((int)*len < 0)
+        return (int)call_end(&c, fd, -EINVAL);
+    if (peer && (atomic_load(&k->s->state) == ZS_S_EMBRYO || conn_over(k)))
         return (int)call_end(&c, fd, -ENOTCONN);
     addr_copy_out(peer ? &k->s->remote : &k->s->local, k->family, addr, len);
     return (int)call_end(&c, fd, 0);
@@ -191,7 +200,7 @@ bool sock_locked(const struct zsock *k)
 static int shutdown_conn(struct zsock *k, int how)
 {
     struct zs_view *v = &k->d->view;
-    if (atomic_load(&k->s->rx_prod.fin) == ZS_RST || atomic_load(&k->s->state) == ZS_S_EMBRYO)
+    if (conn_over(k) || atomic_load(&k->s->state) == ZS_S_EMBRYO)
         return -ENOTCONN;
     if (how == SHUT_WR || how == SHUT_RDWR)
         zs_session_fin(v, k->index);
@@ -212,6 +221,10 @@ int zsp_shutdown(int fd, int how)
     if (atomic_load(&k->kind) == ZK_CONN)
         return (int)call_end(&c, fd, shutdown_conn(k, how));
     long r = zs_sys(SYS_shutdown, fd, how);
+    if (r == 0 && atomic_load(&k->kind) == ZK_UDP) {
+        k->shut_wr |= how != SHUT_RD;
+        k->shut_rd |= how != SHUT_WR;
+    }
     if (r == 0 && atomic_load(&k->kind) == ZK_LISTEN && how != SHUT_WR) {
         /* It stops listening: queued connections are reset, accept fails as the kernel says. */
         zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
@@ -256,6 +269,8 @@ static void unregister(struct zsock *k)
 /* A descriptor of the socket, already out of the table, is about to be closed or replaced. */
 void sock_detach_fd(struct zsock *k, int fd)
 {
+    if (ZS_UNLIKELY(zs_thread.nunder > 0))
+        zs_jumped();
     zs_why(k->d, fd, 0, ZS_VERDICT_UNDECIDED, ZS_REASON_NONE, NULL);
     if (atomic_fetch_sub(&k->fds, 1) == 1) {
         ep_sock_closed(k);

@@ -162,17 +162,17 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
     uint64_t deadline = 0;
     uint64_t timeout = atomic_load_explicit(&k->s->opts.rcvtimeo_us, memory_order_relaxed);
     size_t lowat = atomic_load_explicit(&k->s->opts.rcvlowat, memory_order_relaxed);
-    size_t target = flags & MSG_WAITALL ? n : lowat < n ? lowat : n;
+    size_t target = n == 0 ? 1 : flags & MSG_WAITALL ? n : lowat < n ? lowat : n;
     bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
     if (flags & MSG_OOB)
         return -EINVAL; /* no urgent data (tcp(7)) */
-    if (n == 0)
-        return 0;
     for (;;) {
+        if (n == 0 && zs_rx_avail(k->s) != 0)
+            return 0; /* recv of no bytes looks at the queue, as tcp_recvmsg */
         int64_t got = recv_once(k, iov, done, n - done, flags);
         if (got > 0)
             done += (size_t)got;
-        if (done >= target || done == n || got == 0 || (got > 0 && (flags & MSG_PEEK)))
+        if (done >= target || got == 0 || (got > 0 && (flags & MSG_PEEK)))
             break;
         if (got > 0)
             continue;
@@ -180,7 +180,7 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
             return done > 0 ? (ssize_t)done : (ssize_t)got;
         if (deadline == 0)
             deadline = deadline_of(timeout);
-        int r = wait_rx(k, deadline, timeout == 0);
+        int r = wait_rx(k, deadline, timeout == 0 && done == 0); /* a part is returned, never begun again */
         if (r < 0)
             return done > 0 ? (ssize_t)done : r;
     }
@@ -323,7 +323,7 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
             break;
         if (deadline == 0)
             deadline = deadline_of(timeout);
-        r = wait_tx(k, deadline, timeout == 0, &spun);
+        r = wait_tx(k, deadline, timeout == 0 && done == 0, &spun);
         if (r < 0)
             break;
     } while (done < n);
@@ -351,5 +351,10 @@ ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flag
 ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n)
 {
     struct source src = {.file = file, .off = off};
-    return send_all(k, &src, n, 0);
+    if (file < 0)
+        return -EBADF;
+    if (off == NULL && zs_sys(SYS_lseek, file, 0, SEEK_CUR) == -ESPIPE)
+        return -EINVAL; /* what has no position is no source (splice_direct_to_actor) */
+    ssize_t r = send_all(k, &src, n, 0);
+    return r == -ESPIPE || r == -EISDIR ? -EINVAL : r;
 }

@@ -10,6 +10,11 @@
 zsp_vfork_raw:
     .cfi_startproc
     endbr64
+    subq $8, %rsp
+    .cfi_adjust_cfa_offset 8
+    call zs_vfork_prepare
+    addq $8, %rsp
+    .cfi_adjust_cfa_offset -8
     popq %rdi
     .cfi_adjust_cfa_offset -8
     .cfi_register %rip, %rdi

@@ -86,7 +86,7 @@ int zs_connect(struct zs_domain *d, struct zs_connect *c)
     if (listener >= ZS_MAX_LISTENERS)
         return -ECONNREFUSED;
     if (zs_addr_is_any(c->from.ip))
-        memcpy(c->from.ip, c->to.ip, 16);
+        zs_addr_source(c->to.ip, c->from.ip);
     uint16_t claimed;
     int r = choose_port(d, &v->arena->listener[listener], listener, c, &claimed);
     if (r < 0)

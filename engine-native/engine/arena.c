@@ -64,10 +64,23 @@ bool arena_create(struct engine *e, struct engine_failure *f)
     h->ncpu = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (uint32_t)CPU_COUNT(&cpus) : 1;
     h->mem_limit = (uint64_t)e->opt.memory_mib << 20;
     h->magic = ZS_SHM_MAGIC;
+    memcpy(e->header_line, h, sizeof e->header_line);
     e->view.client = ZS_CLIENT_ENGINE;
     e->view.mem_limit = h->mem_limit;
     e->view.ring = view_ring;
     return true;
+}
+
+void arena_mend(struct engine *e)
+{
+    struct zs_arena_header *h = &e->view.arena->header;
+    if (memcmp(h, e->header_line, sizeof e->header_line) == 0)
+        return;
+    COUNT(e, FAULTS_FOUND);
+    LOG_WARN(e, "the header of the shared memory was overwritten by a program: mended");
+    memcpy(h, e->header_line, sizeof e->header_line);
+    addrs_due(e);
+    addrs_port_range(e);
 }
 
 void arena_destroy(struct engine *e)

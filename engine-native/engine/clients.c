@@ -210,6 +210,7 @@ int client_attach(struct engine *e, struct conn *conn, const struct zs_ctl_reque
     memset(text, 0, sizeof text);
     memcpy(text, r->u.hello.run, sizeof r->u.hello.run);
     copy_text(c->run, sizeof c->run, text);
+    arena_mend(e);
     publish(e, c);
     e->clients[slot] = c;
     e->client_count++;

@@ -176,6 +176,7 @@ struct engine {
     size_t garbage_len, garbage_cap;
 
     int arena_fd;
+    uint8_t header_line[ZS_CACHE_LINE]; /* the arena header's first line: constants */
     struct zs_view view; /* .ring finds the engine by CONTAINER() */
     bool has_netns_cookie;
     bool reports_lost; /* destroy reports, since the queue was last empty */
@@ -235,6 +236,7 @@ int name_listen(struct engine *e, const char *suffix, int type, bool padded);
 /* ---- arena.c ---- */
 bool arena_create(struct engine *e, struct engine_failure *f);
 void arena_destroy(struct engine *e);
+void arena_mend(struct engine *e); /* writes the header's constants again if somebody overwrote them */
 
 /* ---- trim.c ---- */
 void trim_consider(struct engine *e);

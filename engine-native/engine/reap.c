@@ -307,6 +307,7 @@ void reap_scrub(struct engine *e)
 {
     struct zs_arena *a = e->view.arena;
     _Atomic uint64_t *leaf = a->session_hint.leaf;
+    arena_mend(e);
     for (uint32_t i = zs_hint_next(leaf, ZS_MAX_SESSIONS, 0); i < ZS_MAX_SESSIONS;
          i = zs_hint_next(leaf, ZS_MAX_SESSIONS, i + 1)) {
         zs_session_free(&e->view, i);

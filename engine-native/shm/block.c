@@ -7,12 +7,13 @@ static uint64_t owner_word(uint32_t client, uint32_t session)
     return (uint64_t)client << 32 | session;
 }
 
-/* Charges the arena's limit before the block is claimed, so that the limit is never exceeded. */
+/* Charges the arena's limit before the block is claimed, so that the limit is never exceeded. A quarter of it is
+ * for the smallest blocks: a direction without any ring would stand still for good behind those that hold large ones. */
 static bool charge(struct zs_view *v, uint64_t size)
 {
     struct zs_arena_header *h = &v->arena->header;
     uint64_t used = atomic_fetch_add(&h->mem_used, size) + size;
-    if (used > v->mem_limit) {
+    if (used > v->mem_limit || (size > ZS_CLASS_SIZE(0) && used > v->mem_limit - v->mem_limit / 4)) {
         atomic_fetch_sub(&h->mem_used, size);
         return false;
     }

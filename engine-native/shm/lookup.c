@@ -41,6 +41,14 @@ bool zs_addr_is_own(struct zs_view *v, const uint8_t ip[16])
     return false;
 }
 
+void zs_addr_source(const uint8_t to[16], uint8_t from[16])
+{
+    static const uint8_t loopback[4] = {127, 0, 0, 1};
+    memcpy(from, to, 16);
+    if (zs_addr_is_v4(to) && to[12] == 127)
+        memcpy(from + 12, loopback, 4);
+}
+
 /* How well a bound address fits a destination: 0 not at all, 1 IPv6 wildcard for IPv4, 2 wildcard, 3 exact. */
 static int bound_score(const struct zs_session *s, const struct zs_addr *to)
 {
@@ -87,7 +95,10 @@ static int64_t lookup(struct zs_view *v, _Atomic uint32_t *head, const struct lo
         } else if (fit == best && fit > 0 && (atomic_load(&s->flags) & ZS_F_REUSEPORT)) {
             /* Reservoir choice by hash: the k-th of the group replaces the choice with probability 1/k. */
             equal++;
-            hash = hash * 2654435761u + 0x9e3779b9u;
+            hash ^= hash >> 16;
+            hash *= 0x85ebca6bu; /* mixed anew for each: neighbours must not choose alike */
+            hash ^= hash >> 13;
+            hash *= 0xc2b2ae35u;
             if ((uint32_t)(((uint64_t)hash * equal) >> 32) == 0)
                 found = next - 1;
         }

@@ -112,6 +112,8 @@ int64_t zs_lookup_udp(struct zs_view *v, const struct zs_addr *to, const struct 
 /* True for loopback addresses and the host's own. */
 bool zs_addr_is_own(struct zs_view *v, const uint8_t ip[16]);
 bool zs_addr_is_any(const uint8_t ip[16]);
+/* The source that an unbound socket on this host has towards `to`, as the kernel's routes give it. */
+void zs_addr_source(const uint8_t to[16], uint8_t from[16]);
 bool zs_addr_is_v4(const uint8_t ip[16]);
 
 #endif

@@ -82,6 +82,17 @@ static int attach_ring(struct zs_view *v, struct zs_session *rx, uint64_t size)
     return 0;
 }
 
+/* The first ring: as large as memory allows, up to `size`. */
+static int attach_first(struct zs_view *v, struct zs_session *rx, uint64_t size)
+{
+    int r = attach_ring(v, rx, size);
+    while (r == -ENOBUFS && size > ZS_RING_FIRST) {
+        size /= 4;
+        r = attach_ring(v, rx, size);
+    }
+    return r;
+}
+
 static uint64_t room_in(const struct newest *r, uint64_t tail, uint64_t head)
 {
     uint64_t from = head > r->base ? head : r->base;
@@ -95,7 +106,7 @@ static bool try_grow(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx,
     uint64_t limit = min_u64(cap < ZS_RING_FIRST ? ZS_RING_FIRST : cap, ZS_RING_MAX);
     if (r->data == NULL) {
         uint64_t first = min_u64(want * 2 < ZS_RING_FIRST ? ZS_RING_FIRST : want * 2, min_u64(limit, 65536));
-        return attach_ring(v, rx, first) == 0;
+        return attach_first(v, rx, first) == 0;
     }
     bool stalled = tx->stall_head == head;
     tx->stall_head = head;
@@ -191,9 +202,11 @@ uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, 
 uint64_t zs_tx_reserve(struct zs_view *v, struct zs_session *rx, uint64_t size)
 {
     struct newest r;
-    if (newest_ring(v, rx, &r) == 0 && r.size < size && attach_ring(v, rx, min_u64(size, ZS_RING_MAX)) < 0 && r.data == NULL)
-        return 0;
-    if (newest_ring(v, rx, &r) < 0)
+    int err = newest_ring(v, rx, &r);
+    if (err == 0 && r.size < size)
+        err = r.data == NULL ? attach_first(v, rx, min_u64(size, ZS_RING_MAX))
+                             : attach_ring(v, rx, min_u64(size, ZS_RING_MAX));
+    if ((err < 0 && r.data == NULL) || newest_ring(v, rx, &r) < 0)
         return 0;
     return room_in(&r, atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed),
                    atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire));

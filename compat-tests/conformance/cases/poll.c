@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * poll, ppoll, select, pselect. */
+#include "lib.h"
+
+#include <sys/select.h>
+
+static void end(int p[2])
+{
+    OK(close(p[0]));
+    OK(close(p[1]));
+}
+
+static void poll_states(void)
+{
+    int p[2], pipefd[2];
+    tcp_pair(p);
+    OK(pipe(pipefd));
+    show_poll("idle", p[1], POLLIN, 0);
+    show_poll("idle", p[1], POLLOUT | POLLPRI | POLLRDBAND, 0);
+    send_text(p[0], "x");
+    settle();
+    show_poll("data", p[1], POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM | POLLRDHUP, 0);
+    struct pollfd v[4] = {{.fd = p[1], .events = POLLIN}, {.fd = pipefd[0], .events = POLLIN},
+                          {.fd = -1, .events = POLLIN, .revents = 99}, {.fd = p[0], .events = POLLIN}};
+    R(poll(v, 4, 1000));
+    trace("%s %s %s %s", revents_text(v[0].revents), revents_text(v[1].revents), revents_text(v[2].revents),
+          revents_text(v[3].revents));
+    write_all(pipefd[1], "x", 1);
+    OK(close(p[0]));
+    settle();
+    R(poll(v, 4, 1000));
+    trace("%s %s %s %s", revents_text(v[0].revents), revents_text(v[1].revents), revents_text(v[2].revents),
+          revents_text(v[3].revents));
+    OK(close(p[1]));
+    R(poll(v, 1, 0));
+    trace("%s", revents_text(v[0].revents));
+    R(poll(NULL, 0, 10));
+    OK(close(pipefd[0]));
+    OK(close(pipefd[1]));
+}
+
+static void *write_late(void *arg)
+{
+    msleep(80);
+    send_text(*(int *)arg, "late");
+    return NULL;
+}
+
+static void *pipe_late(void *arg)
+{
+    msleep(80);
+    write_all(*(int *)arg, "late", 4);
+    return NULL;
+}
+
+static void poll_sleep(void)
+{
+    int p[2], q[2], pipefd[2];
+    tcp_pair(p);
+    tcp_pair(q);
+    OK(pipe(pipefd));
+    struct pollfd v[3] = {{.fd = p[1], .events = POLLIN}, {.fd = pipefd[0], .events = POLLIN},
+                          {.fd = q[1], .events = POLLIN}};
+    int64_t start = now_ms();
+    R(poll(v, 3, 100));
+    trace("in time %d", now_ms() - start >= 99 && now_ms() - start < 400);
+    pthread_t t = thread(write_late, &q[0]);
+    R(poll(v, 3, 2000));
+    trace("%s %s %s", revents_text(v[0].revents), revents_text(v[1].revents), revents_text(v[2].revents));
+    join(t);
+    drain(q[1]);
+    t = thread(pipe_late, &pipefd[1]);
+    R(poll(v, 3, -1));
+    trace("%s %s %s", revents_text(v[0].revents), revents_text(v[1].revents), revents_text(v[2].revents));
+    join(t);
+    char buf[8];
+    R(read(pipefd[0], buf, 8));
+    t = thread(write_late, &p[0]);
+    struct timespec ts = {2, 0};
+    R(ppoll(v, 3, &ts, NULL));
+    trace("timespec kept %d", ts.tv_sec == 2 && ts.tv_nsec == 0);
+    join(t);
+    drain(p[1]);
+    ts = (struct timespec){0, 20000000};
+    R(ppoll(v, 3, &ts, NULL));
+    ts.tv_nsec = -1;
+    R(ppoll(v, 3, &ts, NULL));
+    end(p);
+    end(q);
+    OK(close(pipefd[0]));
+    OK(close(pipefd[1]));
+}
+
+static void show_select(const char *what, int fd, long ms)
+{
+    fd_set r, w, e;
+    struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+    FD_ZERO(&r);
+    FD_ZERO(&w);
+    FD_ZERO(&e);
+    FD_SET(fd, &r);
+    FD_SET(fd, &w);
+    FD_SET(fd, &e);
+    int n = select(fd + 1, &r, &w, &e, &tv);
+    trace("%s: select = %d:%s%s%s", what, n, FD_ISSET(fd, &r) ? " r" : "", FD_ISSET(fd, &w) ? " w" : "",
+          FD_ISSET(fd, &e) ? " e" : "");
+}
+
+static void select_states(void)
+{
+    int p[2];
+    tcp_pair(p);
+    show_select("idle", p[1], 0);
+    send_text(p[0], "x");
+    settle();
+    show_select("data", p[1], 0);
+    fill(p[1]);
+    settle();
+    fill(p[1]);
+    show_select("full", p[1], 0);
+    OK(close(p[0]));
+    settle();
+    show_select("reset", p[1], 0);
+    show_recv("read", p[1]);
+    show_select("error taken", p[1], 0);
+    OK(close(p[1]));
+    fd_set r;
+    FD_ZERO(&r);
+    FD_SET(p[1], &r);
+    struct timeval tv = {0, 0};
+    R(select(p[1] + 1, &r, NULL, NULL, &tv));
+    R(select(-1, NULL, NULL, NULL, &tv));
+}
+
+static void select_sleep(void)
+{
+    int p[2], pipefd[2];
+    tcp_pair(p);
+    OK(pipe(pipefd));
+    for (int i = 0; i < 2; i++) {
+        fd_set r;
+        FD_ZERO(&r);
+        FD_SET(p[1], &r);
+        FD_SET(pipefd[0], &r);
+        int top = (p[1] > pipefd[0] ? p[1] : pipefd[0]) + 1;
+        struct timeval tv = {1, 0};
+        pthread_t t = thread(i ? pipe_late : write_late, i ? &pipefd[1] : &p[0]);
+        R(select(top, &r, NULL, NULL, &tv));
+        trace("socket %d pipe %d", FD_ISSET(p[1], &r) != 0, FD_ISSET(pipefd[0], &r) != 0);
+        trace("remaining time is less %d", tv.tv_sec == 0 && tv.tv_usec > 300000 && tv.tv_usec < 960000);
+        join(t);
+        drain(p[1]);
+    }
+    fd_set r;
+    FD_ZERO(&r);
+    FD_SET(p[1], &r);
+    struct timeval tv = {0, 50000};
+    R(select(p[1] + 1, &r, NULL, NULL, &tv));
+    trace("nothing %d, remaining %ld", !FD_ISSET(p[1], &r), (long)tv.tv_usec);
+    struct timespec ts = {0, 30000000};
+    FD_SET(p[1], &r);
+    R(pselect(p[1] + 1, &r, NULL, NULL, &ts, NULL));
+    trace("timespec kept %d", ts.tv_nsec == 30000000);
+    end(p);
+    OK(close(pipefd[0]));
+    OK(close(pipefd[1]));
+}
+
+static void poll_listener(void)
+{
+    struct addr a;
+    int l = tcp_listen(AF_INET, 4, &a), s[2];
+    show_poll("nobody", l, POLLIN | POLLOUT, 0);
+    show_select("nobody", l, 0);
+    s[0] = tcp_connect(&a);
+    show_poll("one", l, POLLIN | POLLOUT, 1000);
+    show_select("one", l, 0);
+    int c = tcp_accept(l);
+    show_poll("accepted", l, POLLIN, 0);
+    OK(close(s[0]));
+    OK(close(c));
+    OK(close(l));
+}
+
+static void same_twice(void)
+{
+    int p[2];
+    tcp_pair(p);
+    struct pollfd v[3] = {{.fd = p[1], .events = POLLIN}, {.fd = p[1], .events = POLLOUT}, {.fd = p[1], .events = 0}};
+    R(poll(v, 3, 0));
+    send_text(p[0], "x");
+    settle();
+    R(poll(v, 3, 0));
+    trace("%s %s %s", revents_text(v[0].revents), revents_text(v[1].revents), revents_text(v[2].revents));
+    pthread_t t = thread(write_late, &p[0]);
+    drain(p[1]);
+    v[1].events = POLLIN;
+    R(poll(v, 3, 2000));
+    trace("%s %s %s", revents_text(v[0].revents), revents_text(v[1].revents), revents_text(v[2].revents));
+    join(t);
+    end(p);
+}
+
+const struct conf_case poll_cases[] = {
+    {"poll_states", poll_states, TCP, NULL},
+    {"poll_sleep", poll_sleep, TCP, NULL},
+    {"select_states", select_states, TCP, NULL},
+    {"select_sleep", select_sleep, TCP, NULL},
+    {"poll_listener", poll_listener, TCP, NULL},
+    {"poll_same_twice", same_twice, TCP, NULL},
+    {0},
+};

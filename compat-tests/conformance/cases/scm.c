@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Sockets that are handed to another process: SCM_RIGHTS. */
+#include "lib.h"
+
+static void send_fd(int by, int fd)
+{
+    char control[CMSG_SPACE(sizeof fd)] = "";
+    struct iovec iov = {"f", 1};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    CHECK(sendmsg(by, &m, 0) == 1);
+}
+
+static int recv_fd(int by, int flags)
+{
+    char control[CMSG_SPACE(sizeof(int))], byte;
+    struct iovec iov = {&byte, 1};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    int fd;
+    CHECK(recvmsg(by, &m, flags) == 1);
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+    return fd;
+}
+
+static void echo_received(void *arg)
+{
+    int *u = arg, fd = recv_fd(u[1], 0);
+    char buf[64];
+    ssize_t n;
+    OK(close(u[0]));
+    while ((n = OK(read(fd, buf, sizeof buf))) > 0)
+        write_all(fd, buf, (size_t)n);
+}
+
+static void connection(void)
+{
+    int u[2], p[2];
+    char buf[6] = "";
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    pid_t pid = child(echo_received, u);
+    tcp_pair(p); /* after the fork: the child has it only by the message */
+    send_fd(u[0], p[1]);
+    OK(close(p[1]));
+    for (int i = 0; i < 3; i++) {
+        send_text(p[0], "hello");
+        read_exact(p[0], buf, 5);
+        trace("%s", buf);
+    }
+    OK(shutdown(p[0], SHUT_WR));
+    R(read(p[0], buf, 1));
+    reap(pid);
+    OK(close(p[0]));
+    OK(close(u[0]));
+    OK(close(u[1]));
+}
+
+static void accept_received(void *arg)
+{
+    int *u = arg, l = recv_fd(u[1], 0);
+    for (int i = 0; i < 3; i++) {
+        int c = tcp_accept(l);
+        send_text(c, "served");
+        OK(close(c));
+    }
+}
+
+static void listener(void)
+{
+    int u[2];
+    struct addr a;
+    char buf[7] = "";
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    pid_t pid = child(accept_received, u);
+    int l = tcp_listen(AF_INET, 4, &a);
+    send_fd(u[0], l);
+    OK(close(l));
+    for (int i = 0; i < 3; i++) {
+        int s = tcp_connect(&a);
+        read_exact(s, buf, 6);
+        trace("%s", buf);
+        show_poll("end", s, POLLIN, 2000);
+        OK(close(s));
+    }
+    reap(pid);
+    int s = OK(socket(AF_INET, SOCK_STREAM, 0));
+    settle();
+    R(connect(s, SA(&a), a.len));
+    OK(close(s));
+    OK(close(u[0]));
+    OK(close(u[1]));
+}
+
+/* To ourselves: the received one is another descriptor of the same socket. */
+static void same_process(void)
+{
+    int u[2], p[2];
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    tcp_pair(p);
+    send_fd(u[0], p[1]);
+    int fd = recv_fd(u[1], MSG_CMSG_CLOEXEC);
+    trace("cloexec %d", fcntl(fd, F_GETFD));
+    send_text(p[0], "abcdef");
+    settle();
+    char buf[4] = "";
+    read_exact(fd, buf, 3);
+    trace("%s", buf);
+    show_recv("the rest by the original", p[1]);
+    set_nonblock(fd, true);
+    trace("flags are shared %d", (fcntl(p[1], F_GETFL) & O_NONBLOCK) != 0);
+    OK(close(p[1]));
+    settle();
+    show_recv("still open", p[0]);
+    send_text(fd, "by the received one");
+    settle();
+    show_recv("peer", p[0]);
+    OK(close(fd));
+    settle();
+    show_poll("end", p[0], POLLIN, 2000);
+    show_recv("closed", p[0]);
+    OK(close(p[0]));
+    OK(close(u[0]));
+    OK(close(u[1]));
+}
+
+/* Sent, and closed by all before anybody received it. */
+static void in_flight(void)
+{
+    int u[2], p[2];
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    tcp_pair(p);
+    send_fd(u[0], p[1]);
+    OK(close(p[1]));
+    settle();
+    show_recv("lives in the message", p[0]);
+    OK(close(u[0]));
+    OK(close(u[1]));
+    show_poll("gone with it", p[0], POLLIN, 2000);
+    show_recv("gone with it", p[0]);
+    OK(close(p[0]));
+}
+
+static void udp_received(void *arg)
+{
+    int *u = arg, fd = recv_fd(u[1], 0);
+    char buf[64];
+    struct addr from = {.len = sizeof from.ss};
+    long n = OK(recvfrom(fd, buf, sizeof buf, 0, SA(&from), &from.len));
+    OK(sendto(fd, buf, (size_t)n, 0, SA(&from), from.len));
+}
+
+static void datagram(void)
+{
+    int u[2];
+    struct addr a, b;
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    pid_t pid = child(udp_received, u);
+    int s = udp_bound(AF_INET, &a), c = udp_bound(AF_INET, &b);
+    send_fd(u[0], s);
+    OK(close(s));
+    R(sendto(c, "hello", 5, 0, SA(&a), a.len));
+    show_poll("answer", c, POLLIN, 2000);
+    show_recv("answer", c);
+    reap(pid);
+    OK(close(c));
+    OK(close(u[0]));
+    OK(close(u[1]));
+}
+
+const struct conf_case scm_cases[] = {
+    {"scm_connection", connection, TCP, NULL},
+    {"scm_listener", listener, TCP, NULL},
+    {"scm_same_process", same_process, TCP, NULL},
+    {"scm_in_flight", in_flight, TCP, NULL},
+    {"scm_udp", datagram, UDP, NULL},
+    {0},
+};

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/** SIGKILL and SIGSTOP of the engine: pairs go on, new sockets use the kernel, listeners come back, nothing hangs. */
+import { localConnections, Meter, socketsOf } from '../lib/accel.js';
+import { useStage } from '../lib/stage.js';
+import { Talk } from '../lib/talk.js';
+import { until } from '../lib/wait.js';
+import { echoServer, SERVERS } from './servers.js';
+
+describe('the engine dies', () => {
+  const stage = useStage();
+
+  test.each(SERVERS)(
+    'pairs go on, new sockets use the kernel, listeners come back (%s server)',
+    async (kind) => {
+      const { port, program } = await echoServer(stage, kind);
+      const old = await Talk.start(stage, true, port);
+      expect(await old.ask('open a')).toBe('ok');
+      expect(await old.ask('say a before')).toBe('ok');
+      await localConnections(stage.engine, program.pid);
+      await stage.engine.crash();
+
+      for (let i = 0; i < 20; i++) expect(await old.ask(`say a without ${i}`)).toBe('ok');
+      // A new program, and a new socket of one that was attached: both served by the kernel.
+      const fresh = await Talk.start(stage, true, port);
+      expect(await fresh.ask('open a')).toBe('ok');
+      expect(await fresh.ask('say a kernel')).toBe('ok');
+      expect(fresh.process.stderr).toMatch(/no engine/);
+      expect(await old.ask('open b')).toBe('ok');
+      expect(await old.ask('say b kernel')).toBe('ok');
+      expect(await old.ask('say a still')).toBe('ok');
+
+      const engine = await stage.startEngine();
+      await socketsOf(engine, program.pid, 'a listener', (s) => s.verdict === 'both');
+      const meter = await Meter.start(engine);
+      const next = await Talk.start(stage, true, port);
+      expect(await next.ask('open a')).toBe('ok');
+      expect(await next.ask('say a accelerated again')).toBe('ok');
+      await meter.accelerated(1, 10);
+      expect((await localConnections(engine, next.process.pid))[0]?.peer?.pid).toBe(program.pid);
+      // What was there before still works, and so do new sockets of the old program.
+      expect(await old.ask('say a after')).toBe('ok');
+      expect(await old.ask('open c')).toBe('ok');
+      expect(await old.ask('say c accelerated')).toBe('ok');
+      await meter.accelerated(2, 20);
+      expect(await old.ask('close a')).toBe('ok');
+      await next.end();
+      old.process.endInput();
+      fresh.process.endInput();
+      expect((await old.process.ended()).status).toBe(0);
+      expect((await fresh.process.ended()).status).toBe(0);
+      expect((await program.end('SIGTERM')).status ?? 0).toBe(0);
+    },
+    60_000,
+  );
+
+  test.each(SERVERS)(
+    'and then an application: its peer sees the close (%s server)',
+    async (kind) => {
+      const { port, program } = await echoServer(stage, kind);
+      const client = await Talk.start(stage, true, port);
+      for (const name of ['a', 'b']) {
+        expect(await client.ask(`open ${name}`)).toBe('ok');
+        expect(await client.ask(`say ${name} before`)).toBe('ok');
+      }
+      await stage.engine.crash();
+      client.tell('wait a');
+      await program.end('SIGKILL');
+      expect(await client.answer(10_000)).toMatch(/^(eof|ECONNRESET)$/);
+      expect(await client.ask('say b anyone?', 10_000)).toMatch(/^(eof|ECONNRESET|EPIPE)$/);
+      client.process.endInput();
+      expect((await client.process.ended()).status).toBe(0);
+      await stage.startEngine();
+    },
+    60_000,
+  );
+
+  test('and comes back while a program waits: the program is a client again', async () => {
+    const { port, program } = await echoServer(stage);
+    await stage.engine.crash();
+    const engine = await stage.startEngine();
+    await until('the server is attached', async () =>
+      (await engine.status()).clients.some((c) => c.pid === program.pid),
+    );
+    await until('and listens', async () => (await engine.status()).sessions.listeners === 1);
+    const client = await Talk.start(stage, true, port);
+    const meter = await Meter.start(engine);
+    expect(await client.ask('open a')).toBe('ok');
+    expect(await client.ask('say a hello')).toBe('ok');
+    await meter.accelerated(1, 6);
+    await client.end();
+    await program.end('SIGTERM');
+  }, 30_000);
+});
+
+describe('the engine is stopped', () => {
+  const stage = useStage();
+
+  test('pairs go on, and kernel clients are served', async () => {
+    const { port, program } = await echoServer(stage);
+    const client = await Talk.start(stage, true, port);
+    const kernel = await Talk.start(stage, false, port);
+    expect(await client.ask('open a')).toBe('ok');
+    expect(await client.ask('say a before')).toBe('ok');
+    process.kill(stage.engine.pid, 'SIGSTOP');
+    try {
+      for (let i = 0; i < 20; i++) expect(await client.ask(`say a ${i}`)).toBe('ok');
+      // No engine round trip to connect inside a trust domain.
+      expect(await client.ask('open b')).toBe('ok');
+      expect(await client.ask('say b hello')).toBe('ok');
+      expect(await kernel.ask('open a')).toBe('ok');
+      expect(await kernel.ask('say a hello')).toBe('ok');
+    } finally {
+      process.kill(stage.engine.pid, 'SIGCONT');
+    }
+    await client.end();
+    await kernel.end();
+    expect((await program.end('SIGTERM')).status).toBe(0);
+  }, 30_000);
+});

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/** An engine of the test's own. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { promisify } from 'node:util';
+import { AdminClient } from '../../ts-launcher/src/engine/admin.js';
+import { engineIdentity } from '../../ts-launcher/src/engine/name.js';
+import type { NetworkNamespace } from './netns.js';
+import { ROOT, ZSTACKD } from './paths.js';
+import { killQuietly } from './processes.js';
+import { within } from './wait.js';
+
+export interface EngineClient {
+  readonly id: number;
+  readonly pid: number;
+  readonly name: string;
+  readonly run: string;
+  readonly sessions: number;
+  readonly connects: number;
+  readonly accepts: number;
+  readonly bytes_in: number;
+  readonly bytes_out: number;
+}
+
+export interface Status {
+  readonly pid: number;
+  readonly cpu_s: number;
+  readonly memory: { readonly limit: number; readonly used: number; readonly peak: number };
+  readonly sessions: {
+    readonly in_use: number;
+    readonly tcp: number;
+    readonly udp: number;
+    readonly listeners: number;
+    readonly accept_queued: number;
+  };
+  readonly waiters: number;
+  readonly clients: readonly EngineClient[];
+  readonly totals: Readonly<Record<string, number>>;
+}
+
+export interface WhySocket {
+  readonly fd: number;
+  readonly proto: 'tcp' | 'udp';
+  readonly verdict: 'local' | 'kernel' | 'wire' | 'both' | 'undecided';
+  readonly reason: string;
+  readonly local?: string;
+  readonly remote?: string;
+  readonly bytes_in?: number;
+  readonly bytes_out?: number;
+  readonly peer?: { readonly pid: number; readonly name: string };
+}
+
+export interface Why {
+  readonly attached: boolean;
+  readonly sockets: readonly WhySocket[];
+}
+
+export interface EngineOptions {
+  readonly name?: string;
+  /** Limit of ring memory, MiB. */
+  readonly memory?: number;
+  readonly namespace?: NetworkNamespace | undefined;
+}
+
+/** A name that no other engine has. */
+export function uniqueEngineName(): string {
+  return `test-${process.pid}-${randomBytes(4).toString('hex')}`;
+}
+
+export class Engine {
+  private admin: AdminClient | undefined;
+
+  private constructor(
+    readonly name: string,
+    private readonly child: ChildProcess,
+    private readonly log: string,
+    private readonly namespace: NetworkNamespace | undefined,
+  ) {}
+
+  /** Starts an engine and waits until it serves. Its log goes into `directory`. */
+  static async start(directory: string, options: EngineOptions = {}): Promise<Engine> {
+    const name = options.name ?? uniqueEngineName();
+    const log = join(directory, `engine-${name}.log`);
+    const fd = openSync(log, 'a');
+    const args = ['--name', name, '--no-dpdk', '--linger', '0', '--memory', String(options.memory ?? 1024)];
+    const [file = '', ...rest] = [...(options.namespace?.prefix ?? []), ZSTACKD, ...args, '--log-level', 'info'];
+    const child = spawn(file, rest, { detached: true, cwd: '/', stdio: ['ignore', fd, fd, 'pipe'] });
+    closeSync(fd);
+    const report = child.stdio[3] as Readable;
+    const engine = new Engine(name, child, log, options.namespace);
+    const ready = new Promise<void>((resolve, reject) => {
+      let text = '';
+      report.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        if (text.startsWith('ready\n')) resolve();
+      });
+      child.once('error', reject);
+      child.once('close', (status) => reject(new Error(`the engine ended with ${status}: ${text}${engine.logText()}`)));
+    });
+    ready.catch(() => undefined);
+    try {
+      await within(10_000, 'the engine is ready', ready);
+    } catch (error) {
+      engine.kill();
+      throw error;
+    } finally {
+      report.destroy();
+    }
+    return engine;
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** ZSTACK_ENGINE of the programs that are to use it. */
+  get identity(): string {
+    return engineIdentity(this.name);
+  }
+
+  logText(): string {
+    return readFileSync(this.log, 'utf8');
+  }
+
+  async request(cmd: string, args: Record<string, unknown> = {}): Promise<unknown> {
+    if (!this.running)
+      throw new Error(
+        `the engine ended with ${this.child.exitCode ?? this.child.signalCode}: ${this.logText().slice(-3000)}`,
+      );
+    if (this.namespace !== undefined) return this.requestInside(cmd, args);
+    this.admin ??= await AdminClient.open(this.name);
+    if (this.admin === undefined) throw new Error(`no engine ${this.name} answers: ${this.logText().slice(-2000)}`);
+    return this.admin.request(cmd, args);
+  }
+
+  /** Abstract names belong to the network namespace: a program inside it asks. */
+  private async requestInside(cmd: string, args: Record<string, unknown>): Promise<unknown> {
+    const [file = '', ...rest] = [
+      ...(this.namespace?.prefix ?? []),
+      process.execPath,
+      join(ROOT, 'compat-tests', 'lib', 'admin-once.mjs'),
+      this.identity,
+      JSON.stringify({ id: 1, cmd, ...args }),
+    ];
+    const { stdout } = await promisify(execFile)(file, rest, { timeout: 10_000, maxBuffer: 1 << 24 });
+    const answer = JSON.parse(stdout) as { ok: boolean; result?: unknown; error?: { message: string } };
+    if (!answer.ok) throw new Error(answer.error?.message ?? 'refused');
+    return answer.result;
+  }
+
+  async status(): Promise<Status> {
+    return (await this.request('status')) as Status;
+  }
+
+  async why(pid: number): Promise<Why> {
+    return (await this.request('why', { pid })) as Why;
+  }
+
+  /** Ends it as its user would, and waits. */
+  async stop(): Promise<void> {
+    if (!this.running) return;
+    const gone = new Promise<void>((resolve) => this.child.once('close', () => resolve()));
+    try {
+      await this.request('stop', { force: true });
+      this.admin?.close();
+      await within(5000, 'the engine stops', gone);
+      if (this.child.exitCode !== 0)
+        throw new Error(
+          `the engine ended with ${this.child.exitCode ?? this.child.signalCode}: ${this.logText().slice(-3000)}`,
+        );
+    } finally {
+      this.kill();
+    }
+  }
+
+  /** Ends it as a crash would. */
+  kill(): void {
+    this.admin?.close();
+    this.admin = undefined;
+    if (this.running) killQuietly(this.pid);
+  }
+
+  /** As {@link kill}, and waits until it is gone. */
+  async crash(): Promise<void> {
+    const gone = new Promise<void>((resolve) => this.child.once('close', () => resolve()));
+    this.kill();
+    await within(5000, 'the engine is gone', gone);
+  }
+}

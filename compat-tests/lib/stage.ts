@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/** What a test file needs: an engine, a directory, programs under Z-stack and not; and the end of all of it. */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Engine, type EngineOptions } from './engine.js';
+import { nothingLeft } from './leftovers.js';
+import { NetworkNamespace } from './netns.js';
+import { killQuietly, processes, processInfo, Program, type Outcome, type StartOptions } from './processes.js';
+import { kernelEnvironment, launcher, wrappedVariables } from './wrapped.js';
+
+export interface StageOptions {
+  readonly engine?: EngineOptions;
+  /** Everything runs in a network namespace of its own. */
+  readonly namespace?: boolean;
+}
+
+/** Both kinds of client; `describe.each(CLIENTS)` or `test.each(CLIENTS)`. */
+export const CLIENTS = [
+  ['a client under Z-stack', true],
+  ['a kernel client', false],
+] as const;
+
+export class Stage {
+  private current: Engine | undefined;
+  private path: string | undefined;
+  private namespace: NetworkNamespace | undefined;
+  private programs: Program[] = [];
+  private readonly daemons = new Set<number>();
+  readonly run = randomBytes(8).toString('hex');
+
+  constructor(private readonly options: StageOptions) {}
+
+  get engine(): Engine {
+    if (this.current === undefined) throw new Error('the engine runs in tests only');
+    return this.current;
+  }
+
+  /** A directory that goes away with the test file. */
+  get directory(): string {
+    if (this.path === undefined) throw new Error('the directory is there in tests only');
+    return this.path;
+  }
+
+  get network(): NetworkNamespace {
+    if (this.namespace === undefined) throw new Error('the stage has no namespace');
+    return this.namespace;
+  }
+
+  async open(): Promise<void> {
+    // Open to all: programs such as nginx give up their user.
+    this.path = mkdtempSync(join(tmpdir(), 'zstack-test-'));
+    if (this.options.namespace === true) this.namespace = new NetworkNamespace();
+    await this.startEngine();
+  }
+
+  /** Another engine, after the first was ended; with the same name unless told otherwise. */
+  async startEngine(options: EngineOptions = {}): Promise<Engine> {
+    const name = this.current === undefined ? {} : { name: this.current.name };
+    this.current = await Engine.start(this.directory, {
+      ...this.options.engine,
+      ...name,
+      ...options,
+      namespace: this.namespace,
+    });
+    return this.current;
+  }
+
+  /** Starts a program under Z-stack (true) or on kernel sockets. */
+  start(wrapped: boolean, command: readonly string[], options: StartOptions = {}): Program {
+    const ours = wrapped ? wrappedVariables(this.engine.identity, this.run) : {};
+    return this.spawn(command, ours, options);
+  }
+
+  wrapped(command: readonly string[], options: StartOptions = {}): Program {
+    return this.start(true, command, options);
+  }
+
+  kernel(command: readonly string[], options: StartOptions = {}): Program {
+    return this.start(false, command, options);
+  }
+
+  /** Starts a program through the launcher, `zstack-run`, on this engine. */
+  launched(args: readonly string[], options: StartOptions = {}): Program {
+    const { command, env } = launcher('--engine', this.engine.name, ...args);
+    return this.spawn(command, env, options);
+  }
+
+  private spawn(command: readonly string[], ours: Record<string, string>, options: StartOptions): Program {
+    const env = { ...kernelEnvironment(), ...options.env };
+    // In a namespace `ip netns exec` comes first, without the library: env(1) sets it for the program.
+    const inside = this.namespace?.prefix ?? [];
+    const settings = Object.entries(ours).map(([key, value]) => `${key}=${value}`);
+    const program =
+      this.namespace === undefined
+        ? new Program(command, { ...env, ...ours }, options)
+        : new Program([...inside, 'env', ...settings, ...command], env, options);
+    this.programs.push(program);
+    return program;
+  }
+
+  /** Runs a program to its end, which must be status 0. */
+  async ok(wrapped: boolean, command: readonly string[], options: StartOptions = {}): Promise<Outcome> {
+    const program = this.start(wrapped, command, options);
+    const outcome = await program.ended();
+    if (outcome.status !== 0)
+      throw new Error(
+        `${program.name} ended with ${outcome.status ?? outcome.signal}; it wrote:\n${outcome.stdout.slice(-3000)}${outcome.stderr.slice(-3000)}`,
+      );
+    return outcome;
+  }
+
+  /** A process that left the session of the program that started it belongs to this test, too, with its own session. */
+  adopt(pid: number): void {
+    const info = processInfo(pid);
+    if (info !== undefined && info.session > 1 && info.session !== processInfo(process.pid)?.session)
+      this.daemons.add(info.session);
+  }
+
+  private kill(): Set<number> {
+    const sessions = new Set(this.daemons);
+    for (const program of this.programs) sessions.add(program.pid);
+    for (const p of processes()) if (sessions.has(p.session)) killQuietly(p.pid);
+    this.daemons.clear();
+    for (const program of this.programs.splice(0)) program.release();
+    return sessions;
+  }
+
+  /** Ends what a test started and checks that nothing is left. */
+  async clear(): Promise<void> {
+    await nothingLeft(this.engine, this.kill());
+  }
+
+  async close(): Promise<void> {
+    this.kill();
+    try {
+      await this.current?.stop();
+    } finally {
+      this.current?.kill();
+      this.namespace?.remove();
+      if (this.path !== undefined) rmSync(this.path, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Makes the stage of a test file (or of a `describe`) with its hooks. */
+export function useStage(options: StageOptions = {}): Stage {
+  const stage = new Stage(options);
+  beforeAll(() => stage.open(), 20_000);
+  afterEach(() => stage.clear(), 20_000);
+  afterAll(() => stage.close(), 20_000);
+  return stage;
+}
