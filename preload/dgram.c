@@ -33,6 +33,8 @@ int dgram_bound(struct zsock *k, int fd)
     opt_apply(k);
     if (atomic_load(&k->nonblock))
         atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
+    else /* a placeholder that was registered before is non-blocking itself */
+        atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
     zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
     atomic_fetch_add(&zs_proc.endpoints, 1);
     zs_why(d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 
 #define KEEP_MAX 16      /* variables of ours that we put back */
 #define INHERIT_MAX 4096 /* bytes of ZSTACK_INHERIT */
@@ -202,6 +203,43 @@ int zsp_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_action
     bool moved = file_actions_move(fa);
     WITH_ENV(envp, moved)
     return REAL(posix_spawnp)(pid, file, fa, attr, argv, env_out);
+}
+
+/* The C library's own starts the shell behind our back. Only for programs that have sockets to inherit. */
+int zsp_system(const char *command)
+{
+    if (command == NULL || !zs_proc.conf.enabled || zs_passthrough() || !any_sock())
+        return REAL(system)(command);
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, was_int, was_quit;
+    char *argv[] = {"sh", "-c", (char *)command, NULL};
+    posix_spawnattr_t attr;
+    sigset_t child, mask, reset;
+    pid_t pid;
+    int status = -1;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    zsp_sigaction(SIGINT, &ignore, &was_int);
+    zsp_sigaction(SIGQUIT, &ignore, &was_quit);
+    sigprocmask(SIG_BLOCK, &child, &mask);
+    sigemptyset(&reset);
+    if (was_int.sa_handler != SIG_IGN)
+        sigaddset(&reset, SIGINT);
+    if (was_quit.sa_handler != SIG_IGN)
+        sigaddset(&reset, SIGQUIT);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setsigmask(&attr, &mask);
+    posix_spawnattr_setsigdefault(&attr, &reset);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    int r = zsp_posix_spawn(&pid, "/bin/sh", NULL, &attr, argv, environ);
+    posix_spawnattr_destroy(&attr);
+    if (r != 0)
+        status = 127 << 8; /* as if the shell had ended with it (system(3)) */
+    while (r == 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    zsp_sigaction(SIGINT, &was_int, NULL);
+    zsp_sigaction(SIGQUIT, &was_quit, NULL);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    return status;
 }
 
 /* ---- The list forms ---- */

@@ -63,6 +63,7 @@ static void duplicated(int fd, int to)
         atomic_fetch_add(&k->refs, 1);
         atomic_fetch_add(&k->fds, 1);
         fdtab_set(to, FDT_SOCK, k);
+        stdio_standard(to);
     } else if (fd_tag(raw) == FDT_EPOLL) {
         ep_dup(fd, to);
     }

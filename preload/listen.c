@@ -39,6 +39,8 @@ static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int b
     k->s = zs_session_at(&d->view, reply.a);
     if (atomic_load(&k->nonblock))
         atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
+    else /* a placeholder that was registered before is non-blocking itself */
+        atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
     zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
     return 0;
 }

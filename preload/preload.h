@@ -375,5 +375,6 @@ void share_all(void); /* before a fork: every socket may have two holders */
 int share_socks(struct zsock *const *list, uint32_t n);
 void scm_sent(const struct msghdr *msg);
 void scm_received(struct msghdr *msg);
+void stdio_standard(int fd); /* a socket came to be this descriptor */
 
 #endif

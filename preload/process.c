@@ -239,8 +239,8 @@ static void inherit_any(void)
     struct dirent *entry;
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
         int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
-        if (fd >= 0 && fd != dirfd(dir) && fdtab_raw(fd) == 0)
-            sock_claim(fd);
+        if (fd >= 0 && fd != dirfd(dir) && fdtab_raw(fd) == 0 && sock_claim(fd) == 1)
+            stdio_standard(fd);
     }
     if (dir != NULL)
         closedir(dir);
@@ -262,6 +262,8 @@ static void inherit(void)
             break;
         if (fd >= 0 && fd < (long)zs_fdtab_size && sock_claim((int)fd) == 0)
             zs_log(ZS_LOG_DEBUG, "inherited descriptor %ld is the kernel's", fd);
+        else if (fd >= 0 && fd <= 2)
+            stdio_standard((int)fd);
         list = strchr(end, ',');
         list = list != NULL ? list + 1 : NULL;
     }

@@ -3,6 +3,7 @@
 #include "preload.h"
 
 #include <fcntl.h>
+#include <stdio_ext.h>
 
 /* Calls f for each descriptor in the message. */
 static void each_right(const struct msghdr *msg, void (*f)(int))
@@ -77,6 +78,29 @@ static ssize_t cookie_write(void *cookie, const char *buf, size_t n)
 static int cookie_close(void *cookie)
 {
     return zsp_close((int)(intptr_t)cookie);
+}
+
+/* A socket came to be descriptor 0, 1 or 2: the standard stream on it becomes one that uses our functions, and stays one, since
+ * those serve any descriptor. What the old one had buffered goes along. */
+void stdio_standard(int fd)
+{
+    static bool done[3];
+    FILE **const std[] = {&stdin, &stdout, &stderr};
+    if (fd < 0 || fd > 2 || done[fd] || *std[fd] == NULL || fileno(*std[fd]) != fd)
+        return;
+    const cookie_io_functions_t io = {.read = cookie_read, .write = cookie_write, .close = cookie_close};
+    FILE *old = *std[fd], *f = fopencookie((void *)(intptr_t)fd, fd == 0 ? "r" : "w", io);
+    if (f == NULL)
+        return;
+    done[fd] = true;
+    f->_fileno = fd;
+    if (fd == 2)
+        setvbuf(f, NULL, _IONBF, 0);
+    if (fd != 0) {
+        fwrite(old->_IO_write_base, 1, __fpending(old), f);
+        __fpurge(old);
+    }
+    *std[fd] = f;
 }
 
 FILE *zsp_fdopen(int fd, const char *mode)

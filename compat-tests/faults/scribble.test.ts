@@ -23,9 +23,15 @@ describe('scribbled memory', () => {
   });
 
   /** Runs the program gone wrong to whatever end; how its connections fared. */
-  async function goWrong(mode: string, seed: number, { port }: Server): Promise<string[]> {
+  async function goWrong(
+    mode: string,
+    seed: number,
+    { port }: Server,
+    meanwhile: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<string[]> {
     const program = stage.wrapped([scribble(), mode, `${seed}`, `${port}`]);
     await program.says(/scribbled/);
+    await meanwhile();
     const { stdout } = await program.ended(30_000);
     return stdout.trim().split('\n').slice(1);
   }
@@ -52,7 +58,9 @@ describe('scribbled memory', () => {
         const other = await Talk.start(stage, true, server.port);
         expect(await other.ask('open a')).toBe('ok');
         expect(await other.ask('say a before')).toBe('ok');
-        const fared = await goWrong(mode, seed, server);
+        const fared = await goWrong(mode, seed, server, async () => {
+          for (let i = 0; i < 5; i++) expect(await other.ask(`say a meanwhile ${i}`)).toBe('ok');
+        });
         for (const how of fared) expect(how).not.toBe('differs');
         expect(await other.ask('say a after')).toBe('ok');
         expect(await other.ask('send a 200000')).toBe('ok');

@@ -48,10 +48,21 @@ static bool still_wanted(struct engine *e, const struct pending *p)
            s->peer == p->client_end;
 }
 
+/* The server end was prepared for a listener that will not have it: closed here, since nobody else would. */
+static void drop_server_end(struct engine *e, const struct pending *p)
+{
+    struct zs_session *s = zs_session_at(&e->view, p->server_end);
+    uint32_t owner = atomic_load(&s->owner);
+    if (atomic_load(&s->gen) == p->server_gen && s->peer == p->client_end && atomic_load(&s->state) == ZS_S_EMBRYO &&
+        (owner == p->client || owner == ZS_CLIENT_ENGINE))
+        session_close_safely(e, p->server_end, false);
+}
+
 static void fail_connect(struct engine *e, const struct pending *p, int error)
 {
     struct zs_session *c = zs_session_at(&e->view, p->client_end);
     atomic_store(&c->error, (uint32_t)error);
+    drop_server_end(e, p);
     zs_notify(&e->view, c);
 }
 
@@ -59,8 +70,10 @@ static void fail_connect(struct engine *e, const struct pending *p, int error)
 static int try_connect(struct engine *e, struct pending_group *g, struct pending *p)
 {
     struct zs_session *c = zs_session_at(&e->view, p->client_end), *s = zs_session_at(&e->view, p->server_end);
-    if (!still_wanted(e, p))
+    if (!still_wanted(e, p)) {
+        drop_server_end(e, p);
         return 0;
+    }
     if (p->deadline <= e->now) {
         COUNT(e, DEFERRED_TIMEOUTS);
         fail_connect(e, p, ETIMEDOUT);

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <net/if.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 struct kernel_socket {
     uint64_t cookie;
     struct zs_addr local;
-    uint16_t flags; /* ZS_F_V6ONLY, ZS_F_REUSEPORT */
+    uint16_t flags; /* ZS_F_V6ONLY, ZS_F_REUSEPORT, ZS_F_NONBLOCK */
     bool reuseaddr, on_device;
     int sndbuf, rcvbuf;
 };
@@ -90,6 +91,9 @@ static int inspect(struct engine *e, int fd, uint32_t kind, struct kernel_socket
     k->flags = option(fd, SOL_SOCKET, SO_REUSEPORT) ? ZS_F_REUSEPORT : 0;
     if (k->local.family == AF_INET6 && option(fd, IPPROTO_IPV6, IPV6_V6ONLY))
         k->flags |= ZS_F_V6ONLY;
+    /* Before another holder can claim it: the placeholder itself is made non-blocking after this. */
+    if (fcntl(fd, F_GETFL) & O_NONBLOCK)
+        k->flags |= ZS_F_NONBLOCK;
     k->reuseaddr = option(fd, SOL_SOCKET, SO_REUSEADDR) != 0;
     k->on_device = getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &len) == 0 && len > 1;
     k->sndbuf = option(fd, SOL_SOCKET, SO_SNDBUF);

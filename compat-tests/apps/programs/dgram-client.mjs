@@ -9,7 +9,7 @@ const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20 });
 const SIZES = [0, 1, 64, 1472, 1473, 8192, 65507];
 for (let i = 0; i < count; i++) {
   const data = randomBytes(SIZES[i % SIZES.length]);
-  const answer = once(socket, 'message', { signal: AbortSignal.timeout(5000) });
+  const answer = once(socket, 'message', { signal: globalThis.AbortSignal.timeout(5000) });
   socket.send(data, port, '127.0.0.1');
   const [got, from] = await answer;
   if (from.port !== port) throw new Error(`an answer from port ${from.port}`);

@@ -6,7 +6,7 @@
 
 extern char **environ;
 
-/* conformance --inherited echo FD | accept FD | udp FD | closed FD */
+/* conformance --inherited echo FD | accept FD | udp FD | closed FD | stdio 0 */
 int inherited_main(int argc, char **argv);
 int inherited_main(int argc, char **argv)
 {
@@ -17,6 +17,12 @@ int inherited_main(int argc, char **argv)
         return 2;
     if (strcmp(argv[0], "closed") == 0) {
         trace("new program: F_GETFD %d %s", fcntl(fd, F_GETFD), err_name(errno));
+        return 0;
+    }
+    if (strcmp(argv[0], "stdio") == 0) {
+        char line[64];
+        while (fgets(line, sizeof line, stdin) != NULL)
+            printf("%d: %s", fileno(stdin) + fileno(stdout), line);
         return 0;
     }
     if (strcmp(argv[0], "accept") == 0)
@@ -78,6 +84,35 @@ static void do_exec_bare(void *arg)
     OK(close(p[0]));
     execve(self_path, new_args("echo", p[1]), none);
     fail("execve: %s", err_name(errno));
+}
+
+static void do_exec_stdio(void *arg)
+{
+    int *p = arg;
+    OK(dup2(p[1], STDIN_FILENO));
+    OK(dup2(p[1], STDOUT_FILENO));
+    OK(close(p[0]));
+    OK(close(p[1]));
+    execv(self_path, new_args("stdio", 0));
+    fail("execv: %s", err_name(errno));
+}
+
+/* As a super-server starts its programs: the connection is standard input and output. */
+static void as_standard_streams(void)
+{
+    int p[2];
+    char buf[32] = "";
+    tcp_pair(p);
+    pid_t pid = child(do_exec_stdio, p);
+    OK(close(p[1]));
+    send_text(p[0], "one\ntwo\n");
+    OK(shutdown(p[0], SHUT_WR));
+    reap(pid);
+    read_exact(p[0], buf, 14);
+    trace("%s", buf);
+    show_poll("end", p[0], POLLIN | POLLRDHUP, 2000);
+    show_recv("end", p[0]);
+    OK(close(p[0]));
 }
 
 /* A program that rebuilds its environment. */
@@ -234,6 +269,7 @@ static void shell_writes(void)
 const struct conf_case exec_cases[] = {
     {"exec_connection", after_fork, TCP, NULL},
     {"exec_bare_environment", bare_environment, TCP, NULL},
+    {"exec_standard_streams", as_standard_streams, TCP, NULL},
     {"exec_listener", listener, TCP, NULL},
     {"exec_cloexec", cloexec, TCP, NULL},
     {"exec_fails", exec_fails, TCP, NULL},
