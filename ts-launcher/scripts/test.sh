@@ -7,4 +7,5 @@ if ! sh "$root/ts-launcher/scripts/bootstrap.sh" test; then
 	echo '0 passed, 1 failed, 0 skipped'
 	exit 1
 fi
-exec node "$root/ts-launcher/dist/tools/run-tests.js" "$@"
+# As a terminal has them: a test runner in the background may have been given signals to ignore, and tests send signals.
+exec env --default-signal node "$root/ts-launcher/dist/tools/run-tests.js" "$@"

@@ -33,8 +33,11 @@ export async function run(command: readonly string[], resolved: Resolved, launch
   checkTarget(findCommand(name, process.env['PATH']), options.force, options.quiet);
   const engine = await engineFor(resolved);
   const env = await leased(engine, resolved);
-  const child = startCommand(command, env, launched);
-  const { status, signal } = await untilEnd(child, name, launched, engine, options.quiet);
+  // Before the command exists: a signal that comes while it starts is handled in a later turn, and reaches it.
+  let child: ChildProcess | undefined = undefined;
+  relaySignals({ kill: (signal) => void child?.kill(signal) }, launched.ignored);
+  child = startCommand(command, env, launched);
+  const { status, signal } = await untilEnd(child, name, engine, options.quiet);
   engine?.client.close();
   endLike(status, signal);
 }
@@ -77,15 +80,13 @@ async function leased(engine: Engine | undefined, resolved: Resolved): Promise<N
   return wrappedEnvironment(process.env, resolved.options, token, part('preload'));
 }
 
-/** Waits for the end of the command; relays signals meanwhile, and tells when the engine goes away. */
+/** Waits for the end of the command, and tells when the engine goes away. */
 function untilEnd(
   child: ChildProcess,
   name: string,
-  launched: Launched,
   engine: Engine | undefined,
   quiet: boolean,
 ): Promise<Ending> {
-  relaySignals({ kill: (signal) => child.kill(signal) }, launched.ignored);
   engine?.client.onLost(() => {
     if (!quiet) warn('the engine is gone: the program goes on, connections made from now on use the kernel');
   });

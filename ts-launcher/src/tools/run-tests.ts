@@ -9,9 +9,13 @@ import { join } from 'node:path';
 import { ROOT } from '../paths.js';
 import { add, ctestCounts, jestCounts, NONE, summary, type Counts, type JestReport } from './counts.js';
 
+/** No part of the tests takes this long unless it hangs; a hang is a failure, not a run without an end. */
+const LIMIT_MS = 20 * 60_000;
+
 /** Runs a program with our terminal; its exit status, or 1 when it was killed. */
 function tell(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): number {
-  return spawnSync(program, args, { cwd: ROOT, stdio: 'inherit', env }).status ?? 1;
+  const run = spawnSync(program, args, { cwd: ROOT, stdio: 'inherit', env, timeout: LIMIT_MS, killSignal: 'SIGKILL' });
+  return run.status ?? 1;
 }
 
 function native(reports: string): Counts {
@@ -40,6 +44,7 @@ function jest(reports: string, project: string, args: readonly string[]): Counts
         '--outputFile',
         report,
         '--testLocationInResults',
+        '--forceExit',
       ],
       ...(project === 'compat-tests' ? ['--runInBand'] : []),
       ...args,
