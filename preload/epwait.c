@@ -190,7 +190,7 @@ static void spin_for_hint(struct epset *e, uint64_t deadline)
     if (e->nconn == 0 || spin.limit_us == 0 || !zs_spin_begin(d))
         return;
     uint64_t now = deadline != 0 ? zs_now_ns() : 0;
-    if (deadline != 0 && deadline - now < (uint64_t)spin.limit_us * 1000u)
+    if (deadline != 0 && deadline < now + (uint64_t)spin.limit_us * 1000u)
         spin.deadline_ns = deadline;
     while (!hinted(e) && zs_thread.npending == 0 && zs_spin_round(&spin))
         ;

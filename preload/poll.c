@@ -153,7 +153,7 @@ static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask
     /* Without a waiter there is nobody to wake us: look often. Without an engine: look for a new one. */
     uint64_t limit = w == NULL ? blind_ns : atomic_load(&s->d->alive) ? 0 : watch_ns;
     uint64_t now = zs_now_ns();
-    uint64_t left = deadline != 0 ? deadline - now : limit;
+    uint64_t left = deadline == 0 ? limit : deadline > now ? deadline - now : 0;
     if (limit != 0 && limit < left)
         left = limit;
     struct timespec t = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};

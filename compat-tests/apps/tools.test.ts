@@ -55,7 +55,7 @@ describe('tools', () => {
           expect(report.error).toBeUndefined();
           expect(status).toBe(0);
           const bytes = report.end.sum?.bytes ?? report.end.sum_received?.bytes ?? 0;
-          expect(bytes).toBeGreaterThan(1 << 20);
+          expect(bytes).toBeGreaterThan(100_000);
           if (flags[0] !== '-u') await meter.expect(wrapped, 1 + (flags[0] === '-P4' ? 4 : 1), bytes);
           else if (wrapped) expect(datagrams).toBeGreaterThan(0);
           else expect(datagrams).toBe(0);

@@ -50,7 +50,7 @@ describe('SIGKILL', () => {
     expect(await client.ask('open a')).toBe('ok');
     // Far more than the rings hold: the echo stands still until somebody reads.
     client.tell('send a 60000000');
-    await until('the rings are full', async () => (await stage.engine.status()).memory.used > 1 << 20);
+    await until('the rings are full', async () => (await stage.engine.status()).memory.used > 400_000);
     await server.program.end('SIGKILL');
     expect(await client.answer()).toEqual(CLOSED);
     await client.end();
@@ -83,7 +83,7 @@ describe('SIGKILL', () => {
     const client = await Talk.start(stage, true, server.port);
     expect(await client.ask('open a')).toBe('ok');
     client.tell('send a 60000000');
-    await until('the rings are full', async () => (await stage.engine.status()).memory.used > 1 << 20);
+    await until('the rings are full', async () => (await stage.engine.status()).memory.used > 400_000);
     await client.process.end('SIGKILL');
     await until('the connection is gone', async () => (await stage.engine.status()).sessions.in_use === 1);
     expect((await server.program.end('SIGTERM')).status).toBe(0);
@@ -147,7 +147,7 @@ describe('SIGSTOP', () => {
     expect(await stopped.ask('open a')).toBe('ok');
     expect(await other.ask('open a')).toBe('ok');
     stopped.tell('send a 60000000');
-    await until('the rings are full', async () => (await stage.engine.status()).memory.used > 1 << 20);
+    await until('the rings are full', async () => (await stage.engine.status()).memory.used > 400_000);
     stopped.process.signal('SIGSTOP');
     for (let i = 0; i < 20; i++) expect(await other.ask(`say a ${i}`)).toBe('ok');
     stopped.process.signal('SIGCONT');

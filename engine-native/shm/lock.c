@@ -7,10 +7,21 @@
 
 #include "ops.h"
 
+#define UNKNOWN_ROUNDS 256u /* some 25 ms: longer than the engine takes to publish or withdraw a client */
+
+/* Nobody has this id: its client is gone, or the word was scribbled over. */
+static bool unknown(const struct zs_view *v, uint32_t holder)
+{
+    uint32_t slot = ZS_CLIENT_SLOT(holder);
+    if (v->arena == NULL || holder == ZS_CLIENT_ENGINE || holder == v->client)
+        return false;
+    return slot >= ZS_MAX_CLIENTS || atomic_load(&v->arena->client[slot].id) != holder;
+}
+
 bool zs_lock(struct zs_view *v, _Atomic uint32_t *word, bool bounded)
 {
     for (uint32_t round = 0;; round++) {
-        uint32_t free_word = 0;
+        uint32_t free_word = 0; /* the holder, when the exchange fails */
         if (atomic_compare_exchange_strong_explicit(word, &free_word, v->client, memory_order_acquire,
                                                     memory_order_relaxed))
             return true;
@@ -23,6 +34,10 @@ bool zs_lock(struct zs_view *v, _Atomic uint32_t *word, bool bounded)
         } else {
             struct timespec nap = {.tv_nsec = 50000};
             nanosleep(&nap, NULL);
+            if (round % UNKNOWN_ROUNDS == UNKNOWN_ROUNDS - 1 && unknown(v, free_word) &&
+                atomic_compare_exchange_strong_explicit(word, &free_word, v->client, memory_order_acquire,
+                                                        memory_order_relaxed))
+                return true;
         }
     }
 }
