@@ -85,6 +85,7 @@ static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, soc
         return (int)zs_sys(SYS_connect, fd, addr, len);
     }
     any_to_loopback(&to);
+    k->soft_error = 0;
     int r = decide_connect(k, fd, &to, &reason);
     if (r == 1) {
         sock_to_kernel(k, fd, reason);
@@ -100,8 +101,24 @@ static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, soc
     return k->deferred ? wait_connected(k, fd) : 0;
 }
 
-static int connect_again(struct zsock *k, int fd)
+/* connect(AF_UNSPEC): the peer is reset, the socket is as before its first connect (tcp_disconnect). */
+static int disconnect(struct zsock *k)
 {
+    ep_sock_undecided(k);
+    atomic_store(&k->kind, ZK_TCP);
+    zs_session_close(&k->d->view, k->index, true);
+    k->s = k->peer = NULL;
+    k->index = ZS_NO_SESSION;
+    k->connecting = k->deferred = false;
+    k->soft_error = ECONNRESET;
+    memset(&k->tx, 0, sizeof k->tx);
+    return 0;
+}
+
+static int connect_again(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    if (len >= sizeof(sa_family_t) && addr != NULL && addr->sa_family == AF_UNSPEC)
+        return disconnect(k);
     if (!k->connecting)
         return -EISCONN;
     if (atomic_load(&k->s->state) == ZS_S_EMBRYO && atomic_load(&k->s->error) == 0) {
@@ -154,7 +171,7 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
         r = connect_tcp(k, fd, addr, len, &use_kernel);
         break;
     case ZK_CONN:
-        r = connect_again(k, fd);
+        r = connect_again(k, fd, addr, len);
         break;
     case ZK_LISTEN:
         r = -EISCONN;

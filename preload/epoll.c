@@ -184,6 +184,20 @@ void ep_sock_decided(struct zsock *k)
         each_item(k, decided);
 }
 
+static void undecided(struct epset *e, struct epitem *it)
+{
+    ep_item_unsubscribe(e, it);
+    it->in_kernel = true;
+    it->tagged = false;
+    ep_kernel_part(e, it, EPOLL_CTL_ADD);
+}
+
+void ep_sock_undecided(struct zsock *k)
+{
+    if (k->items != NULL)
+        each_item(k, undecided);
+}
+
 static void forgotten(struct epset *e, struct epitem *it)
 {
     bool tagged = it->tagged;

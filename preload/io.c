@@ -42,6 +42,10 @@ static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t 
         return dgram_recv(k, fd, msg != NULL ? msg : &own, flags);
     }
     default: { /* TCP that is not connected: the kernel's error */
+        int soft = k->soft_error;
+        k->soft_error = 0;
+        if (soft != 0)
+            return -soft;
         struct msghdr own = {.msg_iov = (struct iovec *)iov, .msg_iovlen = cnt};
         return zs_sys(SYS_recvmsg, fd, msg != NULL ? msg : &own, flags | MSG_DONTWAIT);
     }

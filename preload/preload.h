@@ -88,6 +88,7 @@ struct zsock {
     _Atomic uint8_t kind;  /* enum zk */
     _Atomic bool nonblock; /* mirror of O_NONBLOCK; the kernel keeps the truth on the placeholder */
     _Atomic bool left;     /* its placeholder may be held by another process, too */
+    uint8_t soft_error;    /* undecided TCP: error that the next call reports, after connect(AF_UNSPEC) */
     bool connecting;       /* EINPROGRESS was reported; the next connect() reports success once */
     bool deferred;         /* the engine completes the connection */
     bool v6only, bound, reuseport;
@@ -358,6 +359,7 @@ void opt_inherit(struct zsock *k, const struct zsock *listener);
 
 /* ---- epoll (epoll.c) ---- */
 void ep_sock_decided(struct zsock *k);  /* its readiness moved to shared memory */
+void ep_sock_undecided(struct zsock *k); /* a connection was dissolved: the kernel's set tells again */
 void ep_sock_forget(struct zsock *k);   /* the kernel serves it: only the kernel's set counts */
 void ep_sock_closed(struct zsock *k);
 void ep_set_closed(int fd, uintptr_t raw);
