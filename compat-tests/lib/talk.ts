@@ -25,7 +25,7 @@ export class Talk {
   }
 
   /** The next answer: its last word. */
-  async answer(timeoutMs = 5000): Promise<string> {
+  async answer(timeoutMs = 10_000): Promise<string> {
     const line = await until(
       () => `${this.process.name} answers; it wrote:\n${this.process.stdout}${this.process.stderr}`,
       () => {
@@ -40,7 +40,7 @@ export class Talk {
     return line.split(' ').at(-1) ?? '';
   }
 
-  async ask(command: string, timeoutMs = 5000): Promise<string> {
+  async ask(command: string, timeoutMs = 10_000): Promise<string> {
     this.tell(command);
     return this.answer(timeoutMs);
   }

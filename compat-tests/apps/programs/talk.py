@@ -10,6 +10,10 @@ port = int(sys.argv[1])
 sockets = {}
 
 
+def pattern(count):
+    return (bytes(range(251)) * (count // 251 + 1))[:count]
+
+
 def receive(name, count):
     got = b""
     while len(got) < count:
@@ -29,10 +33,10 @@ def command(verb, name, argument):
         if receive(name, len(text)) != text:
             return "differs"
     elif verb == "send":
-        sockets[name].sendall(bytes(i % 251 for i in range(int(argument))))
+        sockets[name].sendall(pattern(int(argument)))
     elif verb == "read":
         count = int(argument)
-        if receive(name, count) != bytes(i % 251 for i in range(count)):
+        if receive(name, count) != pattern(count):
             return "differs"
     elif verb == "wait":
         while sockets[name].recv(65536):
