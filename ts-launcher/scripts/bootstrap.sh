@@ -11,7 +11,7 @@
 
 # Packages that are needed to build and to run; and the programs that the tests run.
 ZSTACK_BUILD_PACKAGES='build-essential cmake ninja-build pkg-config python3 libdpdk-dev libjansson-dev libsodium-dev libcmocka-dev uthash-dev'
-ZSTACK_TEST_PACKAGES='nginx redis-server redis-tools wrk memcached iperf3 curl iproute2 libcap2-bin procps python3'
+ZSTACK_TEST_PACKAGES='nginx redis-server redis-tools wrk memcached iperf3 curl iproute2 libcap2-bin procps python3 strace socat netcat-openbsd apache2-utils'
 
 zstack_say() {
 	printf 'zstack-run: %s\n' "$*" >&2

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * ICMP: echo, errors out (rate limited), errors in (to the sockets they are about). RFC 792, 1122 3.2.2. */
+#include <netinet/in.h>
+#include <rte_icmp.h>
+
+#include "ipv4.h"
+#include "tcp.h"
+#include "udp.h"
+
+#define ICMP_BURST 50u                       /* errors at once */
+#define ICMP_INTERVAL_NS (10 * NET_NS_PER_MS) /* and then one per interval (RFC 1812 4.3.2.8) */
+
+/* Header of an error: type, code, checksum, 4 bytes that depend on the type; then the packet it is about. */
+struct icmp_error_hdr {
+    uint8_t type, code;
+    rte_be16_t cksum;
+    rte_be32_t rest;
+};
+
+static bool may_send_error(struct stack *st)
+{
+    uint64_t tokens = (st->now - st->icmp_refilled) / ICMP_INTERVAL_NS;
+    if (st->icmp_refilled == 0 || tokens >= ICMP_BURST) {
+        st->icmp_tokens = ICMP_BURST;
+        st->icmp_refilled = st->now;
+    } else if (tokens > 0) {
+        st->icmp_tokens = RTE_MIN(st->icmp_tokens + (uint32_t)tokens, ICMP_BURST);
+        st->icmp_refilled += tokens * ICMP_INTERVAL_NS;
+    }
+    if (st->icmp_tokens == 0) {
+        NET_COUNT(st, ICMP_RATE_LIMITED);
+        return false;
+    }
+    st->icmp_tokens--;
+    return true;
+}
+
+void icmp_error(struct stack *st, uint8_t type, uint8_t code, const struct rte_ipv4_hdr *ip, const void *payload,
+                uint16_t payload_len)
+{
+    /* RFC 1122 3.2.2: not about ICMP (errors at least; queries that reach this are none), broadcasts, later fragments. */
+    bool later = (rte_be_to_cpu_16(ip->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) != 0;
+    struct net_port *ours = ip_our_port(st, ip->dst_addr);
+    if (ip->next_proto_id == IPPROTO_ICMP || later || ours == NULL || !may_send_error(st))
+        return;
+    struct rte_mbuf *m = ip_alloc(st);
+    if (m == NULL)
+        return;
+    uint16_t quoted = RTE_MIN(payload_len, (uint16_t)8);
+    struct icmp_error_hdr *h = (void *)rte_pktmbuf_append(m, (uint16_t)(sizeof *h + sizeof *ip + quoted));
+    *h = (struct icmp_error_hdr){type, code, 0, 0};
+    struct rte_ipv4_hdr *copy = (void *)(h + 1);
+    *copy = *ip;
+    copy->version_ihl = RTE_IPV4_VHL_DEF; /* quoted without options */
+    memcpy(copy + 1, payload, quoted);
+    h->cksum = (uint16_t)~rte_raw_cksum(h, sizeof *h + sizeof *ip + quoted);
+    NET_COUNT(st, ICMP_ERRORS_TX);
+    ip_output(st, m, ip->dst_addr, ip->src_addr, IPPROTO_ICMP);
+}
+
+/* Turns the request into its reply, in place. */
+static void echo(struct stack *st, struct ip_pkt *p)
+{
+    struct rte_icmp_hdr *h = rte_pktmbuf_mtod(p->m, struct rte_icmp_hdr *);
+    uint16_t sum = 0;
+    h->icmp_type = RTE_IP_ICMP_ECHO_REPLY;
+    h->icmp_cksum = 0;
+    rte_raw_cksum_mbuf(p->m, 0, p->len, &sum);
+    h->icmp_cksum = (uint16_t)~sum;
+    p->m->ol_flags = 0;
+    NET_COUNT(st, ICMP_ECHO_REPLIES);
+    ip_output(st, p->m, p->ip.dst_addr, p->ip.src_addr, IPPROTO_ICMP);
+}
+
+/* An error about a packet of ours: to the protocol that sent it. */
+static void error_input(struct stack *st, struct ip_pkt *p)
+{
+    const struct icmp_error_hdr *h = rte_pktmbuf_mtod(p->m, const struct icmp_error_hdr *);
+    const struct rte_ipv4_hdr *ip = (const void *)(h + 1);
+    uint32_t have = rte_pktmbuf_data_len(p->m);
+    if (have < sizeof *h + sizeof *ip || have < sizeof *h + rte_ipv4_hdr_len(ip) + 8 || rte_ipv4_hdr_len(ip) < sizeof *ip ||
+        ip_our_port(st, ip->src_addr) == NULL) {
+        net_drop(st, p->m, NET_ICMP_BAD);
+        return;
+    }
+    const uint8_t *l4 = (const uint8_t *)ip + rte_ipv4_hdr_len(ip);
+    if (ip->next_proto_id == IPPROTO_UDP)
+        udp_error(st, ip, l4, h->type, h->code);
+    else if (ip->next_proto_id == IPPROTO_TCP)
+        tcp_icmp(st, ip, l4, h->type, h->code);
+    rte_pktmbuf_free(p->m);
+}
+
+void icmp_input(struct stack *st, struct ip_pkt *p)
+{
+    uint16_t sum = 0;
+    NET_COUNT(st, ICMP_RX);
+    if (rte_pktmbuf_data_len(p->m) < sizeof(struct rte_icmp_hdr) || rte_raw_cksum_mbuf(p->m, 0, p->len, &sum) != 0 ||
+        sum != 0xffff) {
+        net_drop(st, p->m, NET_ICMP_BAD);
+        return;
+    }
+    const struct rte_icmp_hdr *h = rte_pktmbuf_mtod(p->m, const struct rte_icmp_hdr *);
+    if (h->icmp_type == RTE_IP_ICMP_ECHO_REQUEST && h->icmp_code == 0 && p->to_us)
+        echo(st, p);
+    else if (h->icmp_type == ICMP_DEST_UNREACHABLE || h->icmp_type == ICMP_TIME_EXCEEDED)
+        error_input(st, p);
+    else
+        net_drop(st, p->m, NET_ICMP_IGNORED); /* RFC 1122 3.2.2.6: a broadcast echo may be ignored */
+}

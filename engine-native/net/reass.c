@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Reassembly (RFC 791 3.2, RFC 1122 3.3.2). DPDK's rte_ip_frag takes at most RTE_LIBRTE_IP_FRAG_MAX_FRAG (8 in the usual
+ * build) fragments, which is 12 KiB of a datagram that may have 64: so the stack has its own, bounded in bytes of buffers, in
+ * time, and strict: a fragment that overlaps another ends the whole datagram (RFC 5722 for IPv6; IPv4 has no use for
+ * overlaps but attacks, RFC 1858). */
+#include <stdlib.h>
+
+#include "ipv4.h"
+
+#define REASS_TIMEOUT_NS (30 * NET_NS_PER_S)
+#define REASS_BUCKETS 256u
+#define NO_TOTAL UINT32_MAX
+
+/* Kept in the dead space before a queued fragment's payload: its Ethernet and IPv4 headers. */
+struct frag {
+    struct rte_mbuf *next;
+    uint16_t offset, len;
+};
+_Static_assert(sizeof(struct frag) + _Alignof(struct frag) <= sizeof(struct rte_ether_hdr) + sizeof(struct rte_ipv4_hdr),
+               "fits into the headers");
+
+struct datagram {
+    struct wheel_timer timer; /* first, see datagram_due() */
+    LIST_ENTRY(datagram) link;
+    TAILQ_ENTRY(datagram) age;
+    struct rte_ipv4_hdr ip; /* of any fragment: the four fields that identify it */
+    struct rte_mbuf *first; /* by offset */
+    uint32_t have, total;   /* payload bytes; total NO_TOTAL until the last fragment came */
+    uint32_t charged;       /* bytes of buffers */
+    uint16_t head_len;      /* of head[], 0 until the first fragment came */
+    uint8_t head[68];       /* its header and 8 bytes of payload, for ICMP */
+};
+
+struct reass_table {
+    uint32_t bytes;
+    TAILQ_HEAD(, datagram) by_age; /* oldest first */
+    LIST_HEAD(, datagram) bucket[REASS_BUCKETS];
+};
+
+struct reass_table *reass_create(void)
+{
+    struct reass_table *t = calloc(1, sizeof *t);
+    if (t != NULL)
+        TAILQ_INIT(&t->by_age);
+    return t;
+}
+
+static struct frag *frag_of(struct rte_mbuf *m)
+{
+    uintptr_t at = rte_pktmbuf_mtod(m, uintptr_t) - sizeof(struct frag);
+    return (struct frag *)(at & ~(uintptr_t)(_Alignof(struct frag) - 1));
+}
+
+static bool same_datagram(const struct rte_ipv4_hdr *a, const struct rte_ipv4_hdr *b)
+{
+    return a->src_addr == b->src_addr && a->dst_addr == b->dst_addr && a->packet_id == b->packet_id &&
+           a->next_proto_id == b->next_proto_id;
+}
+
+static uint32_t bucket_of(const struct rte_ipv4_hdr *ip)
+{
+    uint32_t h = ip->src_addr ^ ip->dst_addr ^ ((uint32_t)ip->packet_id << 8 | ip->next_proto_id);
+    return (h * 0x9e3779b1u) >> 24;
+}
+
+/* Forgets a datagram; its fragments are dropped for `why`. */
+static void forget(struct stack *st, struct datagram *d, enum net_counter why)
+{
+    struct rte_mbuf *m = d->first;
+    while (m != NULL) {
+        struct rte_mbuf *next = frag_of(m)->next;
+        net_drop(st, m, why);
+        m = next;
+    }
+    wheel_disarm(&st->wheel, &d->timer);
+    st->reass->bytes -= d->charged;
+    TAILQ_REMOVE(&st->reass->by_age, d, age);
+    LIST_REMOVE(d, link);
+    free(d);
+}
+
+void reass_destroy(struct stack *st)
+{
+    while (st->reass != NULL && !TAILQ_EMPTY(&st->reass->by_age))
+        forget(st, TAILQ_FIRST(&st->reass->by_age), NET_FRAG_TIMEOUT);
+    free(st->reass);
+}
+
+static void datagram_due(void *ctx, struct wheel_timer *t)
+{
+    struct datagram *d = (struct datagram *)t;
+    struct stack *st = ctx;
+    /* RFC 1122 3.3.2: tell the sender, if the first fragment is here to be quoted. */
+    const struct rte_ipv4_hdr *ip = (const void *)d->head;
+    if (d->head_len != 0)
+        icmp_error(st, ICMP_TIME_EXCEEDED, ICMP_EXCEEDED_REASSEMBLY, ip, d->head + sizeof *ip,
+                   (uint16_t)(d->head_len - sizeof *ip));
+    forget(st, d, NET_FRAG_TIMEOUT);
+}
+
+static struct datagram *find_or_new(struct stack *st, const struct rte_ipv4_hdr *ip)
+{
+    struct datagram *d;
+    LIST_FOREACH(d, &st->reass->bucket[bucket_of(ip)], link)
+        if (same_datagram(&d->ip, ip))
+            return d;
+    d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return NULL;
+    d->ip = *ip;
+    d->total = NO_TOTAL;
+    d->timer.fire = datagram_due;
+    LIST_INSERT_HEAD(&st->reass->bucket[bucket_of(ip)], d, link);
+    TAILQ_INSERT_TAIL(&st->reass->by_age, d, age);
+    wheel_arm(&st->wheel, &d->timer, st->now + REASS_TIMEOUT_NS);
+    return d;
+}
+
+enum placed { PLACED, DUPLICATE, OVERLAP };
+
+static enum placed place(struct datagram *d, struct rte_mbuf *m, uint16_t offset, uint16_t len)
+{
+    struct rte_mbuf **at = &d->first;
+    uint32_t end = 0; /* of the fragment before */
+    while (*at != NULL && frag_of(*at)->offset < offset) {
+        end = (uint32_t)frag_of(*at)->offset + frag_of(*at)->len;
+        at = &frag_of(*at)->next;
+    }
+    if (*at != NULL && frag_of(*at)->offset == offset && frag_of(*at)->len == len)
+        return DUPLICATE; /* the network's doing; no reason to suspect anybody */
+    if (end > offset || (*at != NULL && (uint32_t)offset + len > frag_of(*at)->offset))
+        return OVERLAP;
+    *frag_of(m) = (struct frag){*at, offset, len};
+    *at = m;
+    return PLACED;
+}
+
+/* Joins the fragments into one packet. */
+static struct rte_mbuf *join(struct datagram *d)
+{
+    struct rte_mbuf *head = d->first, *m = frag_of(head)->next;
+    while (m != NULL) {
+        struct rte_mbuf *next = frag_of(m)->next;
+        if (rte_pktmbuf_chain(head, m) != 0) { /* more segments than an mbuf can count: cannot be with 64 KiB / 8 */
+            d->first = m;
+            rte_pktmbuf_free(head);
+            return NULL;
+        }
+        m = next;
+    }
+    d->first = NULL;
+    return head;
+}
+
+static bool add(struct stack *st, struct datagram *d, struct ip_pkt *p, uint16_t offset, bool more)
+{
+    uint32_t end = (uint32_t)offset + p->len;
+    bool inconsistent = d->total != NO_TOTAL && (more ? end > d->total : end != d->total);
+    switch (inconsistent ? OVERLAP : place(d, p->m, offset, p->len)) {
+    case DUPLICATE:
+        net_drop(st, p->m, NET_FRAG_BAD);
+        return false;
+    case OVERLAP:
+        net_drop(st, p->m, NET_FRAG_OVERLAP);
+        forget(st, d, NET_FRAG_OVERLAP);
+        return false;
+    case PLACED:
+        break;
+    }
+    if (!more)
+        d->total = end;
+    d->have += p->len;
+    d->charged += p->m->buf_len;
+    st->reass->bytes += p->m->buf_len;
+    return true;
+}
+
+bool reass_input(struct stack *st, struct ip_pkt *p, const uint8_t *header, uint16_t header_len)
+{
+    uint16_t field = rte_be_to_cpu_16(p->ip.fragment_offset);
+    bool more = field & RTE_IPV4_HDR_MF_FLAG;
+    uint32_t offset = (field & RTE_IPV4_HDR_OFFSET_MASK) * RTE_IPV4_HDR_OFFSET_UNITS;
+    /* RFC 1858, 3128: no transport header may be cut, or hidden, by a tiny fragment. */
+    bool tiny = offset == 0 && more && p->len < 64;
+    if (p->len == 0 || (more && p->len % 8 != 0) || offset + p->len + header_len > UINT16_MAX || tiny) {
+        net_drop(st, p->m, NET_FRAG_BAD);
+        return false;
+    }
+    struct datagram *d = find_or_new(st, &p->ip);
+    if (d == NULL) {
+        net_drop(st, p->m, NET_FRAG_LIMIT);
+        return false;
+    }
+    if (offset == 0 && d->head_len == 0) {
+        const struct rte_ipv4_hdr *ip = (const void *)header;
+        memcpy(d->head, ip, sizeof *ip);
+        memcpy(d->head + sizeof *ip, rte_pktmbuf_mtod(p->m, const void *), 8);
+        d->head_len = sizeof *ip + 8;
+    }
+    if (!add(st, d, p, (uint16_t)offset, more))
+        return false;
+    if (d->have == d->total) {
+        p->m = join(d);
+        p->len = (uint16_t)d->total;
+        p->ip.total_length = rte_cpu_to_be_16((uint16_t)(d->total + header_len));
+        p->ip.fragment_offset = 0;
+        forget(st, d, NET_FRAG_BAD);
+        if (p->m != NULL)
+            NET_COUNT(st, IP_REASSEMBLED);
+        return p->m != NULL;
+    }
+    while (st->reass->bytes > st->conf.reass_max_bytes)
+        forget(st, TAILQ_FIRST(&st->reass->by_age), NET_FRAG_LIMIT);
+    return false;
+}

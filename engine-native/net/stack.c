@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The stack's life, its ports, and the way of frames in and out. */
+#include "stack.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "arp.h"
+#include "ipv4.h"
+#include "tcp.h"
+#include "udp.h"
+
+const struct net_counter_info net_counter_info[NET_COUNTER_N] = {
+#define X(id, name, text) {name, text},
+#include "counters.def"
+#undef X
+};
+
+struct stack *stack_create(const struct stack_conf *conf, uint64_t now)
+{
+    struct stack *st = calloc(1, sizeof *st);
+    if (st == NULL)
+        return NULL;
+    st->conf = *conf;
+    st->now = now;
+    wheel_init(&st->wheel, now);
+    st->arp = arp_create(conf->max_neighbours);
+    st->reass = reass_create();
+    st->udp = udp_create();
+    st->tcp = tcp_create(st);
+    if (st->arp == NULL || st->reass == NULL || st->udp == NULL || st->tcp == NULL) {
+        stack_destroy(st);
+        return NULL;
+    }
+    return st;
+}
+
+void stack_destroy(struct stack *st)
+{
+    tcp_destroy(st);
+    udp_destroy(st);
+    reass_destroy(st);
+    arp_destroy(st);
+    for (uint32_t i = 0; i < st->ports; i++) {
+        rte_pktmbuf_free_bulk(st->port[i]->queue, st->port[i]->queued);
+        free(st->port[i]);
+    }
+    free(st);
+}
+
+struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *conf, uint64_t now)
+{
+    struct net_port *port = st->ports < NET_MAX_PORTS ? calloc(1, sizeof *port) : NULL;
+    if (port == NULL)
+        return NULL;
+    st->now = now;
+    port->conf = *conf;
+    port->stack = st;
+    port->mask = conf->prefix_len == 0 ? 0 : rte_cpu_to_be_32(UINT32_MAX << (32 - conf->prefix_len));
+    st->port[st->ports++] = port;
+    arp_announce(port);
+    return port;
+}
+
+void net_trace(struct stack *st, const char *format, ...)
+{
+    char line[192];
+    va_list args;
+    if (st->conf.trace == NULL)
+        return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    st->conf.trace(st->conf.trace_arg, line);
+}
+
+void net_drop(struct stack *st, struct rte_mbuf *m, enum net_counter why)
+{
+    st->counters[why]++;
+    rte_pktmbuf_free(m);
+}
+
+/* ---- In ---- */
+
+static void eth_input(struct net_port *port, struct rte_mbuf *m)
+{
+    struct stack *st = port->stack;
+    if (rte_pktmbuf_data_len(m) < sizeof(struct rte_ether_hdr)) {
+        net_drop(st, m, NET_ETH_SHORT);
+        return;
+    }
+    const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+    if (!rte_is_same_ether_addr(&eth->dst_addr, &port->conf.mac) && !rte_is_broadcast_ether_addr(&eth->dst_addr)) {
+        net_drop(st, m, NET_ETH_NOT_OURS);
+        return;
+    }
+    rte_be16_t type = eth->ether_type;
+    rte_pktmbuf_adj(m, sizeof *eth);
+    if (type == RTE_BE16(RTE_ETHER_TYPE_IPV4))
+        ip_input(port, m);
+    else if (type == RTE_BE16(RTE_ETHER_TYPE_ARP))
+        arp_input(port, m);
+    else
+        net_drop(st, m, NET_ETH_TYPE);
+}
+
+void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames, uint16_t n, uint64_t now)
+{
+    st->now = now;
+    st->counters[NET_PORT_RX] += n;
+    for (uint16_t i = 0; i < n; i++)
+        eth_input(port, frames[i]);
+}
+
+void net_run(struct stack *st, uint64_t now)
+{
+    st->now = now;
+    wheel_run(&st->wheel, now, st);
+}
+
+uint64_t net_next(const struct stack *st)
+{
+    return wheel_next(&st->wheel);
+}
+
+/* ---- Out ---- */
+
+static void port_flush(struct net_port *port)
+{
+    struct stack *st = port->stack;
+    uint16_t sent = 0;
+    if (port->queued == 0)
+        return;
+    sent = port->conf.ops->tx_burst(port->conf.dev, port->queue, port->queued);
+    st->counters[NET_PORT_TX] += sent;
+    for (uint16_t i = sent; i < port->queued; i++)
+        net_drop(st, port->queue[i], NET_PORT_TX_FULL);
+    port->queued = 0;
+}
+
+void net_flush(struct stack *st)
+{
+    for (uint32_t i = 0; i < st->ports; i++)
+        port_flush(st->port[i]);
+}
+
+void port_send(struct net_port *port, struct rte_mbuf *m)
+{
+    struct stack *st = port->stack;
+    if (m->nb_segs > 1 && !(port->conf.caps & NET_CAP_MULTI_SEGS)) {
+        struct rte_mbuf *flat = rte_pktmbuf_copy(m, st->conf.pool, 0, UINT32_MAX);
+        rte_pktmbuf_free(m);
+        if (flat == NULL || flat->nb_segs > 1) {
+            net_drop(st, flat, NET_PKT_NO_MEMORY);
+            return;
+        }
+        m = flat;
+    }
+    if (port->queued == NET_TX_BURST)
+        port_flush(port);
+    port->queue[port->queued++] = m;
+}

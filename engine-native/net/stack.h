@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The native TCP/IP stack: Ethernet to TCP on DPDK's packet buffers. One struct stack per polling core; nothing is
+ * shared between stacks and there is no state outside of them. The stack never reads a clock, blocks or starts a
+ * thread: its owner hands in frames and the time, and asks when it wants to be called next.
+ *
+ *     net_input(st, port, frames, n, now);    each port's receive burst
+ *     net_run(st, now);                       timers
+ *     net_flush(st);                          transmit bursts
+ *     net_next(st)                            when to call net_run() at the latest
+ *
+ * IPv4 addresses and ports are in network order in every interface, sizes in bytes, times in nanoseconds. */
+#ifndef ZSTACK_NET_STACK_H
+#define ZSTACK_NET_STACK_H
+
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+
+#include "wheel.h"
+
+#define NET_NS_PER_MS UINT64_C(1000000)
+#define NET_NS_PER_S UINT64_C(1000000000)
+#define NET_MAX_PORTS 8u
+#define NET_TX_BURST 64u
+#define NET_IP_TTL 64u
+
+enum net_counter {
+#define X(id, name, text) NET_##id,
+#include "counters.def"
+#undef X
+    NET_COUNTER_N
+};
+
+struct net_counter_info {
+    const char *name, *text;
+};
+extern const struct net_counter_info net_counter_info[NET_COUNTER_N];
+
+struct stack;
+struct net_port;
+struct tcp_table;
+struct udp_table;
+struct arp_table;
+struct reass_table;
+struct zs_view;
+
+/* What a device can do. */
+#define NET_CAP_TX_IPV4_CKSUM (1u << 0)
+#define NET_CAP_TX_L4_CKSUM (1u << 1)
+#define NET_CAP_MULTI_SEGS (1u << 2) /* else frames are handed over in one segment */
+
+/* A device, or the simulated wire. */
+struct net_port_ops {
+    /* Takes up to n frames and owns those; returns how many. The rest is dropped by the caller. */
+    uint16_t (*tx_burst)(void *dev, struct rte_mbuf **frames, uint16_t n);
+};
+
+struct net_port_conf {
+    const struct net_port_ops *ops;
+    void *dev;
+    const char *name;
+    struct rte_ether_addr mac;
+    uint16_t mtu;
+    uint32_t caps; /* NET_CAP_* */
+    rte_be32_t addr;
+    uint8_t prefix_len;
+    rte_be32_t gateway; /* 0 none */
+};
+
+struct net_port {
+    struct net_port_conf conf;
+    struct stack *stack;
+    rte_be32_t mask;
+    uint16_t queued;
+    struct rte_mbuf *queue[NET_TX_BURST];
+    /* Address announcement and conflict, RFC 5227 */
+    struct wheel_timer announce;
+    uint32_t announcements_left;
+    uint64_t defended; /* when the address was last defended */
+};
+
+struct stack_conf {
+    struct rte_mempool *pool;          /* of frames to send; data room for an MTU and headers */
+    struct rte_mempool *indirect_pool; /* without data room, for fragments; NULL: nothing is fragmented */
+    struct zs_view *view;              /* of the arena that holds the sessions */
+    const char *name;                  /* unique among the stacks of a process, up to 15 characters */
+    uint8_t key[16];                   /* secret of this stack: ISNs, ports */
+    uint32_t max_conns;
+    uint32_t max_neighbours;
+    uint32_t reass_max_bytes;          /* of buffers held by incomplete datagrams */
+    uint32_t ooo_max_segs;             /* out-of-order segments kept, all connections together */
+    uint32_t rcvbuf;                   /* default receive buffer of a connection */
+    const char *congestion;            /* name of the congestion control, NULL default */
+    /* One line per event worth telling: state changes, address conflicts. NULL: nobody listens. */
+    void (*trace)(void *arg, const char *line);
+    void *trace_arg;
+};
+
+struct stack {
+    struct stack_conf conf;
+    uint64_t now; /* as last handed in */
+    struct wheel wheel;
+    struct net_port *port[NET_MAX_PORTS];
+    uint32_t ports;
+    uint16_t ip_id;
+    uint32_t icmp_tokens;
+    uint64_t icmp_refilled;
+    struct arp_table *arp;
+    struct reass_table *reass;
+    struct udp_table *udp;
+    struct tcp_table *tcp;
+    uint64_t counters[NET_COUNTER_N];
+};
+
+#define NET_COUNT(st, id) ((void)((st)->counters[NET_##id]++))
+
+/* NULL when memory is exhausted or the name is taken. */
+struct stack *stack_create(const struct stack_conf *conf, uint64_t now);
+/* Frees everything, packets included. Connections end silently, as by a crash. */
+void stack_destroy(struct stack *st);
+/* NULL when there are NET_MAX_PORTS or memory is exhausted. Announces the port's address. */
+struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *conf, uint64_t now);
+
+void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames, uint16_t n, uint64_t now);
+void net_run(struct stack *st, uint64_t now);
+void net_flush(struct stack *st);
+uint64_t net_next(const struct stack *st);
+void net_trace(struct stack *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Frees a packet and counts why. */
+void net_drop(struct stack *st, struct rte_mbuf *m, enum net_counter why);
+/* Sends a frame whose Ethernet header is complete. Takes the buffer. */
+void port_send(struct net_port *port, struct rte_mbuf *m);
+
+#endif

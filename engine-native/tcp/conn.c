@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Connections and listeners: their tables, states, sessions, and end. */
+#include "tcp_conn.h"
+
+#include <rte_hash.h>
+#include <rte_jhash.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const struct tcp_state_info tcp_state_info[TCP_STATE_N] = {
+#define X(id, name, text) {name, text},
+    TCP_STATES(X)
+#undef X
+};
+
+struct tcp_table *tcp_create(struct stack *st)
+{
+    char name[RTE_HASH_NAMESIZE];
+    struct tcp_table *t = calloc(1, sizeof *t);
+    snprintf(name, sizeof name, "zs_tcp_%.15s", st->conf.name);
+    struct rte_hash_parameters p = {.name = name, .entries = st->conf.max_conns, .key_len = sizeof(struct tcp_flow),
+                                    .hash_func = rte_jhash, .socket_id = SOCKET_ID_ANY,
+                                    .extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE};
+    memcpy(&p.hash_func_init_val, st->conf.key, sizeof p.hash_func_init_val);
+    if (t == NULL)
+        return NULL;
+    SLIST_INIT(&t->dead);
+    t->cc = tcp_cc_find(st->conf.congestion);
+    t->flows = t->cc == NULL ? NULL : rte_hash_create(&p);
+    if (t->flows == NULL) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void tcp_destroy(struct stack *st)
+{
+    struct tcp_table *t = st->tcp;
+    const void *key;
+    void *data;
+    uint32_t next = 0;
+    if (t == NULL)
+        return;
+    while (rte_hash_iterate(t->flows, &key, &data, &next) >= 0) {
+        tcp_conn_end(data, ECONNABORTED);
+        next = 0;
+    }
+    tcp_reap(st);
+    for (uint32_t i = 0; i < TCP_LISTEN_BUCKETS; i++)
+        while (!LIST_EMPTY(&t->listen[i]))
+            tcp_unlisten(st, LIST_FIRST(&t->listen[i]));
+    rte_hash_free(t->flows);
+    free(t);
+}
+
+/* ---- Connections ---- */
+
+struct tcp_conn *tcp_conn_find(const struct stack *st, const struct tcp_flow *flow)
+{
+    void *data = NULL;
+    return rte_hash_lookup_data(st->tcp->flows, flow, &data) >= 0 ? data : NULL;
+}
+
+struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enum net_counter *why)
+{
+    struct ip_route route;
+    *why = NET_IP_NO_ROUTE;
+    if (!ip_route(st, flow->remote_ip, &route))
+        return NULL;
+    *why = NET_TCP_TABLE_FULL;
+    struct tcp_conn *c = st->tcp->count < st->conf.max_conns ? calloc(1, sizeof *c) : NULL;
+    if (c == NULL || rte_hash_add_key_data(st->tcp->flows, flow, c) != 0) {
+        free(c);
+        return NULL;
+    }
+    st->tcp->count++;
+    c->st = st;
+    c->flow = *flow;
+    c->own = ZS_NO_SESSION;
+    c->iss = c->snd_una = c->snd_nxt = c->snd_max = c->recover = seq(tcp_isn(st, flow, st->now));
+    c->ts_offset = tcp_ts_offset(st, flow);
+    c->rto_us = TCP_RTO_INITIAL_US;
+    c->rcv_scale = TCP_WINDOW_SCALE;
+    uint32_t room = rte_pktmbuf_data_room_size(st->conf.pool) - RTE_PKTMBUF_HEADROOM;
+    uint32_t mtu = RTE_MIN((uint32_t)route.port->conf.mtu, room);
+    c->rcv_mss = (uint16_t)(mtu - sizeof(struct rte_ipv4_hdr) - sizeof(struct rte_tcp_hdr));
+    c->mss = RTE_MIN(c->rcv_mss, (uint16_t)TCP_MSS_DEFAULT);
+    c->cc = st->tcp->cc;
+    c->last_rcv = c->last_send = st->now;
+    tcp_timer_init(c);
+    return c;
+}
+
+void tcp_set_state(struct tcp_conn *c, enum tcp_state state)
+{
+    net_trace(c->st, "tcp %08x:%u-%08x:%u: %s => %s", rte_be_to_cpu_32(c->flow.local_ip), rte_be_to_cpu_16(c->flow.local_port),
+              rte_be_to_cpu_32(c->flow.remote_ip), rte_be_to_cpu_16(c->flow.remote_port), tcp_state_info[c->state].name,
+              tcp_state_info[state].name);
+    c->state = (uint8_t)state;
+    struct zs_session *app = tcp_app(c);
+    if (app != NULL)
+        zs_notify(c->st->conf.view, app);
+}
+
+enum tcp_state tcp_conn_state(const struct tcp_conn *c)
+{
+    return c->state;
+}
+
+uint32_t tcp_conn_count(const struct stack *st)
+{
+    return st->tcp->count;
+}
+
+struct zs_session *tcp_own(const struct tcp_conn *c)
+{
+    return c->own == ZS_NO_SESSION ? NULL : zs_session_at(c->st->conf.view, c->own);
+}
+
+struct zs_session *tcp_app(const struct tcp_conn *c)
+{
+    struct zs_session *own = tcp_own(c);
+    return own == NULL ? NULL : zs_session_peer(c->st->conf.view, own);
+}
+
+uint32_t tcp_opt_bits(const struct tcp_conn *c)
+{
+    const struct zs_session *app = tcp_app(c);
+    return app == NULL ? 0 : atomic_load_explicit(&app->opts.bits, memory_order_relaxed);
+}
+
+void tcp_release_sessions(struct tcp_conn *c, int err)
+{
+    struct zs_view *v = c->st->conf.view;
+    struct zs_session *app = tcp_app(c);
+    if (c->own == ZS_NO_SESSION)
+        return;
+    if (app != NULL && err != 0) {
+        uint32_t none = 0;
+        atomic_compare_exchange_strong(&app->error, &none, (uint32_t)err);
+    }
+    zs_session_close(v, c->own, err != 0);
+    c->own = ZS_NO_SESSION;
+}
+
+void tcp_listener_leave(struct tcp_conn *c)
+{
+    if (c->listener == NULL)
+        return;
+    LIST_REMOVE(c, half_open);
+    c->listener->half_open--;
+    c->listener = NULL;
+}
+
+void tcp_conn_end(struct tcp_conn *c, int err)
+{
+    struct stack *st = c->st;
+    if (c->flags & TCP_F_DEAD)
+        return;
+    c->flags |= TCP_F_DEAD;
+    tcp_set_state(c, TCP_CLOSED);
+    tcp_release_sessions(c, err);
+    tcp_listener_leave(c);
+    tcp_ooo_free(c);
+    wheel_disarm(&st->wheel, &c->timer);
+    rte_hash_del_key(st->tcp->flows, &c->flow);
+    st->tcp->count--;
+    SLIST_INSERT_HEAD(&st->tcp->dead, c, dead);
+}
+
+void tcp_conn_abort(struct tcp_conn *c, int err)
+{
+    if (c->state != TCP_SYN_SENT && c->state != TCP_CLOSED && c->state != TCP_TIME_WAIT) {
+        NET_COUNT(c->st, TCP_RST_TX);
+        tcp_transmit(c, c->snd_max, RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, 0, 0);
+    }
+    tcp_conn_end(c, err);
+}
+
+void tcp_conn_fault(struct tcp_conn *c)
+{
+    NET_COUNT(c->st, TCP_FAULT);
+    if (c->own != ZS_NO_SESSION)
+        zs_session_fault(c->st->conf.view, c->own);
+    tcp_conn_abort(c, ECONNRESET);
+}
+
+/* Everything was said and heard: the application's side needs the connection no more. */
+void tcp_enter_time_wait(struct tcp_conn *c)
+{
+    for (int i = 0; i < TCP_TIMER_N; i++)
+        tcp_timer_clear(c, i);
+    tcp_set_state(c, TCP_TIME_WAIT);
+    tcp_release_sessions(c, 0);
+    tcp_ooo_free(c);
+    tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_TIME_WAIT_NS);
+}
+
+void tcp_reap(struct stack *st)
+{
+    struct tcp_conn *c;
+    while ((c = SLIST_FIRST(&st->tcp->dead)) != NULL) {
+        SLIST_REMOVE_HEAD(&st->tcp->dead, dead);
+        if (c->ops != NULL && c->ops->closed != NULL)
+            c->ops->closed(c->arg, c);
+        free(c);
+    }
+}
+
+/* ---- Listeners ---- */
+
+static uint32_t listen_bucket(rte_be16_t port)
+{
+    return rte_be_to_cpu_16(port) % TCP_LISTEN_BUCKETS;
+}
+
+struct tcp_listener *tcp_listener_find(const struct stack *st, rte_be32_t ip, rte_be16_t port)
+{
+    struct tcp_listener *l, *any = NULL;
+    LIST_FOREACH(l, &st->tcp->listen[listen_bucket(port)], link) {
+        if (l->port == port && l->ip == ip)
+            return l;
+        if (l->port == port && l->ip == 0)
+            any = l;
+    }
+    return any;
+}
+
+int tcp_listen(struct stack *st, rte_be32_t ip, rte_be16_t port, uint32_t backlog, const struct tcp_listener_ops *ops, void *arg,
+               struct tcp_listener **listener)
+{
+    struct tcp_listener *l = tcp_listener_find(st, ip, port);
+    if (l != NULL && l->ip == ip)
+        return -EADDRINUSE;
+    l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return -ENOMEM;
+    l->ip = ip;
+    l->port = port;
+    l->backlog = backlog == 0 ? 1 : backlog;
+    l->ops = ops;
+    l->arg = arg;
+    LIST_INIT(&l->half_open_list);
+    LIST_INSERT_HEAD(&st->tcp->listen[listen_bucket(port)], l, link);
+    *listener = l;
+    return 0;
+}
+
+void tcp_unlisten(struct stack *st, struct tcp_listener *l)
+{
+    while (!LIST_EMPTY(&l->half_open_list))
+        tcp_conn_abort(LIST_FIRST(&l->half_open_list), ECONNABORTED);
+    tcp_reap(st);
+    LIST_REMOVE(l, link);
+    free(l);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Opening: active, passive, simultaneous (RFC 9293 3.5, 3.10.1, 3.10.7.2-3). */
+#include "tcp_conn.h"
+
+#define PORT_FIRST 32768u /* as Linux' ip_local_port_range */
+#define PORT_LAST 60999u
+
+/* RFC 6056 3.3.3: a keyed offset per destination and a counter. */
+static bool choose_port(struct stack *st, struct tcp_flow *flow)
+{
+    uint32_t n = PORT_LAST - PORT_FIRST + 1, offset = tcp_port_hash(st, flow);
+    for (uint32_t i = 0; i < n; i++) {
+        flow->local_port = rte_cpu_to_be_16((uint16_t)(PORT_FIRST + (offset + st->tcp->port_next++) % n));
+        if (tcp_conn_find(st, flow) == NULL && tcp_listener_find(st, flow->local_ip, flow->local_port) == NULL)
+            return true;
+    }
+    return false;
+}
+
+int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const struct tcp_conn_ops *ops, void *arg, uint64_t now,
+                struct tcp_conn **conn)
+{
+    struct ip_route route;
+    enum net_counter why;
+    st->now = now;
+    if (!ip_route(st, flow.remote_ip, &route) || ip_is_broadcast(route.port, flow.remote_ip))
+        return -ENETUNREACH;
+    if (flow.local_ip == 0)
+        flow.local_ip = route.port->conf.addr;
+    if (flow.local_port == 0 && !choose_port(st, &flow))
+        return -EADDRNOTAVAIL;
+    if (tcp_conn_find(st, &flow) != NULL)
+        return -EADDRINUSE;
+    struct tcp_conn *c = tcp_conn_new(st, &flow, &why);
+    if (c == NULL)
+        return -ENOBUFS;
+    tcp_attach(c, own, ops, arg);
+    NET_COUNT(st, TCP_OPENED_ACTIVE);
+    tcp_set_state(c, TCP_SYN_SENT);
+    tcp_send_syn(c);
+    *conn = c;
+    return 0;
+}
+
+void tcp_attach(struct tcp_conn *c, uint32_t own, const struct tcp_conn_ops *ops, void *arg)
+{
+    c->own = own;
+    c->ops = ops;
+    c->arg = arg;
+}
+
+/* SYN, or SYN,ACK; again when it was lost. */
+void tcp_send_syn(struct tcp_conn *c)
+{
+    bool passive = c->state == TCP_SYN_RECEIVED;
+    bool again = seq_gt(c->snd_max, c->iss);
+    c->snd_nxt = c->snd_max = seq_add(c->iss, 1);
+    if (again) {
+        NET_COUNT(c->st, TCP_RETRANSMITTED);
+        c->flags &= ~TCP_F_RTT_TIMED;
+    } else {
+        c->flags |= TCP_F_RTT_TIMED;
+        c->rtt_seq = c->iss;
+        c->rtt_start = c->st->now;
+    }
+    tcp_transmit(c, c->iss, RTE_TCP_SYN_FLAG | (passive ? RTE_TCP_ACK_FLAG : 0), 0, 0);
+    tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
+}
+
+/* The peer's SYN: its sequence number and what it offers. */
+static void learn_syn(struct tcp_conn *c, const struct tcp_seg *s)
+{
+    c->irs = s->seq;
+    c->rcv_nxt = c->rcv_adv = c->last_ack_sent = seq_add(s->seq, 1);
+    uint32_t mss = s->opt.mss == 0 ? TCP_MSS_DEFAULT : RTE_MAX((uint32_t)s->opt.mss, TCP_MSS_MIN);
+    c->mss = (uint16_t)RTE_MIN(mss, (uint32_t)c->rcv_mss); /* RFC 9293 3.7.1 */
+    if (s->opt.has_wscale) {
+        c->flags |= TCP_F_WS;
+        c->snd_scale = s->opt.wscale;
+    } else {
+        c->rcv_scale = 0;
+    }
+    if (s->opt.has_ts) {
+        c->flags |= TCP_F_TS;
+        c->ts_recent = s->opt.tsval;
+        c->ts_recent_at = c->st->now;
+        c->mss = (uint16_t)(c->mss - 12); /* RFC 6691: the MSS option does not count options */
+    }
+    c->snd_wnd = c->max_wnd = s->wnd; /* of a SYN: never scaled, RFC 7323 2.2 */
+    c->snd_wl1 = s->seq;
+    c->snd_wl2 = s->flags & RTE_TCP_ACK_FLAG ? s->ack : c->iss;
+    c->cc->init(c);
+}
+
+/* Our SYN is acknowledged. */
+static void established(struct tcp_conn *c, const struct tcp_seg *s)
+{
+    if (c->retries > 0)
+        c->cwnd = RTE_MIN(c->cwnd, (uint32_t)c->mss); /* RFC 5681 3.1: a SYN was lost */
+    if (c->flags & TCP_F_RTT_TIMED)
+        tcp_rtt_sample(c, c->st->now - c->rtt_start);
+    else
+        c->rto_us = TCP_RTO_SYN_LOST_US; /* RFC 6298 5.7 */
+    c->flags &= ~TCP_F_RTT_TIMED;
+    c->retries = c->backoff = 0;
+    c->snd_una = s->ack;
+    tcp_timer_clear(c, TCP_T_RETRANSMIT);
+    tcp_set_state(c, TCP_ESTABLISHED);
+    tcp_keepalive_start(c);
+    if (!(c->flags & TCP_F_PASSIVE) && c->ops != NULL && c->ops->connected != NULL)
+        c->ops->connected(c->arg, c);
+}
+
+void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *l, const tcp_seq *iss_after)
+{
+    enum net_counter why;
+    if (l->half_open >= l->backlog) {
+        NET_COUNT(st, TCP_SYN_QUEUE_FULL);
+        return;
+    }
+    struct tcp_conn *c = tcp_conn_new(st, &s->flow, &why);
+    if (c == NULL) {
+        st->counters[why]++;
+        return;
+    }
+    /* Reusing a connection in TIME-WAIT: beyond everything that it sent (RFC 9293 3.10.7.4, first check). */
+    if (iss_after != NULL && seq_leq(c->iss, *iss_after))
+        c->iss = c->snd_una = c->snd_nxt = c->snd_max = c->recover = seq_add(*iss_after, 65537);
+    c->flags |= TCP_F_PASSIVE;
+    c->listener = l;
+    l->half_open++;
+    LIST_INSERT_HEAD(&l->half_open_list, c, half_open);
+    learn_syn(c, s); /* data on a SYN is left for the peer to retransmit */
+    tcp_set_state(c, TCP_SYN_RECEIVED);
+    tcp_send_syn(c);
+}
+
+void tcp_syn_sent_input(struct tcp_conn *c, struct tcp_seg *s)
+{
+    bool ack = s->flags & RTE_TCP_ACK_FLAG;
+    if (ack && (seq_leq(s->ack, c->iss) || seq_gt(s->ack, c->snd_max))) {
+        NET_COUNT(c->st, TCP_BAD_ACK);
+        if (!(s->flags & RTE_TCP_RST_FLAG))
+            tcp_answer_rst(c->st, s);
+        return;
+    }
+    if (s->flags & RTE_TCP_RST_FLAG) { /* with an acceptable ACK: the table lets no other pass */
+        NET_COUNT(c->st, TCP_RST_RX);
+        tcp_conn_end(c, ECONNREFUSED);
+        return;
+    }
+    if (!(s->flags & RTE_TCP_SYN_FLAG)) {
+        NET_COUNT(c->st, TCP_BAD_ACK);
+        return;
+    }
+    learn_syn(c, s);
+    if (!ack) { /* simultaneous open */
+        tcp_set_state(c, TCP_SYN_RECEIVED);
+        c->snd_nxt = c->iss;
+        tcp_send_syn(c);
+        return;
+    }
+    c->flags |= TCP_F_ACK_NOW;
+    established(c, s);
+    /* What follows the SYN is ordinary. */
+    s->seq = seq_add(s->seq, 1);
+    s->flags &= (uint8_t)~RTE_TCP_SYN_FLAG;
+    tcp_window_field(c, true);
+    tcp_receive(c, s);
+    if (c->state != TCP_CLOSED)
+        tcp_send_data(c);
+}
+
+bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s)
+{
+    if (seq_leq(s->ack, c->snd_una) || seq_gt(s->ack, c->snd_max)) {
+        NET_COUNT(c->st, TCP_BAD_ACK);
+        tcp_answer_rst(c->st, s); /* RFC 9293 3.10.7.4, fifth check */
+        return false;
+    }
+    if (c->listener != NULL) {
+        struct tcp_listener *l = c->listener;
+        int r = l->ops->accept(l->arg, c, &c->flow);
+        if (r == -EAGAIN) {
+            NET_COUNT(c->st, TCP_ACCEPT_FULL);
+            return false;
+        }
+        if (r < 0) {
+            tcp_conn_abort(c, ECONNABORTED);
+            return false;
+        }
+        tcp_listener_leave(c);
+        NET_COUNT(c->st, TCP_OPENED_PASSIVE);
+    }
+    c->snd_wnd = (uint32_t)s->wnd << c->snd_scale;
+    c->max_wnd = RTE_MAX(c->max_wnd, c->snd_wnd);
+    c->snd_wl1 = s->seq;
+    c->snd_wl2 = s->ack;
+    established(c, s);
+    return true;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * TCP options in and out: MSS, window scale, timestamps (RFC 9293 3.2, 7323). Unknown ones are skipped by their length. */
+#include "tcp_conn.h"
+
+enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3, OPT_TS = 8 };
+
+static uint32_t be32_at(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void put_be32(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
+
+bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o)
+{
+    *o = (struct tcp_options){0};
+    for (uint32_t i = 0; i < len && p[i] != OPT_END;) {
+        if (p[i] == OPT_NOP) {
+            i++;
+            continue;
+        }
+        /* RFC 9293 3.1: an illegal option length must not lead us outside of the header. */
+        if (i + 1 >= len || p[i + 1] < 2 || i + p[i + 1] > len)
+            return false;
+        uint8_t n = p[i + 1];
+        if (p[i] == OPT_MSS && n == 4)
+            o->mss = (uint16_t)(p[i + 2] << 8 | p[i + 3]);
+        if (p[i] == OPT_WSCALE && n == 3) {
+            o->has_wscale = true;
+            o->wscale = p[i + 2] > TCP_WINDOW_SCALE_MAX ? TCP_WINDOW_SCALE_MAX : p[i + 2]; /* RFC 7323 2.3 */
+        }
+        if (p[i] == OPT_TS && n == 10) {
+            o->has_ts = true;
+            o->tsval = be32_at(p + i + 2);
+            o->tsecr = be32_at(p + i + 6);
+        }
+        i += n;
+    }
+    return true;
+}
+
+uint32_t tcp_ts_now(const struct tcp_conn *c)
+{
+    return (uint32_t)(c->st->now / NET_NS_PER_MS) + c->ts_offset;
+}
+
+uint32_t tcp_options_build(const struct tcp_conn *c, uint8_t flags, uint8_t *p)
+{
+    uint32_t n = 0;
+    bool syn = flags & RTE_TCP_SYN_FLAG, first = syn && !(flags & RTE_TCP_ACK_FLAG);
+    if (syn) {
+        put_be32(p, (uint32_t)OPT_MSS << 24 | 4u << 16 | c->rcv_mss);
+        n += 4;
+    }
+    /* A SYN offers; a SYN,ACK confirms only what was offered (RFC 7323 1.3, 2.2, 3.2). */
+    if (syn && (first || (c->flags & TCP_F_WS))) {
+        put_be32(p + n, (uint32_t)OPT_NOP << 24 | (uint32_t)OPT_WSCALE << 16 | 3u << 8 | c->rcv_scale);
+        n += 4;
+    }
+    if ((c->flags & TCP_F_TS) || first) {
+        put_be32(p + n, (uint32_t)OPT_NOP << 24 | (uint32_t)OPT_NOP << 16 | (uint32_t)OPT_TS << 8 | 10u);
+        put_be32(p + n + 4, tcp_ts_now(c));
+        put_be32(p + n + 8, flags & RTE_TCP_ACK_FLAG ? c->ts_recent : 0); /* RFC 7323 3.2: 0 without ACK */
+        n += 12;
+    }
+    return n;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Receiving data: in order into the application's ring, out of order kept as packets, the window (RFC 9293 3.8.6.2.2), when to
+ * acknowledge (3.8.6.3, RFC 5681 4.2), the peer's FIN. */
+#include "tcp_conn.h"
+
+/* Kept in the dead space before a queued segment's payload: its headers. */
+struct ooo {
+    struct rte_mbuf *next;
+    tcp_seq seq;
+    uint32_t skip, len; /* payload: len bytes after the first skip ones */
+};
+_Static_assert(sizeof(struct ooo) + _Alignof(struct ooo) <= sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_tcp_hdr),
+               "fits into the headers");
+
+static struct ooo *ooo_of(struct rte_mbuf *m)
+{
+    uintptr_t at = rte_pktmbuf_mtod(m, uintptr_t) - sizeof(struct ooo);
+    return (struct ooo *)(at & ~(uintptr_t)(_Alignof(struct ooo) - 1));
+}
+
+/* ---- Window ---- */
+
+static uint32_t receive_buffer(const struct tcp_conn *c)
+{
+    const struct zs_session *app = tcp_app(c);
+    uint32_t n = app == NULL ? 0 : atomic_load_explicit(&app->opts.rcvbuf, memory_order_relaxed);
+    return n == 0 ? c->st->conf.rcvbuf : RTE_MIN(n, (uint32_t)ZS_RING_MAX);
+}
+
+static uint32_t space_now(const struct tcp_conn *c, uint32_t size)
+{
+    const struct zs_session *app = tcp_app(c);
+    uint64_t unread = app == NULL ? 0 : zs_tx_unread(app);
+    uint32_t most = (uint32_t)UINT16_MAX << c->rcv_scale; /* that the header can tell */
+    return unread < size ? RTE_MIN(size - (uint32_t)unread, most) : 0;
+}
+
+/* Room for received data. When there is little, the application's next reads are to be told of. */
+static uint32_t receive_space(struct tcp_conn *c)
+{
+    uint32_t size = receive_buffer(c), space = space_now(c, size);
+    struct zs_session *app = tcp_app(c);
+    if (space < size / 2 && app != NULL) {
+        atomic_fetch_or(&app->rx_prod.want_space, ZS_WANT_EVENT);
+        atomic_thread_fence(memory_order_seq_cst); /* with zs_rx_consume: one of us sees the other */
+        space = space_now(c, size);
+    }
+    return space;
+}
+
+uint16_t tcp_window_field(struct tcp_conn *c, bool syn)
+{
+    uint32_t space = receive_space(c), promised = tcp_rcv_wnd(c), window = promised;
+    uint32_t scale = syn ? 0 : c->rcv_scale, mask = (1u << scale) - 1;
+    /* Silly-window avoidance: the right edge moves by a good piece or not at all, and never back. */
+    if (syn || (space > promised && space - promised >= RTE_MIN(receive_buffer(c) / 2, (uint32_t)c->rcv_mss)))
+        window = RTE_MAX(space, promised);
+    uint32_t field = RTE_MIN((window + mask) >> scale, (uint32_t)UINT16_MAX);
+    c->rcv_adv = seq_max(c->rcv_adv, seq_add(c->rcv_nxt, field << scale));
+    return (uint16_t)field;
+}
+
+void tcp_window_update(struct tcp_conn *c)
+{
+    if (!tcp_may_receive(c))
+        return;
+    uint32_t space = receive_space(c), promised = tcp_rcv_wnd(c);
+    if (space > promised && space - promised >= RTE_MIN(receive_buffer(c) / 2, 2u * c->rcv_mss))
+        c->flags |= TCP_F_ACK_NOW;
+}
+
+/* ---- Delivery ---- */
+
+/* Payload into the application's ring. Returns the bytes it took; the connection may have ended. */
+static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf *m, uint32_t skip, uint32_t len)
+{
+    struct zs_view *v = c->st->conf.view;
+    struct zs_session *app = tcp_app(c);
+    struct iovec iov[64];
+    uint32_t n = 0, done = 0;
+    if (app == NULL)
+        return 0;
+    for (; m != NULL && n < RTE_DIM(iov); m = m->next)
+        iov[n++] = (struct iovec){rte_pktmbuf_mtod(m, void *), rte_pktmbuf_data_len(m)};
+    /* A ring that is full grows when its reader stands still, which the second attempt shows. */
+    for (int attempt = 0; attempt < 2 && done < len; attempt++) {
+        int64_t put = zs_tx_write(v, app, &c->tx, iov, skip + done, len - done, receive_buffer(c));
+        if (put == -EPROTO) {
+            tcp_conn_fault(c);
+            return 0;
+        }
+        done += put > 0 ? (uint32_t)put : 0;
+    }
+    if (done > 0) {
+        c->rcv_nxt = seq_add(c->rcv_nxt, done);
+        c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt);
+        zs_notify(v, app);
+    }
+    return done;
+}
+
+/* ---- Out of order ---- */
+
+static struct rte_mbuf *ooo_unlink(struct tcp_conn *c, struct rte_mbuf **link)
+{
+    struct rte_mbuf *m = *link;
+    *link = ooo_of(m)->next;
+    c->ooo_count--;
+    c->st->tcp->ooo_segs--;
+    return m;
+}
+
+void tcp_ooo_free(struct tcp_conn *c)
+{
+    while (c->ooo != NULL)
+        rte_pktmbuf_free(ooo_unlink(c, &c->ooo));
+}
+
+/* Keeps a segment, less what is there already. Takes the buffer. */
+static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint32_t skip, uint32_t len)
+{
+    struct stack *st = c->st;
+    struct rte_mbuf **link = &c->ooo;
+    if (c->ooo_count >= TCP_OOO_CONN_MAX || st->tcp->ooo_segs >= st->conf.ooo_max_segs) {
+        net_drop(st, m, NET_TCP_OOO_FULL);
+        return;
+    }
+    while (*link != NULL && seq_leq(ooo_of(*link)->seq, at)) {
+        const struct ooo *o = ooo_of(*link);
+        int32_t cut = seq_diff(seq_add(o->seq, o->len), at);
+        if (cut >= (int32_t)len) {
+            net_drop(st, m, NET_TCP_DUPLICATE);
+            return;
+        }
+        if (cut > 0) {
+            at = seq_add(at, (uint32_t)cut);
+            skip += (uint32_t)cut;
+            len -= (uint32_t)cut;
+        }
+        link = &ooo_of(*link)->next;
+    }
+    while (*link != NULL && seq_lt(ooo_of(*link)->seq, seq_add(at, len))) {
+        const struct ooo *o = ooo_of(*link);
+        if (seq_gt(seq_add(o->seq, o->len), seq_add(at, len))) {
+            len = (uint32_t)seq_diff(o->seq, at);
+            break;
+        }
+        net_drop(st, ooo_unlink(c, link), NET_TCP_DUPLICATE);
+    }
+    *ooo_of(m) = (struct ooo){*link, at, skip, len};
+    *link = m;
+    c->ooo_count++;
+    st->tcp->ooo_segs++;
+    NET_COUNT(st, TCP_OOO_QUEUED);
+}
+
+void tcp_drain(struct tcp_conn *c)
+{
+    while (c->ooo != NULL && seq_leq(ooo_of(c->ooo)->seq, c->rcv_nxt)) {
+        struct ooo *o = ooo_of(c->ooo);
+        uint32_t old = (uint32_t)seq_diff(c->rcv_nxt, o->seq);
+        if (old < o->len) {
+            uint32_t put = deliver(c, c->ooo, o->skip + old, o->len - old);
+            if (c->state == TCP_CLOSED)
+                return;
+            c->flags |= TCP_F_ACK_NOW; /* RFC 5681 4.2: a gap was filled */
+            if (put < o->len - old)
+                return;
+        }
+        rte_pktmbuf_free(ooo_unlink(c, &c->ooo));
+    }
+}
+
+/* ---- Segments ---- */
+
+static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
+{
+    struct stack *st = c->st;
+    const struct zs_session *own = tcp_own(c);
+    if (!tcp_may_receive(c)) {
+        NET_COUNT(st, TCP_AFTER_FIN); /* RFC 9293 3.10.7.4, seventh: ignore */
+        return;
+    }
+    if (own == NULL || (atomic_load(&own->flags) & ZS_F_PEER_CLOSED)) {
+        NET_COUNT(st, TCP_AFTER_CLOSE);
+        tcp_conn_abort(c, ECONNRESET); /* RFC 9293 3.6.1: the sender must learn that nobody reads this */
+        return;
+    }
+    if (!seq_eq(s->seq, c->rcv_nxt)) {
+        ooo_insert(c, s->m, s->seq, s->skip, s->len);
+        s->m = NULL;
+        c->flags |= TCP_F_ACK_NOW; /* RFC 5681 4.2: at once, a duplicate ACK */
+        return;
+    }
+    uint32_t put = deliver(c, s->m, s->skip, s->len);
+    if (c->state == TCP_CLOSED)
+        return;
+    if (put < s->len) {
+        NET_COUNT(st, TCP_NO_RING_ROOM);
+        c->flags |= TCP_F_ACK_NOW;
+        return;
+    }
+    bool gap = c->ooo != NULL;
+    tcp_drain(c);
+    if (gap || tcp_timer_on(c, TCP_T_DELACK) || (tcp_opt_bits(c) & ZS_O_QUICKACK))
+        c->flags |= TCP_F_ACK_NOW;
+    else if (!(c->flags & TCP_F_ACK_NOW))
+        tcp_timer_set(c, TCP_T_DELACK, TCP_DELACK_NS);
+}
+
+/* RFC 9293 3.10.7.4, eighth: the peer's FIN, everything before it received. */
+static void receive_fin(struct tcp_conn *c)
+{
+    c->rcv_nxt = seq_add(c->rcv_nxt, 1);
+    c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt);
+    c->flags |= TCP_F_ACK_NOW;
+    if (c->own != ZS_NO_SESSION)
+        zs_session_fin(c->st->conf.view, c->own);
+    switch ((enum tcp_state)c->state) {
+    case TCP_ESTABLISHED:
+        tcp_set_state(c, TCP_CLOSE_WAIT);
+        break;
+    case TCP_FIN_WAIT_1: /* ours is not acknowledged, or it would be FIN-WAIT-2 */
+        tcp_set_state(c, TCP_CLOSING);
+        break;
+    case TCP_FIN_WAIT_2:
+        tcp_enter_time_wait(c);
+        break;
+    default:
+        break;
+    }
+}
+
+void tcp_receive(struct tcp_conn *c, struct tcp_seg *s)
+{
+    tcp_seq end = seq_add(s->seq, s->len);
+    if (s->len > 0 && (c->flags & TCP_F_FIN_SEEN) && seq_gt(end, c->rcv_fin)) {
+        NET_COUNT(c->st, TCP_AFTER_FIN);
+        return;
+    }
+    if ((s->flags & RTE_TCP_FIN_FLAG) && tcp_may_receive(c)) {
+        c->flags |= TCP_F_FIN_SEEN;
+        c->rcv_fin = end;
+    }
+    if (s->len > 0)
+        receive_payload(c, s);
+    if (c->state == TCP_CLOSED)
+        return;
+    if ((c->flags & TCP_F_FIN_SEEN) && seq_eq(c->rcv_nxt, c->rcv_fin) && tcp_may_receive(c))
+        receive_fin(c);
+    else if (s->flags & RTE_TCP_FIN_FLAG)
+        c->flags |= TCP_F_ACK_NOW; /* a FIN out of order, or again */
+}

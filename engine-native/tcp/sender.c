@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Sending data: what the windows allow (RFC 9293 3.8.6), Nagle and silly-window avoidance (3.7.4, 3.8.6.2.1), FIN,
+ * acknowledged bytes, window probes (3.8.6.1). */
+#include "tcp_conn.h"
+
+#define RING_SANE (2u * ZS_DIR_RINGS * ZS_RING_MAX) /* more unread bytes than this no ring can hold */
+
+/* What own's ring has for the wire, from snd_una on. */
+struct pending {
+    uint64_t bytes;
+    bool fin;
+};
+
+static bool look(struct tcp_conn *c, struct pending *p)
+{
+    struct zs_session *own = tcp_own(c);
+    *p = (struct pending){0};
+    if (own == NULL)
+        return true;
+    /* fin before tail: every byte before the FIN is visible then. */
+    uint32_t fin = atomic_load_explicit(&own->rx_prod.fin, memory_order_acquire);
+    p->fin = fin == ZS_FIN;
+    p->bytes = zs_rx_avail(own);
+    if (p->bytes <= RING_SANE)
+        return true;
+    tcp_conn_fault(c);
+    return false;
+}
+
+static uint32_t usable_window(const struct tcp_conn *c)
+{
+    /* RFC 3042: the first two duplicate ACKs allow one new segment each. */
+    uint32_t extra = c->flags & TCP_F_RECOVERY ? 0 : RTE_MIN(c->dupacks, (uint8_t)2) * (uint32_t)c->mss;
+    uint32_t window = RTE_MIN(c->snd_wnd, c->cwnd + extra);
+    uint32_t used = (uint32_t)seq_diff(c->snd_nxt, c->snd_una);
+    return window > used ? window - used : 0;
+}
+
+/* RFC 9293 3.8.6.2.1: worth a segment now? `last`: nothing is left behind it. */
+static bool worth_sending(const struct tcp_conn *c, uint32_t len, bool last)
+{
+    uint32_t bits = tcp_opt_bits(c);
+    if (len >= c->mss || seq_lt(c->snd_nxt, c->snd_max))
+        return true;
+    if (len == 0)
+        return false;
+    if (last && !(bits & ZS_O_CORK) && (seq_eq(c->snd_una, c->snd_max) || (bits & ZS_O_NODELAY)))
+        return true;
+    return !last && len >= c->max_wnd / 2 && !(bits & ZS_O_CORK);
+}
+
+/* Something is at snd_nxt's place and on its way: the bookkeeping for it. */
+static void sent(struct tcp_conn *c, uint32_t space)
+{
+    tcp_seq from = c->snd_nxt;
+    if (seq_lt(from, c->snd_max)) {
+        NET_COUNT(c->st, TCP_RETRANSMITTED);
+        c->flags &= ~TCP_F_RTT_TIMED; /* Karn's rule */
+    } else if (!(c->flags & TCP_F_RTT_TIMED)) {
+        c->flags |= TCP_F_RTT_TIMED;
+        c->rtt_seq = from;
+        c->rtt_start = c->st->now;
+    }
+    c->snd_nxt = seq_add(from, space);
+    c->snd_max = seq_max(c->snd_max, c->snd_nxt);
+    c->last_send = c->st->now;
+    tcp_timer_clear(c, TCP_T_PERSIST);
+    if (!tcp_timer_on(c, TCP_T_RETRANSMIT))
+        tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
+}
+
+static void sent_fin(struct tcp_conn *c, tcp_seq fin)
+{
+    if (c->flags & TCP_F_FIN_SENT)
+        return;
+    c->flags |= TCP_F_FIN_SENT;
+    c->fin_seq = fin;
+    tcp_set_state(c, c->state == TCP_CLOSE_WAIT ? TCP_LAST_ACK : TCP_FIN_WAIT_1);
+}
+
+/* One segment from snd_nxt, if there is something to send and it may be sent. */
+static bool send_one(struct tcp_conn *c, const struct pending *p)
+{
+    uint64_t off = (uint64_t)(uint32_t)seq_diff(c->snd_nxt, c->snd_una);
+    if (off > p->bytes) /* the FIN is behind snd_nxt */
+        return false;
+    uint64_t left = p->bytes - off;
+    uint32_t len = (uint32_t)RTE_MIN(left, (uint64_t)RTE_MIN((uint32_t)c->mss, usable_window(c)));
+    bool last = len == left, fin = last && p->fin;
+    if (!fin && !worth_sending(c, len, last))
+        return false;
+    /* A FIN needs no window, but what it ends does: RFC 9293 lets it follow data that filled the window. */
+    if (len == 0 && !fin)
+        return false;
+    uint8_t flags = RTE_TCP_ACK_FLAG | (last && len > 0 ? RTE_TCP_PSH_FLAG : 0) | (fin ? RTE_TCP_FIN_FLAG : 0);
+    if (!tcp_transmit(c, c->snd_nxt, flags, off, len)) {
+        /* No buffer: as if lost. The timer brings us back. */
+        if (c->state != TCP_CLOSED && !tcp_timer_on(c, TCP_T_RETRANSMIT))
+            tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
+        return false;
+    }
+    tcp_seq end = seq_add(c->snd_nxt, len);
+    sent(c, len + fin);
+    if (fin)
+        sent_fin(c, end);
+    return true;
+}
+
+/* With something to send, nothing outstanding and no room for it, only a probe can learn that the window opened. */
+static void consider_persist(struct tcp_conn *c, const struct pending *p)
+{
+    bool idle = seq_eq(c->snd_nxt, c->snd_una);
+    if (!idle || p->bytes == 0 || c->state == TCP_CLOSED || !tcp_may_retransmit(c))
+        return;
+    if (c->snd_wnd >= p->bytes || c->snd_wnd >= c->mss || (tcp_opt_bits(c) & ZS_O_CORK && c->snd_wnd > 0))
+        return;
+    tcp_timer_clear(c, TCP_T_RETRANSMIT);
+    if (!tcp_timer_on(c, TCP_T_PERSIST))
+        tcp_timer_set(c, TCP_T_PERSIST, tcp_rto_ns(c));
+}
+
+void tcp_send_data(struct tcp_conn *c)
+{
+    struct pending p;
+    if (tcp_may_retransmit(c)) {
+        if (!look(c, &p))
+            return;
+        bool rests = seq_eq(c->snd_una, c->snd_max) && c->st->now - c->last_send > tcp_rto_ns(c);
+        if (rests && p.bytes > 0)
+            c->cc->idle(c);
+        while (send_one(c, &p))
+            ;
+        consider_persist(c, &p);
+    }
+    if (c->state != TCP_CLOSED && (c->flags & TCP_F_ACK_NOW))
+        tcp_send_ack(c);
+}
+
+bool tcp_retransmit_first(struct tcp_conn *c)
+{
+    struct pending p;
+    if (!look(c, &p))
+        return false;
+    uint32_t len = (uint32_t)RTE_MIN(p.bytes, (uint64_t)RTE_MIN((uint32_t)c->mss, tcp_flight(c)));
+    bool fin = (c->flags & TCP_F_FIN_SENT) && seq_eq(seq_add(c->snd_una, len), c->fin_seq);
+    if (len == 0 && !fin)
+        return false;
+    NET_COUNT(c->st, TCP_RETRANSMITTED);
+    c->flags &= ~TCP_F_RTT_TIMED;
+    c->last_send = c->st->now;
+    return tcp_transmit(c, c->snd_una, RTE_TCP_ACK_FLAG | (fin ? RTE_TCP_FIN_FLAG : 0), 0, len);
+}
+
+void tcp_window_probe(struct tcp_conn *c)
+{
+    struct pending p;
+    if (!look(c, &p) || p.bytes == 0)
+        return;
+    /* One byte of new data (3.8.6.1), or what fits into a window too small for a good segment. */
+    uint32_t len = (uint32_t)RTE_MIN(p.bytes, (uint64_t)RTE_MIN(RTE_MAX(c->snd_wnd, 1u), (uint32_t)c->mss));
+    NET_COUNT(c->st, TCP_PROBE);
+    if (!tcp_transmit(c, c->snd_una, RTE_TCP_ACK_FLAG, 0, len) && c->state == TCP_CLOSED)
+        return;
+    c->snd_max = seq_max(c->snd_max, seq_add(c->snd_una, len));
+    c->flags &= ~TCP_F_RTT_TIMED;
+    if (c->backoff < 16)
+        c->backoff++;
+    tcp_timer_set(c, TCP_T_PERSIST, tcp_rto_ns(c));
+}
+
+void tcp_acked(struct tcp_conn *c, tcp_seq ack)
+{
+    uint32_t bytes = (uint32_t)seq_diff(ack, c->snd_una);
+    bool fin = (c->flags & TCP_F_FIN_SENT) && seq_gt(ack, c->fin_seq);
+    struct zs_session *own = tcp_own(c);
+    if (own != NULL && bytes > fin) {
+        if (zs_rx_avail(own) < bytes - fin) {
+            tcp_conn_fault(c);
+            return;
+        }
+        zs_rx_consume(c->st->conf.view, own, bytes - fin);
+    }
+    c->snd_una = ack;
+    if (seq_lt(c->snd_nxt, ack))
+        c->snd_nxt = ack;
+    if ((c->flags & TCP_F_RTT_TIMED) && seq_gt(ack, c->rtt_seq)) {
+        tcp_rtt_sample(c, c->st->now - c->rtt_start);
+        c->flags &= ~TCP_F_RTT_TIMED;
+    }
+    c->retries = c->backoff = 0;
+    if (seq_eq(ack, c->snd_max))
+        tcp_timer_clear(c, TCP_T_RETRANSMIT); /* RFC 6298 5.2 */
+    else
+        tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c)); /* 5.3 */
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * TCP (RFC 9293) of the native stack. What it claims and which test shows it: COMPLIANCE.md.
+ *
+ * A connection's buffers are the byte rings of two paired sessions: `own`, owned by the engine, and its peer, the
+ * application's. What the application writes lies in own's ring until the remote host has acknowledged it; what the remote
+ * host sends is copied into the application's ring. FIN and RST travel in the directions' `fin` words, errors in the
+ * application's `error`. The owner of the stack calls tcp_poke() when the application's end did something: own's
+ * subscribers are told of that, so the owner subscribes a waiter of its own. */
+#ifndef ZSTACK_TCP_H
+#define ZSTACK_TCP_H
+
+#include "ipv4.h"
+
+#define TCP_STATES(X)                                                                       \
+    X(CLOSED, "CLOSED", "no connection")                                                    \
+    X(LISTEN, "LISTEN", "waits for connection requests")                                    \
+    X(SYN_SENT, "SYN-SENT", "asked for a connection")                                       \
+    X(SYN_RECEIVED, "SYN-RECEIVED", "asked and was asked, waits for the confirmation")      \
+    X(ESTABLISHED, "ESTABLISHED", "data both ways")                                         \
+    X(FIN_WAIT_1, "FIN-WAIT-1", "closed here, not acknowledged")                            \
+    X(FIN_WAIT_2, "FIN-WAIT-2", "closed here, the remote host may go on")                   \
+    X(CLOSE_WAIT, "CLOSE-WAIT", "closed by the remote host, this one may go on")            \
+    X(CLOSING, "CLOSING", "closed by both at once, ours not acknowledged")                  \
+    X(LAST_ACK, "LAST-ACK", "closed by both, ours last, not acknowledged")                  \
+    X(TIME_WAIT, "TIME-WAIT", "closed by both; old segments may still be on their way")
+enum tcp_state {
+#define X(id, name, text) TCP_##id,
+    TCP_STATES(X)
+#undef X
+    TCP_STATE_N
+};
+
+struct tcp_state_info {
+    const char *name, *text;
+};
+extern const struct tcp_state_info tcp_state_info[TCP_STATE_N];
+
+struct tcp_conn;
+struct tcp_listener;
+
+/* Endpoints as this host sees them; the key of the connection table. */
+struct tcp_flow {
+    rte_be32_t local_ip, remote_ip;
+    rte_be16_t local_port, remote_port;
+};
+_Static_assert(sizeof(struct tcp_flow) == 12, "no padding: it is hashed");
+
+struct tcp_conn_ops {
+    void (*connected)(void *arg, struct tcp_conn *c); /* active open succeeded */
+    void (*closed)(void *arg, struct tcp_conn *c);    /* the connection is no more; c is freed after this */
+};
+
+struct tcp_listener_ops {
+    /* The handshake is complete. The callee gives the connection its sessions (tcp_attach) and returns 0, or -EAGAIN: later
+     * (the final ACK is as good as lost, the peer's next segment asks again), or another error: reset. */
+    int (*accept)(void *arg, struct tcp_conn *c, const struct tcp_flow *flow);
+};
+
+struct tcp_table *tcp_create(struct stack *st);
+void tcp_destroy(struct stack *st);
+
+/* Active open. flow.local_ip 0: the outgoing port's; flow.local_port 0: chosen (RFC 6056). `own`: see above. 0 and the
+ * connection; -ENETUNREACH, -EADDRNOTAVAIL, -EADDRINUSE, -ENOBUFS. The outcome arrives by ops, and as the application's error. */
+int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const struct tcp_conn_ops *ops, void *arg, uint64_t now,
+                struct tcp_conn **conn);
+/* ip 0: every address. `backlog` bounds the half-open connections. 0, -EADDRINUSE, -ENOMEM. */
+int tcp_listen(struct stack *st, rte_be32_t ip, rte_be16_t port, uint32_t backlog, const struct tcp_listener_ops *ops, void *arg,
+               struct tcp_listener **listener);
+/* Half-open connections of the listener are dropped. */
+void tcp_unlisten(struct stack *st, struct tcp_listener *l);
+/* Only from within accept(). */
+void tcp_attach(struct tcp_conn *c, uint32_t own, const struct tcp_conn_ops *ops, void *arg);
+/* The application wrote, read, shut down or closed. */
+void tcp_poke(struct tcp_conn *c, uint64_t now);
+
+enum tcp_state tcp_conn_state(const struct tcp_conn *c);
+uint32_t tcp_conn_count(const struct stack *st);
+
+/* ---- from the layers below ---- */
+void tcp_input(struct stack *st, struct ip_pkt *p);
+void tcp_icmp(struct stack *st, const struct rte_ipv4_hdr *ip, const uint8_t *l4, uint8_t type, uint8_t code);
+/* Initial sequence number of a flow (RFC 6528). */
+uint32_t tcp_isn(const struct stack *st, const struct tcp_flow *flow, uint64_t now);
+
+#endif

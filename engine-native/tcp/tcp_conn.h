@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * TCP's private state. Names are those of RFC 9293 3.3.1. Functions are grouped by the file that holds them. A function that
+ * may end the connection leaves it in state CLOSED, to be freed when the entry point returns: look before going on. */
+#ifndef ZSTACK_TCP_CONN_H
+#define ZSTACK_TCP_CONN_H
+
+#include <rte_tcp.h>
+
+#include "ops.h"
+#include "ring.h"
+#include "tcp.h"
+#include "tcp_seq.h"
+
+#define TCP_NEVER UINT64_MAX
+#define TCP_MSS_DEFAULT 536u          /* RFC 9293 3.7.1 */
+#define TCP_MSS_MIN 64u               /* a peer that announces less wants us to burn cycles */
+#define TCP_WINDOW_SCALE 7u           /* for receive buffers up to 8 MiB */
+#define TCP_WINDOW_SCALE_MAX 14u      /* RFC 7323 2.3 */
+#define TCP_RTO_INITIAL_US 1000000u   /* RFC 6298 2.1 */
+#define TCP_RTO_MIN_US 200000u        /* RFC 6298 2.4 has 1 s; as Linux */
+#define TCP_RTO_MAX_US 120000000u     /* 2.5: at least 60 s */
+#define TCP_RTO_SYN_LOST_US 3000000u  /* 5.7 */
+#define TCP_RETRIES 15u               /* R2 of RFC 9293 3.8.3; as Linux */
+#define TCP_SYN_RETRIES 6u
+#define TCP_DELACK_NS (40 * NET_NS_PER_MS) /* RFC 9293 3.8.6.3: under 0.5 s */
+#define TCP_TIME_WAIT_NS (60 * NET_NS_PER_S) /* 2 MSL, with the MSL of most systems, 30 s */
+#define TCP_FIN_WAIT_NS (60 * NET_NS_PER_S)  /* nobody is there to read what comes */
+#define TCP_PAWS_IDLE_NS (UINT64_C(24) * 86400 * NET_NS_PER_S) /* RFC 7323 5.5 */
+#define TCP_CHALLENGES_PER_S 10u      /* RFC 5961 7, per connection: a limit for all would tell one peer about another */
+#define TCP_OOO_CONN_MAX 512u         /* segments kept out of order, per connection */
+
+enum tcp_timer { TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_TIMER_N };
+
+/* tcp_conn.flags */
+#define TCP_F_TS (1u << 0)          /* timestamps on */
+#define TCP_F_WS (1u << 1)          /* window scaling on */
+#define TCP_F_ACK_NOW (1u << 2)     /* owe an ACK at once */
+#define TCP_F_FIN_SENT (1u << 3)    /* fin_seq is valid */
+#define TCP_F_FIN_SEEN (1u << 4)    /* rcv_fin is valid: the peer's FIN came, in order or not */
+#define TCP_F_RECOVERY (1u << 5)    /* in fast recovery */
+#define TCP_F_RTT_TIMED (1u << 6)   /* rtt_seq is being timed */
+#define TCP_F_PASSIVE (1u << 7)     /* came through a listener */
+#define TCP_F_DEAD (1u << 8)        /* on the list of those to free */
+
+struct tcp_conn;
+
+/* Congestion control. Sizes in bytes; `flight` is what is outstanding. It owns c->ssthresh, and c->cwnd outside of
+ * recovery. */
+struct tcp_cc_ops {
+    const char *name;
+    void (*init)(struct tcp_conn *c);
+    void (*acked)(struct tcp_conn *c, uint32_t bytes);    /* new data acknowledged, not in recovery */
+    void (*lost)(struct tcp_conn *c, uint32_t flight);    /* fast retransmit begins: sets ssthresh */
+    void (*timeout)(struct tcp_conn *c, uint32_t flight); /* first retransmission timeout of a segment: sets ssthresh */
+    void (*idle)(struct tcp_conn *c);                     /* sending again after a pause of an RTO or more */
+};
+const struct tcp_cc_ops *tcp_cc_find(const char *name); /* cc.c; NULL name: the default; unknown: NULL */
+
+struct tcp_conn {
+    struct wheel_timer timer; /* fires at the first of the deadlines or before; first, see timer_due() */
+    uint64_t timer_at;
+    uint64_t deadline[TCP_TIMER_N];
+    struct stack *st;
+    struct tcp_flow flow;
+    uint32_t flags;
+    uint8_t state;    /* enum tcp_state; written by tcp_set_state() only */
+    uint8_t retries;  /* retransmissions or probes since the peer was last heard */
+    uint8_t backoff;  /* doublings of the RTO, or of the probes' interval */
+    uint8_t dupacks;
+    uint8_t snd_scale, rcv_scale;
+    uint8_t keep_probes;
+    uint8_t challenges; /* challenge ACKs in the second that began at challenge_start */
+    uint16_t mss;       /* payload bytes in a full segment we send, options taken off */
+    uint16_t rcv_mss;   /* what we announced */
+    int16_t soft_error; /* errno by ICMP: the reason told if the connection times out */
+    uint16_t ooo_count;
+    uint32_t own;       /* session that the engine owns; ZS_NO_SESSION: none (yet, or any more) */
+
+    /* Send sequence space. own's ring begins at snd_una (but for a FIN). snd_una <= snd_nxt <= snd_max; snd_nxt falls
+     * back to snd_una on a timeout. */
+    tcp_seq iss, snd_una, snd_nxt, snd_max, snd_wl1, snd_wl2;
+    tcp_seq fin_seq;
+    uint32_t snd_wnd, max_wnd; /* as the peer announced; the largest ever */
+    uint32_t cwnd, ssthresh, cc_acked;
+    tcp_seq recover; /* RFC 6582 */
+    const struct tcp_cc_ops *cc;
+
+    /* Round trip time, RFC 6298. srtt 0: no sample yet. */
+    tcp_seq rtt_seq;
+    uint32_t srtt_us, rttvar_us, rto_us;
+    uint64_t rtt_start, last_send, last_rcv, challenge_start;
+
+    /* Receive sequence space. rcv_nxt <= rcv_adv, the right edge ever promised. */
+    tcp_seq irs, rcv_nxt, rcv_adv, rcv_fin, last_ack_sent;
+    uint32_t ts_offset, ts_recent;
+    uint64_t ts_recent_at;
+    struct rte_mbuf *ooo; /* by sequence number, disjoint; see receiver.c */
+    struct zs_tx tx;
+
+    struct tcp_listener *listener; /* half-open through it, else NULL */
+    LIST_ENTRY(tcp_conn) half_open;
+    SLIST_ENTRY(tcp_conn) dead;
+    const struct tcp_conn_ops *ops;
+    void *arg;
+};
+_Static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection costs less than 1 KiB with its table entry");
+
+struct tcp_listener {
+    LIST_ENTRY(tcp_listener) link;
+    rte_be32_t ip;
+    rte_be16_t port;
+    uint32_t half_open, backlog;
+    LIST_HEAD(, tcp_conn) half_open_list;
+    const struct tcp_listener_ops *ops;
+    void *arg;
+};
+
+#define TCP_LISTEN_BUCKETS 1024u
+struct tcp_table {
+    struct rte_hash *flows;
+    uint32_t count, ooo_segs;
+    uint16_t port_next;
+    const struct tcp_cc_ops *cc;
+    SLIST_HEAD(, tcp_conn) dead;
+    LIST_HEAD(, tcp_listener) listen[TCP_LISTEN_BUCKETS];
+};
+
+/* Options of a segment, RFC 9293 3.2, 7323. */
+struct tcp_options {
+    uint16_t mss; /* 0: none */
+    uint8_t wscale;
+    bool has_wscale, has_ts;
+    uint32_t tsval, tsecr;
+};
+
+/* A received segment, header parsed; m's data begins with the payload. */
+struct tcp_seg {
+    struct rte_mbuf *m; /* NULL once somebody took it */
+    struct tcp_flow flow;
+    tcp_seq seq, ack;
+    uint32_t skip; /* leading payload bytes cut off: received before */
+    uint32_t len;  /* payload bytes after those */
+    uint16_t wnd;
+    uint8_t flags;
+    struct tcp_options opt;
+};
+/* Length in sequence space. */
+static inline uint32_t seg_space(const struct tcp_seg *s)
+{
+    return s->len + !!(s->flags & RTE_TCP_SYN_FLAG) + !!(s->flags & RTE_TCP_FIN_FLAG);
+}
+
+/* Predicates on states */
+static inline bool tcp_synchronized(const struct tcp_conn *c)
+{
+    return c->state >= TCP_ESTABLISHED;
+}
+static inline bool tcp_may_send(const struct tcp_conn *c) /* new data or a FIN */
+{
+    return c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT;
+}
+static inline bool tcp_may_retransmit(const struct tcp_conn *c)
+{
+    return tcp_synchronized(c) && c->state != TCP_FIN_WAIT_2 && c->state != TCP_TIME_WAIT;
+}
+static inline bool tcp_may_receive(const struct tcp_conn *c)
+{
+    return c->state == TCP_ESTABLISHED || c->state == TCP_FIN_WAIT_1 || c->state == TCP_FIN_WAIT_2;
+}
+static inline uint32_t tcp_flight(const struct tcp_conn *c)
+{
+    return (uint32_t)seq_diff(c->snd_max, c->snd_una);
+}
+
+/* ---- table.c: what to do with a segment, by state and flags ---- */
+enum tcp_action {
+    TCP_DROP,            /* counted */
+    TCP_ANSWER_RST,      /* no connection */
+    TCP_PASSIVE_OPEN,
+    TCP_SYN_SENT_INPUT,
+    TCP_SEGMENT,         /* RFC 9293 3.10.7.4 */
+    TCP_TIME_WAIT_INPUT,
+};
+struct tcp_decision {
+    uint8_t action;      /* enum tcp_action */
+    uint16_t why;        /* enum net_counter, of a drop */
+};
+struct tcp_decision tcp_decide(enum tcp_state state, uint8_t flags);
+
+/* ---- conn.c: life ---- */
+struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enum net_counter *why);
+struct tcp_conn *tcp_conn_find(const struct stack *st, const struct tcp_flow *flow);
+struct tcp_listener *tcp_listener_find(const struct stack *st, rte_be32_t ip, rte_be16_t port);
+void tcp_listener_leave(struct tcp_conn *c);
+void tcp_set_state(struct tcp_conn *c, enum tcp_state state);
+struct zs_session *tcp_own(const struct tcp_conn *c);
+struct zs_session *tcp_app(const struct tcp_conn *c);
+uint32_t tcp_opt_bits(const struct tcp_conn *c); /* ZS_O_* of the application's session */
+/* The end: sessions closed, with `err` for the application unless 0; freed by the next tcp_reap(). */
+void tcp_conn_end(struct tcp_conn *c, int err);
+/* As the end, and tells the peer by RST. */
+void tcp_conn_abort(struct tcp_conn *c, int err);
+/* Inconsistent shared state. */
+void tcp_conn_fault(struct tcp_conn *c);
+void tcp_release_sessions(struct tcp_conn *c, int err);
+void tcp_enter_time_wait(struct tcp_conn *c);
+void tcp_reap(struct stack *st);
+
+/* ---- options.c ---- */
+bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o);
+#define TCP_OPTIONS_MAX 40u
+uint32_t tcp_options_build(const struct tcp_conn *c, uint8_t flags, uint8_t *p); /* bytes, a multiple of 4 */
+uint32_t tcp_ts_now(const struct tcp_conn *c);
+
+/* ---- handshake.c ---- */
+void tcp_send_syn(struct tcp_conn *c);
+void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *l, const tcp_seq *iss_after);
+void tcp_syn_sent_input(struct tcp_conn *c, struct tcp_seg *s);
+/* ACK in SYN-RECEIVED. True: the connection is established and the segment goes on. */
+bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s);
+
+/* ---- output.c ---- */
+/* Sends one segment; `off`: where its payload begins in own's ring. False: no buffer, or the connection ended. */
+bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len);
+void tcp_send_ack(struct tcp_conn *c);
+void tcp_challenge(struct tcp_conn *c);
+/* RST for a segment that belongs to no connection, or to none any more (RFC 9293 3.10.7.1). */
+void tcp_answer_rst(struct stack *st, const struct tcp_seg *s);
+
+/* ---- sender.c ---- */
+void tcp_send_data(struct tcp_conn *c); /* what windows and timers allow; then an ACK if one is still owed */
+void tcp_window_probe(struct tcp_conn *c);
+bool tcp_retransmit_first(struct tcp_conn *c);
+void tcp_acked(struct tcp_conn *c, tcp_seq ack); /* snd_una moves: frees ring memory, takes RTT samples, stops timers */
+
+/* ---- receiver.c ---- */
+void tcp_receive(struct tcp_conn *c, struct tcp_seg *s); /* payload and FIN of an acceptable segment */
+void tcp_drain(struct tcp_conn *c);                      /* out-of-order segments whose turn has come */
+void tcp_ooo_free(struct tcp_conn *c);
+uint16_t tcp_window_field(struct tcp_conn *c, bool syn);
+void tcp_window_update(struct tcp_conn *c); /* after the application read */
+static inline uint32_t tcp_rcv_wnd(const struct tcp_conn *c)
+{
+    int32_t wnd = seq_diff(c->rcv_adv, c->rcv_nxt);
+    return wnd > 0 ? (uint32_t)wnd : 0;
+}
+
+/* ---- recovery.c ---- */
+void tcp_dupack(struct tcp_conn *c);
+void tcp_recovery_ack(struct tcp_conn *c, tcp_seq ack, uint32_t acked); /* after tcp_acked() */
+void tcp_retransmit_timeout(struct tcp_conn *c);
+
+/* ---- rtt.c ---- */
+void tcp_rtt_sample(struct tcp_conn *c, uint64_t ns);
+uint64_t tcp_rto_ns(const struct tcp_conn *c); /* with backoff */
+
+/* ---- timers.c ---- */
+void tcp_timer_init(struct tcp_conn *c);
+void tcp_timer_set(struct tcp_conn *c, enum tcp_timer which, uint64_t after);
+void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer which);
+static inline bool tcp_timer_on(const struct tcp_conn *c, enum tcp_timer which)
+{
+    return c->deadline[which] != TCP_NEVER;
+}
+void tcp_keepalive_start(struct tcp_conn *c); /* when the option is on and the timer is not */
+
+/* ---- isn.c ---- */
+uint32_t tcp_ts_offset(const struct stack *st, const struct tcp_flow *flow);
+uint32_t tcp_port_hash(const struct stack *st, const struct tcp_flow *flow);
+
+#endif

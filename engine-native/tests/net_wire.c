@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * See net_wire.h. */
+#include "net_wire.h"
+
+#include <dirent.h>
+#include <netinet/in.h>
+#include <rte_eal.h>
+#include <rte_tcp.h>
+#include <rte_udp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* ---- Bed ---- */
+
+static void no_doorbell(struct zs_view *v, uint32_t waiter, uint32_t gen)
+{
+    (void)v;
+    (void)waiter;
+    (void)gen;
+}
+
+/* EAL makes a directory for itself and leaves it. */
+static void remove_runtime_dir(void)
+{
+    char dir[512], path[1024];
+    snprintf(dir, sizeof dir, "%s", rte_eal_get_runtime_dir());
+    rte_eal_cleanup();
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        unlink(path);
+    }
+    if (d != NULL)
+        closedir(d);
+    rmdir(dir);
+}
+
+void bed_start(struct bed *b)
+{
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "--file-prefix=zsnet%d", (int)getpid());
+    char *argv[] = {"test", "--no-huge", "-m", "64", "--no-shconf", "--no-pci", "--no-telemetry", prefix, "-l", "0",
+                    "--log-level=error", NULL};
+    assert_true(rte_eal_init((int)RTE_DIM(argv) - 1, argv) >= 0);
+    atexit(remove_runtime_dir);
+    b->pool = rte_pktmbuf_pool_create("direct", 8191, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    b->indirect = rte_pktmbuf_pool_create("indirect", 1023, 0, 0, 0, SOCKET_ID_ANY);
+    assert_non_null(b->pool);
+    assert_non_null(b->indirect);
+    /* The arena's type is aligned to its largest block. */
+    size_t align = _Alignof(struct zs_arena);
+    void *map = mmap(NULL, sizeof *b->arena + align, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(map != MAP_FAILED);
+    b->arena = (void *)(((uintptr_t)map + align - 1) & ~(uintptr_t)(align - 1));
+    b->engine = (struct zs_view){.arena = b->arena, .client = ZS_CLIENT_ENGINE, .mem_limit = 256u << 20, .ring = no_doorbell};
+    b->app = b->engine;
+    b->app.client = 0x10001;
+}
+
+void bed_check_empty(struct bed *b)
+{
+    assert_int_equal(rte_mempool_in_use_count(b->pool), 0);
+    assert_int_equal(rte_mempool_in_use_count(b->indirect), 0);
+    assert_int_equal(zs_hint_next(b->arena->session_hint.leaf, ZS_MAX_SESSIONS, 0), ZS_MAX_SESSIONS);
+    assert_int_equal(atomic_load(&b->arena->header.mem_used), 0);
+}
+
+/* ---- Sockets ---- */
+
+static void on_connected(void *arg, struct tcp_conn *c)
+{
+    struct sock *s = arg;
+    (void)c;
+    s->connected = true;
+}
+
+static void on_closed(void *arg, struct tcp_conn *c)
+{
+    struct sock *s = arg;
+    (void)c;
+    s->conn = NULL;
+}
+
+const struct tcp_conn_ops sock_ops = {on_connected, on_closed};
+
+void sock_open(struct bed *b, struct sock *s)
+{
+    int64_t app = zs_session_alloc(&b->app, ZS_KIND_TCP), own = zs_session_alloc(&b->engine, ZS_KIND_TCP);
+    assert_true(app >= 0 && own >= 0);
+    zs_session_pair(&b->app, (uint32_t)app, (uint32_t)own);
+    atomic_store(&zs_session_at(&b->app, (uint32_t)app)->state, ZS_S_OPEN);
+    atomic_store(&zs_session_at(&b->app, (uint32_t)own)->state, ZS_S_OPEN);
+    s->bed = b;
+    s->app = (uint32_t)app;
+    s->own = (uint32_t)own;
+    s->app_gen = atomic_load(&zs_session_at(&b->app, s->app)->gen);
+    s->tx = (struct zs_tx){0};
+}
+
+bool sock_alive(const struct sock *s)
+{
+    return atomic_load(&zs_session_at(&s->bed->app, s->app)->gen) == s->app_gen;
+}
+
+static void poke(struct sock *s, uint64_t now)
+{
+    if (s->conn != NULL)
+        tcp_poke(s->conn, now);
+}
+
+uint64_t sock_write(struct sock *s, uint64_t n, uint64_t now)
+{
+    uint8_t buf[16384];
+    uint64_t done = 0;
+    struct zs_session *peer = zs_session_peer(&s->bed->app, zs_session_at(&s->bed->app, s->app));
+    while (peer != NULL && done < n) {
+        struct iovec iov = {buf, RTE_MIN(n - done, sizeof buf)};
+        for (size_t i = 0; i < iov.iov_len; i++)
+            buf[i] = byte_at(s->write_stream, s->written + i);
+        int64_t put = zs_tx_write(&s->bed->app, peer, &s->tx, &iov, 0, iov.iov_len, 262144);
+        if (put <= 0)
+            break;
+        s->written += (uint64_t)put;
+        done += (uint64_t)put;
+    }
+    poke(s, now);
+    return done;
+}
+
+uint64_t sock_read(struct sock *s, uint64_t n, uint64_t now)
+{
+    uint8_t buf[16384];
+    uint64_t done = 0;
+    struct zs_session *app = zs_session_at(&s->bed->app, s->app);
+    while (done < n) {
+        struct iovec iov = {buf, RTE_MIN(n - done, sizeof buf)};
+        int64_t got = zs_rx_peek(&s->bed->app, app, 0, &iov, 0, iov.iov_len);
+        assert_true(got >= 0);
+        if (got == 0)
+            break;
+        for (int64_t i = 0; i < got; i++)
+            if (buf[i] != byte_at(s->read_stream, s->read + (uint64_t)i))
+                fail_msg("byte %llu of stream %llu is wrong", (unsigned long long)(s->read + (uint64_t)i),
+                         (unsigned long long)s->read_stream);
+        zs_rx_consume(&s->bed->app, app, (uint64_t)got);
+        s->read += (uint64_t)got;
+        done += (uint64_t)got;
+    }
+    poke(s, now);
+    return done;
+}
+
+void sock_close(struct sock *s, bool abort, uint64_t now)
+{
+    s->closed_here = true;
+    zs_session_close(&s->bed->app, s->app, abort);
+    poke(s, now);
+}
+
+void sock_shutdown(struct sock *s, uint64_t now)
+{
+    zs_session_fin(&s->bed->app, s->app);
+    poke(s, now);
+}
+
+uint32_t sock_fin(const struct sock *s)
+{
+    return atomic_load(&zs_session_at(&s->bed->app, s->app)->rx_prod.fin);
+}
+
+/* ---- Frames ---- */
+
+/* What a port with NET_CAP_TX_* does. */
+static void finish_checksums(struct frame *f, uint64_t ol_flags)
+{
+    struct rte_ipv4_hdr *ip = (void *)(f->data + sizeof(struct rte_ether_hdr));
+    void *l4 = ip + 1;
+    if (ol_flags & RTE_MBUF_F_TX_IP_CKSUM)
+        ip->hdr_checksum = rte_ipv4_cksum(ip);
+    uint8_t *sum = (uint8_t *)l4 + (ip->next_proto_id == IPPROTO_TCP ? offsetof(struct rte_tcp_hdr, cksum)
+                                                                      : offsetof(struct rte_udp_hdr, dgram_cksum));
+    if (ol_flags & RTE_MBUF_F_TX_L4_MASK) {
+        uint16_t pseudo = rte_ipv4_phdr_cksum(ip, 0);
+        assert_memory_equal(sum, &pseudo, sizeof pseudo);
+        memset(sum, 0, sizeof pseudo);
+        uint16_t whole = rte_ipv4_udptcp_cksum(ip, l4);
+        memcpy(sum, &whole, sizeof whole);
+    }
+}
+
+struct frame *frame_of(struct rte_mbuf *m)
+{
+    uint32_t len = rte_pktmbuf_pkt_len(m), at = 0;
+    struct frame *f = calloc(1, sizeof *f + len);
+    assert_non_null(f);
+    f->len = (uint16_t)len;
+    for (const struct rte_mbuf *seg = m; seg != NULL; seg = seg->next) {
+        memcpy(f->data + at, rte_pktmbuf_mtod(seg, const void *), seg->data_len);
+        at += seg->data_len;
+    }
+    assert_int_equal(at, len);
+    finish_checksums(f, m->ol_flags);
+    rte_pktmbuf_free(m);
+    return f;
+}
+
+struct rte_mbuf *frame_mbuf(struct bed *b, const void *data, uint16_t len)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(b->pool);
+    assert_non_null(m);
+    void *to = rte_pktmbuf_append(m, len);
+    assert_non_null(to);
+    memcpy(to, data, len);
+    return m;
+}
+
+struct rte_ether_addr host_mac(int i)
+{
+    return (struct rte_ether_addr){{2, 0, 0, 0, 0, (uint8_t)(1 + i)}};
+}
+
+struct stack *bed_stack(struct bed *b, const char *name, uint64_t now)
+{
+    struct stack_conf conf = {.pool = b->pool, .indirect_pool = b->indirect, .view = &b->engine, .name = name,
+                              .key = "0123456789abcde", .max_conns = 256, .max_neighbours = 16, .reass_max_bytes = 200000,
+                              .ooo_max_segs = 2048, .rcvbuf = 131072};
+    struct stack *st = stack_create(&conf, now);
+    assert_non_null(st);
+    return st;
+}
+
+struct net_port *bed_port(struct stack *st, const struct net_port_ops *ops, void *dev, int host, uint32_t caps, uint16_t mtu,
+                          uint64_t now)
+{
+    struct net_port_conf conf = {.ops = ops, .dev = dev, .name = "wire", .mac = host_mac(host), .mtu = mtu, .caps = caps,
+                                 .addr = HOST_IP(host), .prefix_len = 24, .gateway = IP(10, 0, 0, 254)};
+    struct net_port *port = stack_add_port(st, &conf, now);
+    assert_non_null(port);
+    return port;
+}
+
+/* ---- Wire ---- */
+
+static bool chance(struct wire *w, uint32_t per_10000)
+{
+    return rnd(&w->seed) % 10000 < per_10000;
+}
+
+static void enqueue(struct wire *w, struct frame *f)
+{
+    struct frame **at = &w->queue;
+    f->at = w->now + w->delay + (w->jitter ? rnd(&w->seed) % w->jitter : 0);
+    f->order = w->order++;
+    while (*at != NULL && (*at)->at <= f->at)
+        at = &(*at)->next;
+    f->next = *at;
+    *at = f;
+}
+
+static uint16_t wire_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
+{
+    struct wire_end *e = dev;
+    struct wire *w = e->wire;
+    for (uint16_t i = 0; i < n; i++) {
+        struct frame *f = frame_of(frames[i]);
+        f->to = 1 - e->index;
+        w->frames++;
+        if (chance(w, w->loss)) {
+            w->lost++;
+            free(f);
+            continue;
+        }
+        /* Behind the Ethernet header, where the Internet checksums have to find it; ARP has none. */
+        bool ipv4 = ((struct rte_ether_hdr *)f->data)->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
+        if (ipv4 && chance(w, w->corrupt))
+            f->data[14 + rnd(&w->seed) % (f->len - 14)] ^= (uint8_t)(1 + rnd(&w->seed) % 255);
+        if (chance(w, w->duplicate)) {
+            struct frame *again = malloc(sizeof *f + f->len);
+            memcpy(again, f, sizeof *f + f->len);
+            enqueue(w, again);
+        }
+        enqueue(w, f);
+    }
+    return n;
+}
+
+/* Set ZSTACK_TEST_TRACE to see what the stacks tell. */
+static void trace(void *arg, const char *line)
+{
+    const struct wire_end *e = arg;
+    printf("%9.3f %s %s\n", (double)e->wire->now / (double)SEC, e->index ? "right" : "left ", line);
+}
+
+static const struct net_port_ops wire_ops = {wire_tx};
+
+void wire_open(struct wire *w, struct bed *b, uint64_t seed, uint16_t mtu, uint32_t caps)
+{
+    static const char *const names[] = {"left", "right"};
+    *w = (struct wire){.bed = b, .now = SEC, .seed = seed * 2654435761u + 1, .delay = MS};
+    for (int i = 0; i < 2; i++) {
+        w->end[i].wire = w;
+        w->end[i].index = i;
+        w->end[i].st = bed_stack(b, names[i], w->now);
+        w->end[i].st->conf.trace = getenv("ZSTACK_TEST_TRACE") ? trace : NULL;
+        w->end[i].st->conf.trace_arg = &w->end[i];
+        w->end[i].port = bed_port(w->end[i].st, &wire_ops, &w->end[i], i, caps, mtu, w->now);
+    }
+}
+
+void wire_flush(struct wire *w)
+{
+    for (int i = 0; i < 2; i++)
+        net_flush(w->end[i].st);
+}
+
+bool wire_step(struct wire *w, uint64_t limit)
+{
+    wire_flush(w);
+    uint64_t next = w->queue != NULL ? w->queue->at : UINT64_MAX;
+    for (int i = 0; i < 2; i++)
+        next = RTE_MIN(next, net_next(w->end[i].st));
+    if (next > limit) {
+        w->now = limit;
+        return false;
+    }
+    w->now = RTE_MAX(next, w->now);
+    while (w->queue != NULL && w->queue->at <= w->now) {
+        struct frame *f = w->queue;
+        w->queue = f->next;
+        struct wire_end *e = &w->end[f->to];
+        struct rte_mbuf *m = frame_mbuf(w->bed, f->data, f->len);
+        net_input(e->st, e->port, &m, 1, w->now);
+        free(f);
+    }
+    for (int i = 0; i < 2; i++)
+        net_run(w->end[i].st, w->now);
+    wire_flush(w);
+    return true;
+}
+
+void wire_close(struct wire *w)
+{
+    for (int i = 0; i < 2; i++)
+        stack_destroy(w->end[i].st);
+    while (w->queue != NULL) {
+        struct frame *f = w->queue;
+        w->queue = f->next;
+        free(f);
+    }
+}

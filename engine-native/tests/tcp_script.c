@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * See tcp_script.h. */
+#include "tcp_script.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <rte_arp.h>
+#include <rte_icmp.h>
+#include <rte_tcp.h>
+#include <rte_udp.h>
+#include <stdio.h>
+
+/* ---- Capture ---- */
+
+static uint16_t capture_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
+{
+    struct capture *c = dev;
+    for (uint16_t i = 0; i < n; i++) {
+        assert_true(c->count < CAPTURE_MAX);
+        struct frame *f = frame_of(frames[i]);
+        c->frame[c->count] = f;
+        c->describe(c->arg, f, c->line[c->count], sizeof c->line[0]);
+        c->count++;
+    }
+    return n;
+}
+const struct net_port_ops capture_ops = {capture_tx};
+
+void capture_clear(struct capture *c)
+{
+    for (int i = 0; i < c->count; i++)
+        free(c->frame[i]);
+    c->count = c->next = 0;
+}
+
+void describe_frame(const struct frame *f, char *line, size_t size)
+{
+    const struct rte_ether_hdr *eth = (const void *)f->data;
+    const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
+    const struct rte_arp_hdr *arp = (const void *)(eth + 1);
+    const char *cast = rte_is_broadcast_ether_addr(&eth->dst_addr) ? " broadcast" : "";
+    if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP)) {
+        snprintf(line, size, "arp %s %08x for %08x%s", arp->arp_opcode == RTE_BE16(RTE_ARP_OP_REPLY) ? "reply" : "request",
+                 rte_be_to_cpu_32(arp->arp_data.arp_sip), rte_be_to_cpu_32(arp->arp_data.arp_tip), cast);
+        return;
+    }
+    uint16_t field = rte_be_to_cpu_16(ip->fragment_offset), len = (uint16_t)(rte_be_to_cpu_16(ip->total_length) - 20);
+    assert_int_equal(rte_raw_cksum(ip, sizeof *ip), 0xffff);
+    if (field & (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) {
+        snprintf(line, size, "fragment %u+%u%s", (field & RTE_IPV4_HDR_OFFSET_MASK) * 8u, len,
+                 field & RTE_IPV4_HDR_MF_FLAG ? " more" : "");
+    } else if (ip->next_proto_id == IPPROTO_ICMP) {
+        const struct rte_icmp_hdr *h = (const void *)(ip + 1);
+        assert_int_equal(rte_raw_cksum(h, len), 0xffff);
+        snprintf(line, size, "icmp %u %u len %u", h->icmp_type, h->icmp_code, len);
+    } else if (ip->next_proto_id == IPPROTO_UDP) {
+        const struct rte_udp_hdr *h = (const void *)(ip + 1);
+        assert_int_equal(rte_ipv4_udptcp_cksum(ip, h), 0xffff); /* the sum with a right checksum, as UDP writes 0 */
+        snprintf(line, size, "udp %u > %u len %u%s", rte_be_to_cpu_16(h->src_port), rte_be_to_cpu_16(h->dst_port),
+                 rte_be_to_cpu_16(h->dgram_len), cast);
+    } else {
+        snprintf(line, size, "ip proto %u", ip->next_proto_id);
+    }
+}
+
+struct rte_mbuf *ip_frame(struct bed *b, uint8_t proto, uint16_t id, uint16_t fragment, const void *payload, uint16_t len)
+{
+    uint8_t buf[2048];
+    struct rte_ether_hdr *eth = (void *)buf;
+    struct rte_ipv4_hdr *ip = (void *)(eth + 1);
+    *eth = (struct rte_ether_hdr){host_mac(0), host_mac(1), RTE_BE16(RTE_ETHER_TYPE_IPV4)};
+    *ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF, .total_length = rte_cpu_to_be_16((uint16_t)(20 + len)),
+                                .packet_id = rte_cpu_to_be_16(id), .fragment_offset = rte_cpu_to_be_16(fragment),
+                                .time_to_live = 64, .next_proto_id = proto, .src_addr = HOST_IP(1), .dst_addr = HOST_IP(0)};
+    ip->hdr_checksum = rte_ipv4_cksum(ip);
+    memcpy(ip + 1, payload, len);
+    return frame_mbuf(b, buf, (uint16_t)(34 + len));
+}
+
+/* ---- Script state ---- */
+
+struct script {
+    struct bed *bed;
+    const char *name, *line;
+    int number;
+    struct stack *st;
+    struct net_port *port;
+    struct capture cap;
+    struct tcp_listener *listener;
+    struct sock sock;
+    uint64_t now;
+    uint32_t iss, peer_iss, ts_base;
+    bool have_iss, have_ts, ours_active;
+    int accept_result;
+};
+#define OUR_PORT RTE_BE16(80)
+#define PEER_PORT RTE_BE16(40000)
+static const struct tcp_flow the_flow = {HOST_IP(0), HOST_IP(1), OUR_PORT, PEER_PORT};
+
+#define SCRIPT_FAIL(s, ...)                                                       \
+    do {                                                                          \
+        print_error("%s, line %d: %s\n  ", (s)->name, (s)->number, (s)->line);     \
+        for (int left = (s)->cap.next; left < (s)->cap.count; left++)             \
+            print_error("sent: %s\n  ", (s)->cap.line[left]);                     \
+        print_error(__VA_ARGS__);                                                 \
+        fail();                                                                   \
+    } while (0)
+
+static int describe_options(struct script *s, const uint8_t *p, const uint8_t *end, char *line, size_t size)
+{
+    size_t n = 0;
+    const char *sep = " <";
+    while (p < end && *p != 0) {
+        uint32_t v = 0, e = 0;
+        if (*p == 1) {
+            p++;
+            continue;
+        }
+        if (p[0] == 2)
+            n += (size_t)snprintf(line + n, size - n, "%smss %u", sep, p[2] << 8 | p[3]);
+        if (p[0] == 3)
+            n += (size_t)snprintf(line + n, size - n, "%sws %u", sep, p[2]);
+        if (p[0] == 8) {
+            memcpy(&v, p + 2, 4);
+            memcpy(&e, p + 6, 4);
+            if (!s->have_ts)
+                s->ts_base = rte_be_to_cpu_32(v);
+            s->have_ts = true;
+            n += (size_t)snprintf(line + n, size - n, "%sts %u %u", sep, rte_be_to_cpu_32(v) - s->ts_base, rte_be_to_cpu_32(e));
+        }
+        sep = ",";
+        p += p[1];
+    }
+    if (n > 0)
+        snprintf(line + n, size - n, ">");
+    return 0;
+}
+
+static void describe(void *arg, const struct frame *f, char *line, size_t size)
+{
+    struct script *s = arg;
+    const struct rte_ether_hdr *eth = (const void *)f->data;
+    const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
+    const struct rte_tcp_hdr *h = (const void *)(ip + 1);
+    if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->next_proto_id != IPPROTO_TCP) {
+        describe_frame(f, line, size);
+        return;
+    }
+    assert_int_equal(rte_ipv4_udptcp_cksum(ip, h), 0);
+    uint32_t hlen = (h->data_off >> 4) * 4u, len = rte_be_to_cpu_16(ip->total_length) - 20u - hlen;
+    const uint8_t *payload = (const uint8_t *)h + hlen;
+    if (!s->have_iss && (h->tcp_flags & RTE_TCP_SYN_FLAG)) {
+        s->iss = rte_be_to_cpu_32(h->sent_seq);
+        s->have_iss = true;
+    }
+    uint32_t at = rte_be_to_cpu_32(h->sent_seq) - s->iss, n = 0;
+    for (uint32_t i = 0; i < len; i++)
+        assert_int_equal(payload[i], byte_at(0, at - 1 + i));
+    static const struct {
+        uint8_t flag;
+        char letter;
+    } letters[] = {{RTE_TCP_SYN_FLAG, 'S'}, {RTE_TCP_FIN_FLAG, 'F'}, {RTE_TCP_RST_FLAG, 'R'}, {RTE_TCP_PSH_FLAG, 'P'},
+                   {RTE_TCP_ACK_FLAG, '.'}};
+    for (size_t i = 0; i < RTE_DIM(letters); i++)
+        if (h->tcp_flags & letters[i].flag)
+            line[n++] = letters[i].letter;
+    n += (uint32_t)snprintf(line + n, size - n, " %u:%u(%u)", at, at + len, len);
+    if (h->tcp_flags & RTE_TCP_ACK_FLAG)
+        n += (uint32_t)snprintf(line + n, size - n, " ack %u", rte_be_to_cpu_32(h->recv_ack) - s->peer_iss);
+    n += (uint32_t)snprintf(line + n, size - n, " win %u", rte_be_to_cpu_16(h->rx_win));
+    describe_options(s, (const uint8_t *)(h + 1), payload, line + n, size - n);
+}
+
+static int script_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
+{
+    struct script *s = arg;
+    (void)flow;
+    if (s->accept_result < 0)
+        return s->accept_result;
+    if (s->sock.bed == NULL || s->sock.conn == NULL) {
+        if (s->sock.bed != NULL && !s->sock.closed_here)
+            sock_close(&s->sock, false, s->now);
+        s->sock = (struct sock){0};
+        sock_open(s->bed, &s->sock);
+    }
+    s->sock.conn = c;
+    tcp_attach(c, s->sock.own, &sock_ops, &s->sock);
+    return 0;
+}
+static const struct tcp_listener_ops script_listener = {script_accept};
+
+/* ---- Segments in ---- */
+
+static uint32_t parse_options(struct script *s, const char *text, uint8_t *p)
+{
+    uint32_t n = 0, a, b;
+    for (const char *o = text; o != NULL && *o != 0 && *o != '>'; o = strpbrk(o, ",>") ? strpbrk(o, ",>") + (*strpbrk(o, ",>") == ',') : NULL) {
+        if (sscanf(o, "mss %u", &a) == 1) {
+            memcpy(p + n, (uint8_t[]){2, 4, (uint8_t)(a >> 8), (uint8_t)a}, 4);
+            n += 4;
+        } else if (sscanf(o, "ws %u", &a) == 1) {
+            memcpy(p + n, (uint8_t[]){1, 3, 3, (uint8_t)a}, 4);
+            n += 4;
+        } else if (sscanf(o, "ts %u %u", &a, &b) == 2) {
+            uint32_t v = rte_cpu_to_be_32(a), e = rte_cpu_to_be_32(b + s->ts_base);
+            memcpy(p + n, (uint8_t[]){1, 1, 8, 10}, 4);
+            memcpy(p + n + 4, &v, 4);
+            memcpy(p + n + 8, &e, 4);
+            n += 12;
+        } else if (strncmp(o, "unknown", 7) == 0) {
+            memcpy(p + n, (uint8_t[]){254, 4, 0xf9, 0x89}, 4);
+            n += 4;
+        } else if (strncmp(o, "broken", 6) == 0) {
+            memcpy(p + n, (uint8_t[]){2, 40, 1, 1}, 4); /* longer than the header */
+            n += 4;
+        } else {
+            SCRIPT_FAIL(s, "option?\n");
+        }
+    }
+    return n;
+}
+
+static uint8_t parse_flags(const char *text)
+{
+    uint8_t flags = 0;
+    for (; *text != 0 && *text != ' '; text++)
+        flags |= *text == 'S' ? RTE_TCP_SYN_FLAG : *text == 'F' ? RTE_TCP_FIN_FLAG : *text == 'R' ? RTE_TCP_RST_FLAG
+                 : *text == 'P' ? RTE_TCP_PSH_FLAG : *text == 'U' ? RTE_TCP_URG_FLAG : *text == '.' ? RTE_TCP_ACK_FLAG : 0;
+    return flags;
+}
+
+static void segment_in(struct script *s, const char *text)
+{
+    uint8_t buf[1600] = {0};
+    struct rte_tcp_hdr *h = (void *)buf;
+    uint32_t from, to, len, ack = 0, win = 65535;
+    const char *rest = strchr(text, ' '), *opt = strchr(text, '<'), *a = strstr(text, " ack "), *w = strstr(text, " win ");
+    if (rest == NULL || sscanf(rest, "%u:%u(%u)", &from, &to, &len) != 3)
+        SCRIPT_FAIL(s, "segment?\n");
+    if (a != NULL)
+        ack = (uint32_t)strtoul(a + 5, NULL, 10);
+    if (w != NULL)
+        win = (uint32_t)strtoul(w + 5, NULL, 10);
+    uint32_t olen = parse_options(s, opt == NULL ? NULL : opt + 1, buf + sizeof *h);
+    *h = (struct rte_tcp_hdr){.src_port = PEER_PORT, .dst_port = OUR_PORT, .sent_seq = rte_cpu_to_be_32(from + s->peer_iss),
+                              .recv_ack = a == NULL ? 0 : rte_cpu_to_be_32(ack + s->iss), .tcp_flags = parse_flags(text),
+                              .data_off = (uint8_t)((20 + olen) / 4 << 4), .rx_win = rte_cpu_to_be_16((uint16_t)win)};
+    for (uint32_t i = 0; i < len; i++)
+        buf[sizeof *h + olen + i] = byte_at(0, from - 1 + i);
+    struct rte_mbuf *m = ip_frame(s->bed, IPPROTO_TCP, 7, 0, buf, (uint16_t)(20 + olen + len));
+    struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, 14);
+    h = (void *)(ip + 1);
+    h->cksum = rte_ipv4_udptcp_cksum(ip, h);
+    if (strstr(text, "badsum"))
+        h->cksum ^= 1;
+    net_input(s->st, s->port, &m, 1, s->now);
+}
+
+static void icmp_in(struct script *s, unsigned type, unsigned code, uint32_t at)
+{
+    struct {
+        uint8_t type, code;
+        uint16_t sum;
+        uint32_t rest;
+        struct rte_ipv4_hdr ip;
+        uint16_t ports[2];
+        uint32_t seq;
+    } __attribute__((packed)) e = {.type = (uint8_t)type, .code = (uint8_t)code,
+                                   .ip = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = IPPROTO_TCP,
+                                          .src_addr = HOST_IP(0), .dst_addr = HOST_IP(1)},
+                                   .ports = {OUR_PORT, PEER_PORT}, .seq = rte_cpu_to_be_32(at + s->iss)};
+    e.sum = (uint16_t)~rte_raw_cksum(&e, sizeof e);
+    struct rte_mbuf *m = ip_frame(s->bed, IPPROTO_ICMP, 8, 0, &e, sizeof e);
+    net_input(s->st, s->port, &m, 1, s->now);
+}
+
+/* ---- Lines ---- */
+
+static void expect(struct script *s, const char *text)
+{
+    if (s->cap.next == s->cap.count)
+        SCRIPT_FAIL(s, "nothing was sent\n");
+    const char *got = s->cap.line[s->cap.next];
+    size_t n = strlen(text);
+    if (strncmp(got, text, n) != 0 || (got[n] != 0 && got[n] != ' '))
+        SCRIPT_FAIL(s, "something else was sent\n");
+    s->cap.next++;
+}
+
+/* The peer's hardware address, learned as it would be: from its request for ours. */
+static void meet_peer(struct script *s)
+{
+    struct {
+        struct rte_ether_hdr eth;
+        struct rte_arp_hdr arp;
+    } f = {.eth = {host_mac(0), host_mac(1), RTE_BE16(RTE_ETHER_TYPE_ARP)},
+           .arp = {RTE_BE16(RTE_ARP_HRD_ETHER), RTE_BE16(RTE_ETHER_TYPE_IPV4), 6, 4, RTE_BE16(RTE_ARP_OP_REQUEST),
+                   {host_mac(1), HOST_IP(1), {{0}}, HOST_IP(0)}}};
+    struct rte_mbuf *m = frame_mbuf(s->bed, &f, sizeof f);
+    net_input(s->st, s->port, &m, 1, s->now);
+    net_flush(s->st);
+}
+
+/* ARP belongs to other tests; here it only keeps the peer known. */
+static void skip_arp(struct script *s)
+{
+    bool asked = false;
+    for (int i = s->cap.next; i < s->cap.count; i++) {
+        if (strncmp(s->cap.line[i], "arp ", 4) != 0)
+            continue;
+        asked |= strncmp(s->cap.line[i], "arp request 0a000001 for 0a000002", 33) == 0;
+        free(s->cap.frame[i]);
+        for (int j = i + 1; j < s->cap.count; j++) {
+            s->cap.frame[j - 1] = s->cap.frame[j];
+            memcpy(s->cap.line[j - 1], s->cap.line[j], sizeof s->cap.line[0]);
+        }
+        s->cap.count--;
+        i--;
+    }
+    if (asked) {
+        meet_peer(s);
+        skip_arp(s);
+    }
+}
+
+static void pass_time(struct script *s, uint64_t ns)
+{
+    uint64_t until = s->now + ns;
+    for (uint64_t next; (next = net_next(s->st)) <= until;) {
+        s->now = RTE_MAX(next, s->now);
+        net_run(s->st, s->now);
+        net_flush(s->st);
+        skip_arp(s);
+    }
+    s->now = until;
+    net_run(s->st, s->now);
+}
+
+static void check_line(struct script *s, const char *what, const char *arg, uint64_t n)
+{
+    struct sock *k = &s->sock;
+    struct zs_session *app = k->bed == NULL ? NULL : zs_session_at(&s->bed->app, k->app);
+    if (strcmp(what, "state") == 0) {
+        struct tcp_conn *c = k->conn;
+        const char *name = c == NULL ? "CLOSED" : tcp_state_info[tcp_conn_state(c)].name;
+        if (strcmp(name, arg) != 0)
+            SCRIPT_FAIL(s, "state is %s\n", name);
+    } else if (strcmp(what, "gone") == 0) {
+        if (tcp_conn_count(s->st) != 0)
+            SCRIPT_FAIL(s, "%u connections\n", tcp_conn_count(s->st));
+    } else if (strcmp(what, "eof") == 0) {
+        if (zs_rx_avail(app) != 0 || sock_fin(k) != ZS_FIN)
+            SCRIPT_FAIL(s, "no EOF: %llu unread, fin %u\n", (unsigned long long)zs_rx_avail(app), sock_fin(k));
+    } else if (strcmp(what, "error") == 0) {
+        if (atomic_load(&app->error) != n)
+            SCRIPT_FAIL(s, "error is %u\n", atomic_load(&app->error));
+    } else if (strcmp(what, "count") == 0) {
+        for (int i = 0; i < NET_COUNTER_N; i++) {
+            if (strcmp(net_counter_info[i].name, arg) != 0)
+                continue;
+            if (s->st->counters[i] != n)
+                SCRIPT_FAIL(s, "it is %llu\n", (unsigned long long)s->st->counters[i]);
+            return;
+        }
+        SCRIPT_FAIL(s, "counter?\n");
+    } else {
+        SCRIPT_FAIL(s, "line?\n");
+    }
+}
+
+static void option(struct script *s, const char *text)
+{
+    struct zs_opts *o = &zs_session_at(&s->bed->app, s->sock.app)->opts;
+    unsigned idle, interval, count;
+    if (strcmp(text, "nodelay") == 0)
+        atomic_fetch_or(&o->bits, ZS_O_NODELAY);
+    else if (strcmp(text, "cork") == 0)
+        atomic_fetch_or(&o->bits, ZS_O_CORK);
+    else if (strcmp(text, "uncork") == 0)
+        atomic_fetch_and(&o->bits, ~ZS_O_CORK);
+    else if (sscanf(text, "keepalive %u %u %u", &idle, &interval, &count) == 3) {
+        atomic_fetch_or(&o->bits, ZS_O_KEEPALIVE);
+        atomic_store(&o->keepidle, idle);
+        atomic_store(&o->keepintvl, interval);
+        atomic_store(&o->keepcnt, count);
+    } else
+        SCRIPT_FAIL(s, "option?\n");
+    tcp_poke(s->sock.conn, s->now);
+}
+
+static void command(struct script *s, const char *text)
+{
+    char what[32] = "", arg[64] = "";
+    unsigned long long n = 0;
+    int words = sscanf(text, "%31s %63s %llu", what, arg, &n);
+    if (words == 2)
+        n = strtoull(arg, NULL, 10);
+    if (strcmp(what, "listen") == 0) {
+        assert_int_equal(tcp_listen(s->st, 0, OUR_PORT, words == 2 ? (uint32_t)n : 8, &script_listener, s, &s->listener), 0);
+    } else if (strcmp(what, "connect") == 0) {
+        sock_open(s->bed, &s->sock);
+        assert_int_equal(tcp_connect(s->st, the_flow, s->sock.own, &sock_ops, &s->sock, s->now, &s->sock.conn), 0);
+    } else if (strcmp(what, "write") == 0) {
+        assert_int_equal(sock_write(&s->sock, n, s->now), n);
+    } else if (strcmp(what, "read") == 0) {
+        uint64_t got = sock_read(&s->sock, n, s->now);
+        if (got != n)
+            SCRIPT_FAIL(s, "read %llu\n", (unsigned long long)got);
+    } else if (strcmp(what, "close") == 0 || strcmp(what, "abort") == 0) {
+        sock_close(&s->sock, what[0] == 'a', s->now);
+    } else if (strcmp(what, "shutdown") == 0) {
+        sock_shutdown(&s->sock, s->now);
+    } else if (strcmp(what, "option") == 0) {
+        option(s, text + 7);
+    } else if (strcmp(what, "rcvbuf") == 0) {
+        s->st->conf.rcvbuf = (uint32_t)n;
+    } else if (strcmp(what, "accept") == 0) {
+        s->accept_result = strcmp(arg, "ok") == 0 ? 0 : strcmp(arg, "later") == 0 ? -EAGAIN : -ENOBUFS;
+    } else if (strcmp(what, "peer") == 0) {
+        s->peer_iss = (uint32_t)n;
+    } else if (strcmp(what, "iss") == 0) {
+        /* Wait until the clock makes it so. */
+        pass_time(s, (uint64_t)(uint32_t)((uint32_t)n - tcp_isn(s->st, &the_flow, s->now)) * 4000);
+        capture_clear(&s->cap);
+    } else if (strcmp(what, "icmp") == 0) {
+        unsigned type, code, at;
+        assert_int_equal(sscanf(text, "icmp %u %u %u", &type, &code, &at), 3);
+        icmp_in(s, type, code, at);
+    } else {
+        check_line(s, what, arg, n);
+    }
+}
+
+void script_run(struct bed *b, const char *name, const char *const *lines)
+{
+    struct script s = {.bed = b, .name = name, .now = SEC, .peer_iss = 1000000};
+    s.cap.describe = describe;
+    s.cap.arg = &s;
+    s.st = bed_stack(b, "script", s.now);
+    s.port = bed_port(s.st, &capture_ops, &s.cap, 0, 0, 1500, s.now);
+    meet_peer(&s);
+    capture_clear(&s.cap);
+    for (s.number = 1; *lines != NULL; lines++, s.number++) {
+        s.line = *lines;
+        if (s.line[0] == '>') {
+            expect(&s, s.line + 2);
+            continue;
+        }
+        if (s.cap.next != s.cap.count)
+            SCRIPT_FAIL(&s, "not expected\n");
+        capture_clear(&s.cap);
+        if (s.line[0] == '<')
+            segment_in(&s, s.line + 2);
+        else if (s.line[0] == '+')
+            pass_time(&s, (uint64_t)(strtod(s.line + 1, NULL) * (double)MS));
+        else
+            command(&s, s.line);
+        net_flush(s.st);
+        skip_arp(&s);
+    }
+    s.line = "end";
+    if (s.cap.next != s.cap.count)
+        SCRIPT_FAIL(&s, "not expected\n");
+    if (s.sock.bed != NULL && !s.sock.closed_here)
+        sock_close(&s.sock, false, s.now);
+    stack_destroy(s.st);
+    capture_clear(&s.cap);
+    bed_check_empty(b);
+}

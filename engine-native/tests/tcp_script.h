@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Packet scripts: one stack, whose peer is the script. Lines:
+ *
+ *     < S 0:0(0) win 65535 <mss 1460,ws 7,ts 5 0>   a segment arrives. Flags: S F R P U and . for ACK, or - for none
+ *     > S. 0:0(0) ack 1                             this segment, next, was sent; the rest of it (win, options) may be told, too
+ *     +40                                           milliseconds pass
+ *     connect | listen [BACKLOG] | write N | read N | shutdown | close | abort
+ *     state NAME | gone | eof | error ERRNO | room yes|no | count COUNTER N
+ *     option nodelay|cork|keepalive IDLE INTERVAL COUNT | rcvbuf N | accept ok|later|no
+ *     iss N | peer N        (before the handshake) initial sequence numbers: the stack's, the peer's
+ *     icmp TYPE CODE SEQ    an ICMP error about our segment that began there
+ *
+ * Sequence numbers count from the SYN, timestamps from our first. Payload is checked, both ways. Whatever is sent and not
+ * expected by the next line fails the script. */
+#ifndef ZSTACK_TEST_TCP_SCRIPT_H
+#define ZSTACK_TEST_TCP_SCRIPT_H
+
+#include "net_wire.h"
+
+void script_run(struct bed *b, const char *name, const char *const *lines);
+
+/* A port that keeps what is sent, told as text; for the scripts and for tests of single packets. */
+#define CAPTURE_MAX 128
+struct capture {
+    char line[CAPTURE_MAX][160];
+    struct frame *frame[CAPTURE_MAX];
+    int count, next;
+    void (*describe)(void *arg, const struct frame *f, char *line, size_t size);
+    void *arg;
+};
+extern const struct net_port_ops capture_ops; /* dev: struct capture */
+void capture_clear(struct capture *c);
+void describe_frame(const struct frame *f, char *line, size_t size); /* all but TCP */
+/* A whole IPv4 frame from host 1 to host 0. */
+struct rte_mbuf *ip_frame(struct bed *b, uint8_t proto, uint16_t id, uint16_t fragment, const void *payload, uint16_t len);
+
+#endif

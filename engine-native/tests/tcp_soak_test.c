@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Two stacks on a bad wire: every byte right, both ends closed, nothing left over, whatever the seed. */
+#include "net_wire.h"
+
+#include <stdio.h>
+
+#define CONNS 4
+
+struct peer_ends {
+    struct sock client[CONNS], server[CONNS];
+    int accepted;
+};
+
+static struct bed bed;
+
+static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
+{
+    struct peer_ends *p = arg;
+    (void)flow;
+    struct sock *s = &p->server[p->accepted++];
+    sock_open(&bed, s);
+    s->conn = c;
+    tcp_attach(c, s->own, &sock_ops, s);
+    return 0;
+}
+
+static const struct tcp_listener_ops listener_ops = {on_accept};
+
+static void dump(const struct stack *st)
+{
+    for (int i = 0; i < NET_COUNTER_N; i++)
+        if (st->counters[i] != 0)
+            printf("    %-22s %8llu  %s\n", net_counter_info[i].name, (unsigned long long)st->counters[i],
+                   net_counter_info[i].text);
+}
+
+static struct wire *the_wire; /* for what a failure prints */
+static uint64_t probes;          /* window probes of all runs */
+
+/* What the application does whenever something happens: pieces of random sizes, and close at the end. */
+static void act(struct sock *s, uint64_t total, bool slow, uint64_t *seed, uint64_t now)
+{
+    if (s->bed == NULL || s->closed_here)
+        return;
+    if (s->written < total)
+        sock_write(s, RTE_MIN(rnd(seed) % 20000 + 1, total - s->written), now);
+    if (rnd(seed) % (slow ? 40 : 3) == 1)
+        sock_read(s, rnd(seed) % (slow ? 150000 : 80000) + 1, now);
+    if (s->written == total && rnd(seed) % 4 == 0)
+        sock_shutdown(s, now);
+    if (sock_fin(s) == ZS_FIN && s->read == total && s->written == total)
+        sock_close(s, false, now);
+    if (!s->closed_here && sock_fin(s) == ZS_RST) {
+        dump(the_wire->end[0].st);
+        dump(the_wire->end[1].st);
+        fail_msg("reset: error %u, %llu written, %llu read", atomic_load(&zs_session_at(&bed.app, s->app)->error),
+                 (unsigned long long)s->written, (unsigned long long)s->read);
+    }
+}
+
+static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, uint16_t mtu, bool slow,
+                uint64_t *duration)
+{
+    static struct wire w;
+    static struct peer_ends p;
+    struct tcp_listener *l;
+    p = (struct peer_ends){0};
+    wire_open(&w, &bed, seed, mtu, seed % 2 ? NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM : 0);
+    the_wire = &w;
+    /* A handshake gives up after six repetitions: a wire this bad becomes so after it. */
+    bool later = loss > 1000;
+    w.loss = later ? 0 : loss;
+    w.duplicate = w.corrupt = other;
+    w.jitter = other ? 3 * MS : 0;
+    assert_int_equal(tcp_listen(w.end[1].st, 0, RTE_BE16(80), 16, &listener_ops, &p, &l), 0);
+    uint64_t app_seed = seed + 99, begin = w.now;
+    for (int i = 0; i < CONNS; i++) {
+        struct sock *s = &p.client[i];
+        sock_open(&bed, s);
+        struct tcp_flow flow = {.remote_ip = HOST_IP(1), .remote_port = RTE_BE16(80)};
+        assert_int_equal(tcp_connect(w.end[0].st, flow, s->own, &sock_ops, s, w.now, &s->conn), 0);
+    }
+    bool open = true;
+    while (open && w.now < begin + 3600 * SEC) {
+        wire_step(&w, w.now + 10 * MS);
+        open = false;
+        bool connected = p.accepted == CONNS;
+        for (int i = 0; i < CONNS; i++) {
+            connected &= p.client[i].connected;
+            act(&p.client[i], total, slow, &app_seed, w.now);
+            act(&p.server[i], total, slow, &app_seed, w.now);
+            open |= !p.client[i].closed_here || !p.server[i].closed_here;
+        }
+        if (later && connected)
+            w.loss = loss;
+        wire_flush(&w);
+    }
+    if (open)
+        fail_msg("seed %llu: not closed after an hour", (unsigned long long)seed);
+    *duration += w.now - begin;
+    for (int i = 0; i < CONNS; i++)
+        assert_true(p.client[i].read == total && p.server[i].read == total);
+    while (w.now < begin + 8000 * SEC && wire_step(&w, begin + 8000 * SEC))
+        ;
+    assert_int_equal(tcp_conn_count(w.end[0].st), 0);
+    assert_int_equal(tcp_conn_count(w.end[1].st), 0);
+    assert_int_equal(w.end[0].st->counters[NET_TCP_TIMED_OUT] + w.end[1].st->counters[NET_TCP_TIMED_OUT], 0);
+    probes += w.end[0].st->counters[NET_TCP_PROBE] + w.end[1].st->counters[NET_TCP_PROBE];
+    wire_close(&w);
+    bed_check_empty(&bed);
+}
+
+static unsigned seeds(unsigned usual)
+{
+    const char *n = getenv("ZSTACK_SOAK_SEEDS");
+    return n != NULL ? (unsigned)atoi(n) : usual;
+}
+
+static void test_clean(void **state)
+{
+    (void)state;
+    uint64_t t = 0;
+    for (unsigned seed = 1; seed <= 10; seed++)
+        run(seed, 300000, 0, 0, 1500, false, &t);
+}
+
+static void test_bad_wire(void **state)
+{
+    (void)state;
+    uint64_t t = 0;
+    unsigned n = seeds(60);
+    for (unsigned seed = 1; seed <= n; seed++)
+        run(seed, 100000, 500, 300, seed % 3 ? 1500 : 576, false, &t);
+    printf("  %u seeds, 5 %% loss, reordering, 3 %% duplicates and damage: %.1f s of virtual time each\n", n,
+           (double)t / (double)SEC / n);
+}
+
+static void test_terrible_wire(void **state)
+{
+    (void)state;
+    uint64_t t = 0;
+    for (unsigned seed = 1; seed <= seeds(60) / 6; seed++)
+        run(seed, 20000, 2500, 500, 1500, false, &t);
+}
+
+/* Windows close and open again. */
+static void test_slow_readers(void **state)
+{
+    (void)state;
+    uint64_t t = 0;
+    for (unsigned seed = 1; seed <= 12; seed++)
+        run(seed, 600000, seed % 2 ? 200 : 0, seed % 2 ? 200 : 0, 1500, true, &t);
+    assert_true(probes > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clean),
+        cmocka_unit_test(test_bad_wire),
+        cmocka_unit_test(test_terrible_wire),
+        cmocka_unit_test(test_slow_readers),
+    };
+    bed_start(&bed);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
