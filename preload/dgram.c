@@ -15,15 +15,7 @@ int dgram_bound(struct zsock *k, int fd)
     struct zs_domain *d = zs_attached();
     if (k->s != NULL || d == NULL)
         return 0;
-    int on = 0;
-    socklen_t len = sizeof on;
-    uint32_t flags = 0;
-    if (k->family == AF_INET6 && zs_sys(SYS_getsockopt, fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on)
-        flags |= ZS_F_V6ONLY;
-    len = sizeof on;
-    if (zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_REUSEPORT, &on, &len) == 0 && on)
-        flags |= ZS_F_REUSEPORT;
-    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, 0, flags, fd, &reply, NULL);
+    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, 0, 0, fd, &reply, NULL);
     if (r < 0 || reply.a >= ZS_MAX_SESSIONS)
         return r < 0 ? r : -EPROTO;
     k->d = d;

@@ -10,24 +10,11 @@
 /* How many connections in a row may come from shared memory while the kernel has some, too. */
 #define LOCAL_RUN 16u
 
-static uint32_t listen_flags(struct zsock *k, int fd)
-{
-    int on = 0;
-    socklen_t len = sizeof on;
-    uint32_t flags = 0;
-    if (k->family == AF_INET6 && zs_sys(SYS_getsockopt, fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on)
-        flags |= ZS_F_V6ONLY;
-    len = sizeof on;
-    if (zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_REUSEPORT, &on, &len) == 0 && on)
-        flags |= ZS_F_REUSEPORT;
-    return flags;
-}
-
 static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int backlog)
 {
     struct zs_ctl_reply reply;
     uint32_t len = backlog < 0 || backlog > (int)ZS_BACKLOG_MAX ? ZS_BACKLOG_MAX : (uint32_t)backlog;
-    int r = zs_rpc2(d, ZS_CTL_LISTEN, len, listen_flags(k, fd), fd, &reply, NULL);
+    int r = zs_rpc2(d, ZS_CTL_LISTEN, len, 0, fd, &reply, NULL);
     if (r < 0)
         return r;
     if (reply.a >= ZS_MAX_SESSIONS)

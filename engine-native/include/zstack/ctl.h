@@ -19,9 +19,9 @@
 enum zs_ctl_op {
     ZS_CTL_HELLO = 1,  /* attach. Reply fd: the arena (read-write memfd); reply.a = client id */
     ZS_CTL_ENGINE_BELL, /* reply fd: the engine's doorbell (eventfd) */
-    ZS_CTL_LISTEN,     /* fd: the listening kernel socket. a = backlog, b = ZS_F_V6ONLY|ZS_F_REUSEPORT.
+    ZS_CTL_LISTEN,     /* fd: the listening kernel socket, from which address and options are read. a = backlog.
                           reply.a = session, reply.b = generation. Again on the same socket: changes the backlog. */
-    ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket. b = flags as above. reply.a = session, reply.b = generation */
+    ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket. reply.a = session, reply.b = generation */
     ZS_CTL_CLOSE,      /* a = session, b = generation: the caller held the only descriptor. Closes a listener or UDP
                           socket before the kernel socket is closed */
     ZS_CTL_WAITER_NEW, /* reply.a = waiter, reply.b = generation; reply fd: its doorbell (eventfd) */
