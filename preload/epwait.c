@@ -322,13 +322,14 @@ static void ep_settle_nested(void)
     frame_end();
 }
 
-/* Sets without sockets of ours are the kernel's alone. */
+/* Sets that never had a socket of ours are the kernel's alone. */
 static int wait_call(const char *name, int ep, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask, bool *kernel)
 {
     struct epset *e = ep_of(ep);
     if (e != NULL && e->nests && !zs_passthrough())
         ep_settle_nested();
-    *kernel = e == NULL || e->nshm == 0 || zs_passthrough();
+    /* A set keeps its waiters once it has them: a late ring of their doorbells must not reach the application. */
+    *kernel = e == NULL || (e->nshm == 0 && set_domain(e) == NULL) || zs_passthrough();
     if (*kernel)
         return 0;
     if (max <= 0) {
@@ -351,18 +352,43 @@ static int wait_call(const char *name, int ep, struct epoll_event *ev, int max, 
     return r;
 }
 
+/* What the kernel alone was asked for may hold entries of ours all the same: another thread added the set's first socket
+ * meanwhile. Returns how many events are left for the application; -EAGAIN when there were only ours. */
+static int only_theirs(int ep, struct epoll_event *ev, int got)
+{
+    struct epset *e = got > 0 && !zs_passthrough() ? ep_of(ep) : NULL;
+    if (e == NULL || e->tag == 0)
+        return got;
+    int n = 0;
+    frame_begin();
+    ep_lock(e);
+    for (int i = 0; i < got; i++) {
+        struct epoll_event kev = ev[i];
+        n = take_kernel_event(e, &kev, ev, n);
+    }
+    ep_unlock(e);
+    frame_end();
+    return n > 0 ? n : -EAGAIN;
+}
+
 int zsp_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout)
 {
     bool kernel;
     int r = wait_call("epoll_wait", ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL, &kernel);
-    return kernel ? REAL(epoll_wait)(ep, ev, max, timeout) : r;
+    if (!kernel)
+        return r;
+    r = only_theirs(ep, ev, REAL(epoll_wait)(ep, ev, max, timeout));
+    return r == -EAGAIN ? zsp_epoll_wait(ep, ev, max, timeout) : r;
 }
 
 int zsp_epoll_pwait(int ep, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
 {
     bool kernel;
     int r = wait_call("epoll_pwait", ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, mask, &kernel);
-    return kernel ? REAL(epoll_pwait)(ep, ev, max, timeout, mask) : r;
+    if (!kernel)
+        return r;
+    r = only_theirs(ep, ev, REAL(epoll_pwait)(ep, ev, max, timeout, mask));
+    return r == -EAGAIN ? zsp_epoll_pwait(ep, ev, max, timeout, mask) : r;
 }
 
 int zsp_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *t, const sigset_t *mask)
@@ -373,5 +399,8 @@ int zsp_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct times
     const int64_t most = INT64_MAX / 2;
     int64_t ns = t == NULL ? -1 : t->tv_sec > most / 1000000000 ? most : t->tv_sec * 1000000000 + t->tv_nsec;
     int r = wait_call("epoll_pwait2", ep, ev, max, ns, mask, &kernel);
-    return kernel ? REAL(epoll_pwait2)(ep, ev, max, t, mask) : r;
+    if (!kernel)
+        return r;
+    r = only_theirs(ep, ev, REAL(epoll_pwait2)(ep, ev, max, t, mask));
+    return r == -EAGAIN ? zsp_epoll_pwait2(ep, ev, max, t, mask) : r;
 }
