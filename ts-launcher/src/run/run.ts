@@ -81,12 +81,7 @@ async function leased(engine: Engine | undefined, resolved: Resolved): Promise<N
 }
 
 /** Waits for the end of the command, and tells when the engine goes away. */
-function untilEnd(
-  child: ChildProcess,
-  name: string,
-  engine: Engine | undefined,
-  quiet: boolean,
-): Promise<Ending> {
+function untilEnd(child: ChildProcess, name: string, engine: Engine | undefined, quiet: boolean): Promise<Ending> {
   engine?.client.onLost(() => {
     if (!quiet) warn('the engine is gone: the program goes on, connections made from now on use the kernel');
   });
