@@ -262,16 +262,12 @@ static void lock_disp(uint64_t *old)
 {
     uint64_t all = ~UINT64_C(0);
     zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, old, sizeof all);
-    uint32_t free_word = 0;
-    while (!atomic_compare_exchange_weak(&disp.lock, &free_word, 1)) {
-        free_word = 0;
-        sched_yield();
-    }
+    zs_word_lock(&disp.lock);
 }
 
 static void unlock_disp(const uint64_t *old)
 {
-    atomic_store(&disp.lock, 0);
+    zs_word_unlock(&disp.lock);
     zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, old, NULL, sizeof *old);
 }
 

@@ -18,17 +18,6 @@ void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t ses
     zs_why(d, fd, IPPROTO_TCP, ZS_VERDICT_LOCAL, ZS_REASON_PEER_LOCAL, k);
 }
 
-/* A destination of all zeroes is this host (Linux connects to loopback). */
-static void any_to_loopback(struct zs_addr *to)
-{
-    if (!zs_addr_is_any(to->ip))
-        return;
-    if (zs_addr_is_v4(to->ip))
-        to->ip[12] = 127, to->ip[15] = 1;
-    else
-        to->ip[15] = 1;
-}
-
 /* Where the connection goes: 0 accelerated, 1 the kernel (reason filled), negative errno. */
 static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enum zs_reason *reason)
 {
@@ -84,7 +73,7 @@ static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, soc
         /* The kernel's error, or AF_UNSPEC on a socket without a connection: it stays undecided. */
         return (int)zs_sys(SYS_connect, fd, addr, len);
     }
-    any_to_loopback(&to);
+    addr_any_to_loopback(&to);
     k->soft_error = 0;
     int r = decide_connect(k, fd, &to, &reason);
     if (r == 1) {

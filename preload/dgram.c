@@ -143,12 +143,7 @@ static struct zs_session *route(struct zsock *k, const struct msghdr *msg, struc
     } else {
         return NULL;
     }
-    if (zs_addr_is_any(to->ip)) {
-        if (zs_addr_is_v4(to->ip))
-            to->ip[12] = 127, to->ip[15] = 1;
-        else
-            to->ip[15] = 1;
-    }
+    addr_any_to_loopback(to);
     if (to->port == 0 || !zs_addr_is_own(&k->d->view, to->ip) || (k->family == AF_INET6) != (to->family == AF_INET6))
         return NULL;
     struct zs_addr from = {0};

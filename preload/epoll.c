@@ -32,10 +32,10 @@ static int ctl_add(struct epset *e, struct zsock *k, int fd, const struct epoll_
         return r;
     }
     e->by_fd[fd] = it;
-    ep_lock_word(&k->lock);
+    zs_word_lock(&k->lock);
     it->next_of_sock = k->items;
     k->items = it;
-    ep_unlock_word(&k->lock);
+    zs_word_unlock(&k->lock);
     if (it->subscribed)
         ep_wake(e);
     return 0;
@@ -143,14 +143,14 @@ int zsp_epoll_create1(int flags)
 static void each_item(struct zsock *k, void (*f)(struct epset *, struct epitem *))
 {
     for (;;) {
-        ep_lock_word(&k->lock);
+        zs_word_lock(&k->lock);
         struct epitem *it = k->items;
         while (it != NULL && it->emitted == UINT32_MAX)
             it = it->next_of_sock;
         struct epset *e = it != NULL ? it->set : NULL;
         if (it != NULL)
             it->emitted = UINT32_MAX; /* visited */
-        ep_unlock_word(&k->lock);
+        zs_word_unlock(&k->lock);
         if (it == NULL)
             break;
         ep_lock(e);
@@ -158,10 +158,10 @@ static void each_item(struct zsock *k, void (*f)(struct epset *, struct epitem *
             f(e, it);
         ep_unlock(e);
     }
-    ep_lock_word(&k->lock);
+    zs_word_lock(&k->lock);
     for (struct epitem *it = k->items; it != NULL; it = it->next_of_sock)
         it->emitted = 0;
-    ep_unlock_word(&k->lock);
+    zs_word_unlock(&k->lock);
 }
 
 static void decided(struct epset *e, struct epitem *it)

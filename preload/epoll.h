@@ -69,8 +69,6 @@ int ep_rebuild(struct epset *e);
 void ep_settle(struct epset *e);
 
 /* Between epset.c and epoll.c. Items are touched with their set locked; a set's lock comes before a socket's. */
-void ep_lock_word(_Atomic uint32_t *l);
-void ep_unlock_word(_Atomic uint32_t *l);
 struct epset *ep_set_new(int fd);
 void ep_set_free(struct epset *e);
 int ep_set_prepare(struct epset *e); /* what a set needs only once it has a socket of ours */

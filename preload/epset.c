@@ -12,31 +12,14 @@ static struct {
     struct epset *free_sets;
 } mem;
 
-void ep_lock_word(_Atomic uint32_t *l)
-{
-    uint32_t free_word = 0;
-    for (uint32_t n = 0; !atomic_compare_exchange_weak_explicit(l, &free_word, 1, memory_order_acquire, memory_order_relaxed); n++) {
-        free_word = 0;
-        if (n % 64 == 63)
-            sched_yield();
-        else
-            __builtin_ia32_pause();
-    }
-}
-
-void ep_unlock_word(_Atomic uint32_t *l)
-{
-    atomic_store_explicit(l, 0, memory_order_release);
-}
-
 void ep_lock(struct epset *e)
 {
-    ep_lock_word(&e->lock);
+    zs_word_lock(&e->lock);
 }
 
 void ep_unlock(struct epset *e)
 {
-    ep_unlock_word(&e->lock);
+    zs_word_unlock(&e->lock);
 }
 
 struct epset *ep_of(int fd)
@@ -49,7 +32,7 @@ struct epset *ep_of(int fd)
 
 struct epitem *ep_item_new(void)
 {
-    ep_lock_word(&mem.lock);
+    zs_word_lock(&mem.lock);
     if (mem.free_items == NULL) {
         struct epitem *chunk = zs_chunk_alloc(256 * sizeof *chunk);
         for (int i = 0; chunk != NULL && i < 256; i++) {
@@ -60,7 +43,7 @@ struct epitem *ep_item_new(void)
     struct epitem *it = mem.free_items;
     if (it != NULL)
         mem.free_items = it->next_free;
-    ep_unlock_word(&mem.lock);
+    zs_word_unlock(&mem.lock);
     if (it != NULL)
         memset(it, 0, sizeof *it);
     return it;
@@ -68,21 +51,21 @@ struct epitem *ep_item_new(void)
 
 void ep_item_free(struct epitem *it)
 {
-    ep_lock_word(&mem.lock);
+    zs_word_lock(&mem.lock);
     it->set = NULL;
     it->k = NULL;
     it->next_free = mem.free_items;
     mem.free_items = it;
-    ep_unlock_word(&mem.lock);
+    zs_word_unlock(&mem.lock);
 }
 
 struct epset *ep_set_new(int fd)
 {
-    ep_lock_word(&mem.lock);
+    zs_word_lock(&mem.lock);
     struct epset *e = mem.free_sets;
     if (e != NULL)
         mem.free_sets = e->next_free;
-    ep_unlock_word(&mem.lock);
+    zs_word_unlock(&mem.lock);
     struct epitem **by_fd = e != NULL ? e->by_fd : NULL;
     if (e == NULL)
         e = zs_chunk_alloc(sizeof *e);
@@ -98,10 +81,10 @@ struct epset *ep_set_new(int fd)
 
 void ep_set_free(struct epset *e)
 {
-    ep_lock_word(&mem.lock);
+    zs_word_lock(&mem.lock);
     e->next_free = mem.free_sets;
     mem.free_sets = e;
-    ep_unlock_word(&mem.lock);
+    zs_word_unlock(&mem.lock);
 }
 
 /* What a set needs only once it has a socket of ours. */
@@ -272,14 +255,14 @@ void ep_item_unsubscribe(struct epset *e, struct epitem *it)
 
 static void sock_list_remove(struct zsock *k, struct epitem *it)
 {
-    ep_lock_word(&k->lock);
+    zs_word_lock(&k->lock);
     for (struct epitem **p = &k->items; *p != NULL; p = &(*p)->next_of_sock) {
         if (*p == it) {
             *p = it->next_of_sock;
             break;
         }
     }
-    ep_unlock_word(&k->lock);
+    zs_word_unlock(&k->lock);
 }
 
 /* Set locked. The kernel's part is the caller's. */

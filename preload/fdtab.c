@@ -18,20 +18,6 @@ static struct {
     _Atomic uint32_t kept_lock;
 } tab;
 
-static void spin_lock(_Atomic uint32_t *l)
-{
-    uint32_t free_word = 0;
-    while (!atomic_compare_exchange_weak_explicit(l, &free_word, 1, memory_order_acquire, memory_order_relaxed)) {
-        free_word = 0;
-        sched_yield();
-    }
-}
-
-static void spin_unlock(_Atomic uint32_t *l)
-{
-    atomic_store_explicit(l, 0, memory_order_release);
-}
-
 int fdtab_init(void)
 {
     struct rlimit64 lim = {0};
@@ -72,12 +58,12 @@ int fdtab_top(void)
 
 struct zsock *zsock_new(enum zk kind, int family)
 {
-    spin_lock(&tab.lock);
+    zs_word_lock(&tab.lock);
     if (tab.free == NULL) {
         size_t n = 256;
         struct zsock *chunk = mmap(NULL, n * sizeof *chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (chunk == MAP_FAILED) {
-            spin_unlock(&tab.lock);
+            zs_word_unlock(&tab.lock);
             return NULL;
         }
         for (size_t i = 0; i < n; i++) {
@@ -87,7 +73,7 @@ struct zsock *zsock_new(enum zk kind, int family)
     }
     struct zsock *k = tab.free;
     tab.free = k->next_free;
-    spin_unlock(&tab.lock);
+    zs_word_unlock(&tab.lock);
     memset((char *)k + offsetof(struct zsock, kind), 0, offsetof(struct zsock, next_free) - offsetof(struct zsock, kind));
     k->family = (uint16_t)family;
     k->pool = -1;
@@ -106,10 +92,10 @@ void zsock_drop(struct zsock *k)
         return;
     sock_final(k, -1);
     atomic_store(&k->kind, ZK_FREE);
-    spin_lock(&tab.lock);
+    zs_word_lock(&tab.lock);
     k->next_free = tab.free;
     tab.free = k;
-    spin_unlock(&tab.lock);
+    zs_word_unlock(&tab.lock);
 }
 
 void zsock_for_each(void (*f)(struct zsock *, int, void *), void *arg)
@@ -130,7 +116,7 @@ int fd_keep(int fd)
 {
     struct rlimit64 lim, raised;
     int to = -EMFILE;
-    spin_lock(&tab.kept_lock);
+    zs_word_lock(&tab.kept_lock);
     if (zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) == 0 && tab.nkept < sizeof tab.kept / sizeof tab.kept[0]) {
         /* Not higher than this: the kernel's table is as large as the highest number, and fork copies it. */
         const uint64_t ceiling = 61440;
@@ -153,13 +139,13 @@ int fd_keep(int fd)
             tab.kept[tab.nkept++] = to;
     }
     zs_sys(SYS_close, fd);
-    spin_unlock(&tab.kept_lock);
+    zs_word_unlock(&tab.kept_lock);
     return to;
 }
 
 void fd_unkeep(int fd)
 {
-    spin_lock(&tab.kept_lock);
+    zs_word_lock(&tab.kept_lock);
     for (uint32_t i = 0; i < tab.nkept; i++) {
         if (tab.kept[i] == fd) {
             tab.kept[i] = tab.kept[--tab.nkept];
@@ -168,7 +154,7 @@ void fd_unkeep(int fd)
             break;
         }
     }
-    spin_unlock(&tab.kept_lock);
+    zs_word_unlock(&tab.kept_lock);
 }
 
 bool fd_any_kept(void)

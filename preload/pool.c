@@ -28,11 +28,7 @@ static struct {
 
 static void lock(void)
 {
-    uint32_t free_word = 0;
-    while (!atomic_compare_exchange_weak(&pool.lock, &free_word, 1)) {
-        free_word = 0;
-        sched_yield();
-    }
+    zs_word_lock(&pool.lock);
     if (!pool.ready) {
         pool.free[0] = pool.free[1] = pool.unused = POOL_NONE;
         pool.ready = true;
@@ -41,7 +37,7 @@ static void lock(void)
 
 static void unlock(void)
 {
-    atomic_store(&pool.lock, 0);
+    zs_word_unlock(&pool.lock);
 }
 
 static int new_entry(int family6)

@@ -56,6 +56,25 @@ long zsp_syscall_args(long n, const long a[6]);
 void zsp_closefrom(int first);
 void *zsp_checked(void *buf, size_t n, size_t len);
 
+/* ---- Locks of this process, held for a few instructions; shared memory has its own (zs_lock) ---- */
+
+static inline void zs_word_lock(_Atomic uint32_t *l)
+{
+    uint32_t free_word = 0;
+    for (uint32_t n = 1; !atomic_compare_exchange_weak_explicit(l, &free_word, 1, memory_order_acquire, memory_order_relaxed); n++) {
+        free_word = 0;
+        if (n % 64 == 0)
+            sched_yield();
+        else
+            __builtin_ia32_pause();
+    }
+}
+
+static inline void zs_word_unlock(_Atomic uint32_t *l)
+{
+    atomic_store_explicit(l, 0, memory_order_release);
+}
+
 /* ---- Sockets ---- */
 
 enum zk {
@@ -330,6 +349,7 @@ void sock_detach_fd(struct zsock *k, int fd);
 int sock_close_fd(int fd, uintptr_t raw); /* raw: its table entry, already taken */
 bool sock_locked(const struct zsock *k); /* several threads or processes may use it: take the rings' locks */
 int sock_claim(int fd);                  /* an inherited or received descriptor: 1 it is ours now */
+void addr_any_to_loopback(struct zs_addr *to); /* all zeroes is this host (Linux connects to loopback) */
 int sock_kernel_addr(int fd, struct zs_addr *a, bool peer);
 bool conn_over(const struct zsock *k);   /* the connection has ended: TCP_CLOSE */
 

@@ -59,6 +59,15 @@ void addr_copy_out(const struct zs_addr *a, int family, struct sockaddr *sa, soc
     *len = n;
 }
 
+void addr_any_to_loopback(struct zs_addr *to)
+{
+    if (!zs_addr_is_any(to->ip))
+        return;
+    if (zs_addr_is_v4(to->ip))
+        to->ip[12] = 127;
+    to->ip[15] = 1;
+}
+
 int sock_kernel_addr(int fd, struct zs_addr *a, bool peer)
 {
     struct sockaddr_storage ss;
