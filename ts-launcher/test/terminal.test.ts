@@ -10,20 +10,22 @@ afterAll(() => box.remove());
 /** Types at an interactive bash; pairs of what is typed and what must appear then. */
 function terminal(...steps: string[]): string {
   const script = join(ROOT, 'ts-launcher/test/fake/terminal.py');
-  return execFileSync('python3', [script, ...steps], {
-    env: box.env,
-    cwd: box.directory,
-    encoding: 'utf8',
-    timeout: 60_000,
-  });
+  try {
+    const options = { env: box.env, cwd: box.directory, encoding: 'utf8', timeout: 60_000 } as const;
+    return execFileSync('python3', [script, ...steps], options);
+  } catch (error) {
+    throw new Error(`the terminal showed: ${String((error as { stdout?: unknown }).stdout)}`, { cause: error });
+  }
 }
 
 test('Ctrl-Z stops both, fg continues both, Ctrl-C ends the command by SIGINT', () => {
   const run = `${LAUNCHER} --engine ${box.engine('tty')}`;
+  // fg tells the job before it hands it the terminal: only a job that says that it was continued can be typed at.
+  const job = 'trap "echo contin""ued" CONT; echo beg""un; while :; do sleep 0.2; done';
   terminal(
-    ...[`${run} sh -c "echo beg""un; exec sleep 30"\\r`, 'begun\r'],
+    ...[`${run} bash -c '${job}'\\r`, 'begun\r'],
     ...['\\x1a', 'Stopped'],
-    ...['fg\\r', 'sleep'],
+    ...['fg\\r', 'continued\r'],
     ...['\\x03', '\\$ '],
     ...['echo stat""us $?\\r', 'status 130'],
   );
