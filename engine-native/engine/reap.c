@@ -142,8 +142,7 @@ static void sweep_session(struct engine *e, uint32_t i, struct queued_set *q)
             session_close_safely(e, i, false);
         else
             zs_session_free(&e->view, i);
-    } else if (state == ZS_S_OPEN && s->kind == ZS_KIND_TCP && s->peer != ZS_PEER_ENGINE &&
-               zs_session_peer(&e->view, s) == NULL) {
+    } else if (state == ZS_S_OPEN && s->kind == ZS_KIND_TCP && zs_session_peer(&e->view, s) == NULL) {
         suspect_add(e, SUSPECT_SESSION, i, atomic_load(&s->gen), state);
     }
 }

@@ -33,6 +33,12 @@ enum zs_ctl_op {
                           room (deferred connect). reply.error 0: will be done; ECONNREFUSED: listener gone */
     ZS_CTL_RETIRE,     /* (no reply) a, b = session closed by its last local descriptor while ZS_F_SHARED is clear but
                           cleanup could not be completed by the client */
+    ZS_CTL_WIRE_CONNECT, /* a, b = an EMBRYO session with its endpoints set (local port 0: the engine chooses): opens a
+                          connection over the engine's ports. reply.error 0: on its way; the session becomes OPEN, or
+                          gets an error and an end. ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS */
+    ZS_CTL_WIRE_UDP,   /* a, b = a UDP session: reply.a, reply.b = the session whose ring takes what it sends over the
+                          engine's ports, as records. ENETUNREACH: there is no port */
+    ZS_CTL_SEGMENT,    /* reply fd: the memory of received packets, to be mapped for reading. ENOENT: there is none */
 };
 
 struct zs_ctl_share_entry {

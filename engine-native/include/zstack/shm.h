@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 1u
+#define ZS_LAYOUT_VERSION 2u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -34,6 +34,7 @@
 #define ZS_MAX_WAITERS 8192u
 #define ZS_MAX_LISTENERS 8192u
 #define ZS_MAX_OWN_ADDRS 256u
+#define ZS_MAX_WIRE_ADDRS 64u
 #define ZS_WAITER_SLOTS 262144u /* sockets in one epoll set */
 #define ZS_BACKLOG_MAX 4096u    /* Linux' default net.core.somaxconn */
 
@@ -98,6 +99,7 @@ enum zs_session_state { ZS_S_FREE, ZS_S_EMBRYO, ZS_S_QUEUED, ZS_S_OPEN, ZS_S_CLO
 #define ZS_F_CONNECTED (1u << 7)  /* UDP: connected, receives from `remote` only */
 #define ZS_F_NONBLOCK (1u << 9)   /* listener, UDP: O_NONBLOCK as the application set it; the placeholder always has it */
 #define ZS_F_FAULT (1u << 8)      /* shared state was found inconsistent; the connection was reset */
+#define ZS_F_WIRE (1u << 10)      /* TCP: the other end is a connection of the engine's stack */
 
 /* Subscriber word: 0 free, else the fields below. A hint: the waiter checks the session itself. */
 #define ZS_SUB(waiter, slot, flags) \
@@ -178,7 +180,7 @@ struct zs_session {
     _Atomic uint32_t state; /* enum zs_session_state */
     _Atomic uint32_t flags; /* ZS_F_* */
     uint32_t kind;          /* enum zs_session_kind */
-    uint32_t peer;          /* index of the other end, ZS_NO_SESSION none, ZS_PEER_ENGINE: the engine's stack */
+    uint32_t peer;          /* index of the other end, ZS_NO_SESSION none */
     uint32_t peer_gen;
     _Atomic uint32_t error; /* pending SO_ERROR, errno value */
     uint32_t listener;      /* server end: listener slot it came through; listener: its own slot */
@@ -211,7 +213,6 @@ struct zs_session {
     struct zs_dir_rings rx_rings;
 };
 #define ZS_NO_SESSION 0xffffffffu
-#define ZS_PEER_ENGINE 0xfffffffeu
 
 /* ---- Listeners ---------------------------------------------------------------------------------------------------- */
 
@@ -293,6 +294,7 @@ struct zs_client {
     X(NONE, "NONE", "no decision yet")                                                     \
     X(PEER_LOCAL, "PEER_LOCAL", "the listener belongs to a program of this engine")        \
     X(LISTENER, "LISTENER", "programs of this engine connect through shared memory")       \
+    X(WIRE_ROUTE, "WIRE_ROUTE", "a port of the engine leads to that address")              \
     X(NO_LISTENER, "NO_LISTENER", "no program of this engine listens at that address")     \
     X(NOT_HOST, "NOT_HOST", "the address is not one of this host and no engine route leads to it") \
     X(BY_CONFIG, "BY_CONFIG", "configuration leaves this protocol to the kernel")          \
@@ -324,6 +326,16 @@ struct zs_udp_record {
 
 /* ---- The arena ---------------------------------------------------------------------------------------------------- */
 
+/* An address or a route of the engine's ports. Written before the first client attaches; a hint, the engine decides. */
+struct zs_wire_addr {
+    uint8_t ip[16];     /* v4-mapped for IPv4 */
+    uint8_t prefix_len; /* bits of ip[] that count, 0 to 128; an IPv4 prefix has 96 added */
+    uint8_t flags;      /* ZS_WIRE_* */
+    uint8_t pad[6];
+};
+#define ZS_WIRE_OWN 1u   /* an address of the engine itself */
+#define ZS_WIRE_ROUTE 2u /* the prefix is reached through a port of the engine */
+
 struct zs_arena_header {
     uint32_t magic;
     uint32_t layout_version;
@@ -343,6 +355,10 @@ struct zs_arena_header {
     _Atomic uint32_t own_seq;
     _Atomic uint32_t own_count;
     uint8_t own[ZS_MAX_OWN_ADDRS][16];
+    uint32_t wire_count;
+    uint32_t pad2;
+    struct zs_wire_addr wire[ZS_MAX_WIRE_ADDRS];
+    uint64_t rx_size; /* bytes of the segment of received packets (ZS_CTL_SEGMENT), 0: there is none */
 };
 
 struct zs_port_table {
@@ -380,6 +396,7 @@ _Static_assert(offsetof(struct zs_session, opts) == 320, "line 5");
 _Static_assert(offsetof(struct zs_session, rx_dropped) == 384, "line 6");
 _Static_assert(sizeof(struct zs_udp_record) == 64, "zs_udp_record");
 _Static_assert(sizeof(struct zs_why) == 16, "zs_why");
+_Static_assert(sizeof(struct zs_wire_addr) == 24, "zs_wire_addr");
 _Static_assert(sizeof(struct zs_arena_header) <= 16384, "header");
 _Static_assert(ZS_MAX_SESSIONS < (1u << 20) - 1u, "a session fits an accept queue word");
 
