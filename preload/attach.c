@@ -141,12 +141,21 @@ struct zs_domain *zs_attached(void)
     return d;
 }
 
+/* Nobody is there to carry what this connection says: for its user that is a reset. */
+static void reset_wire(struct zsock *k, int fd, void *arg)
+{
+    (void)fd;
+    if (k->d == arg && atomic_load(&k->kind) == ZK_CONN && (atomic_load(&k->s->flags) & ZS_F_WIRE) && k->peer != NULL)
+        zs_session_close(&k->d->view, zs_session_index(&k->d->view, k->peer), true);
+}
+
 void zs_engine_lost(struct zs_domain *d)
 {
     struct zs_domain *cur = d;
     atomic_store(&d->alive, false);
     if (!atomic_compare_exchange_strong(&zs_proc.domain, &cur, NULL))
         return;
+    zsock_for_each(reset_wire, d);
     zs_log(ZS_LOG_WARN, "the engine is gone: same-host connections go on, new sockets use the kernel until it is back");
     zs_proc.warned = true;
 }

@@ -234,7 +234,7 @@ int spin_signals(bool restartable)
 int wait_word(struct zs_domain *d, _Atomic uint32_t *word, uint32_t val, uint64_t deadline_ns, bool restartable)
 {
     /* Never longer than this in one go: a dead engine cannot wake us, so look after it and the peer. */
-    const uint64_t look_ns = 1000000000u;
+    const uint64_t look_ns = 500000000u;
     uint64_t now = zs_now_ns(), nap = look_ns;
     if (deadline_ns != 0 && now >= deadline_ns)
         return -EAGAIN;

@@ -15,7 +15,35 @@ void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t ses
     k->peer = zs_session_peer(&d->view, k->s);
     opt_apply(k);
     atomic_store(&k->kind, ZK_CONN);
-    zs_why(d, fd, IPPROTO_TCP, ZS_VERDICT_LOCAL, ZS_REASON_PEER_LOCAL, k);
+    sock_why_conn(k, fd);
+}
+
+void sock_why_conn(const struct zsock *k, int fd)
+{
+    bool wire = atomic_load(&k->s->flags) & ZS_F_WIRE;
+    zs_why(k->d, fd, IPPROTO_TCP, wire ? ZS_VERDICT_WIRE : ZS_VERDICT_LOCAL, wire ? ZS_REASON_WIRE_ROUTE : ZS_REASON_PEER_LOCAL, k);
+}
+
+/* An address that a port of the engine leads to. The source is the engine's own or left to it. */
+static int connect_over_wire(struct zsock *k, int fd, struct zs_domain *d, struct zs_connect *c)
+{
+    struct zs_addr bound;
+    c->from = (struct zs_addr){.family = (uint16_t)k->family, .ip = {[10] = 0xff, [11] = 0xff}};
+    if (k->bound && sock_kernel_addr(fd, &bound, false) == 0) {
+        c->from.port = bound.port;
+        if (!zs_addr_is_any(bound.ip))
+            memcpy(c->from.ip, bound.ip, 16);
+    }
+    c->to.family = (uint16_t)k->family;
+    return zs_connect_wire(d, c);
+}
+
+/* Bound to an address that only the kernel has: it must leave by the kernel. */
+static bool bound_to_kernel(struct zsock *k, int fd, struct zs_domain *d)
+{
+    struct zs_addr bound;
+    return k->bound && sock_kernel_addr(fd, &bound, false) == 0 && !zs_addr_is_any(bound.ip) &&
+           !zs_addr_is_engine(&d->view, bound.ip);
 }
 
 /* Where the connection goes: 0 accelerated, 1 the kernel (reason filled), negative errno. */
@@ -30,16 +58,19 @@ static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enu
     if (d == NULL)
         return 1;
     *reason = ZS_REASON_NOT_HOST;
-    if (!zs_addr_is_own(&d->view, to->ip))
+    bool own = zs_addr_is_own(&d->view, to->ip);
+    if (!own && (!zs_addr_on_wire(&d->view, to->ip) || bound_to_kernel(k, fd, d)))
         return 1;
     if (k->bound && sock_kernel_addr(fd, &c.from, false) == 0 && !zs_addr_is_any(c.from.ip) &&
         zs_addr_is_v4(c.from.ip) != zs_addr_is_v4(to->ip))
         return 1;
     c.from.family = (uint16_t)k->family;
     c.to.family = (uint16_t)k->family;
-    int r = zs_connect(d, &c);
-    *reason = r == -ENOBUFS ? ZS_REASON_NO_MEMORY : ZS_REASON_NO_LISTENER;
-    if (r == -ECONNREFUSED || r == -ENOBUFS)
+    int r = own ? zs_connect(d, &c) : connect_over_wire(k, fd, d, &c);
+    *reason = r == -ENOBUFS ? ZS_REASON_NO_MEMORY : r == -EPIPE ? ZS_REASON_ENGINE_GONE : ZS_REASON_NO_LISTENER;
+    if (own && zs_addr_is_engine(&d->view, to->ip) && r == -ECONNREFUSED)
+        return r; /* the kernel knows nothing of that address */
+    if (r == -ECONNREFUSED || r == -ENOBUFS || r == -EPIPE)
         return 1;
     if (r < 0)
         return r;
@@ -121,8 +152,48 @@ static int connect_again(struct zsock *k, int fd, const struct sockaddr *addr, s
     return -(int)atomic_exchange(&k->s->error, 0);
 }
 
+/* A connect over the wire failed and its error was told: the socket may be used for another (tcp_v4_connect). */
+static bool failed_before(const struct zsock *k)
+{
+    return atomic_load(&k->s->state) == ZS_S_EMBRYO && atomic_load(&k->s->rx_prod.fin) == ZS_RST &&
+           atomic_load(&k->s->error) == 0;
+}
+
+/* The engine's address from which datagrams over the wire come; false: there is none. */
+static bool engine_address(const struct zs_view *v, uint8_t ip[16])
+{
+    const struct zs_arena_header *h = &v->arena->header;
+    for (uint32_t i = 0; i < h->wire_count && i < ZS_MAX_WIRE_ADDRS; i++)
+        if (h->wire[i].flags & ZS_WIRE_OWN) {
+            memcpy(ip, h->wire[i].ip, 16);
+            return true;
+        }
+    return false;
+}
+
+/* The kernel has no route to such a peer, or a wrong one: it only keeps the port. */
+static bool connect_udp_wire(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len, int *result)
+{
+    struct zs_domain *d = k->s != NULL ? k->d : zs_attached();
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    struct zs_addr to;
+    if (d == NULL || addr_from_sockaddr(&to, addr, len) < 0 || zs_addr_is_any(to.ip) || zs_addr_is_own(&d->view, to.ip) ||
+        !zs_addr_on_wire(&d->view, to.ip) || (k->family == AF_INET6) != (to.family == AF_INET6))
+        return false;
+    zs_sys(SYS_connect, fd, &none, sizeof none);
+    *result = dgram_autobind(k, fd);
+    if (*result < 0 || (zs_addr_is_any(k->s->local.ip) && !engine_address(&d->view, k->s->local.ip)))
+        return true;
+    k->s->remote = to;
+    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
+    return true;
+}
+
 static int connect_udp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len)
 {
+    int result;
+    if (connect_udp_wire(k, fd, addr, len, &result))
+        return result;
     long r = zs_sys(SYS_connect, fd, addr, len);
     if (r < 0)
         return (int)r;
@@ -160,7 +231,13 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
         r = connect_tcp(k, fd, addr, len, &use_kernel);
         break;
     case ZK_CONN:
-        r = connect_again(k, fd, addr, len);
+        if (failed_before(k)) {
+            disconnect(k);
+            k->soft_error = 0;
+            r = connect_tcp(k, fd, addr, len, &use_kernel);
+        } else {
+            r = connect_again(k, fd, addr, len);
+        }
         break;
     case ZK_LISTEN:
         r = -EISCONN;

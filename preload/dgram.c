@@ -7,8 +7,6 @@
 #include <netinet/in.h>
 #include <time.h>
 
-#define UDP_RCVBUF 212992u /* Linux' default net.core.rmem_default */
-
 int dgram_bound(struct zsock *k, int fd)
 {
     struct zs_ctl_reply reply;
@@ -67,40 +65,14 @@ static void stamp(struct zs_udp_record *rec)
     rec->time_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Puts one record into the ring of `to`. The lock makes several senders one producer; a sender that was stopped inside
- * it costs its receiver datagrams, never a hang. */
 static void deliver(struct zsock *k, struct zs_session *to, struct zs_udp_record *rec, const struct iovec *iov, size_t cnt)
 {
     struct zs_view *v = &k->d->view;
-    uint32_t gen = atomic_load(&to->gen);
-    struct zs_tx tx = {0};
-    uint8_t pad[8] = {0};
-    uint64_t space = ZS_UDP_RECORD_SPACE(rec->len);
-    bool ok = false;
-    if (zs_lock(v, &to->rx_prod.lock, true)) {
-        uint32_t want = atomic_load(&to->opts.rcvbuf);
-        uint64_t cap = want != 0 ? want : UDP_RCVBUF;
-        if (cap < 4096)
-            cap = 4096;
-        if (atomic_load(&to->state) == ZS_S_OPEN && atomic_load(&to->gen) == gen && zs_tx_unread(to) + space <= cap &&
-            zs_tx_reserve(v, to, cap < 262144 ? 262144 : cap) >= space) {
-            struct iovec all[3 + 64];
-            size_t n = 0;
-            all[n++] = (struct iovec){rec, sizeof *rec};
-            for (size_t i = 0; i < cnt && i < 64; i++)
-                all[n++] = iov[i];
-            all[n++] = (struct iovec){pad, space - sizeof *rec - rec->len};
-            ok = zs_tx_write(v, to, &tx, all, 0, space, ZS_RING_MAX) == (int64_t)space;
-        }
-        if (!ok)
-            atomic_fetch_add(&to->rx_dropped, 1);
-        zs_unlock(v, &to->rx_prod.lock);
-    }
-    if (ok) {
-        zs_notify(v, to);
-        atomic_fetch_add_explicit(&v->stats->udp_out, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&v->stats->bytes_out, rec->len, memory_order_relaxed);
-    }
+    if (!zs_dgram_put(v, to, rec, iov, cnt))
+        return;
+    zs_notify(v, to);
+    atomic_fetch_add_explicit(&v->stats->udp_out, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&v->stats->bytes_out, rec->len, memory_order_relaxed);
 }
 
 /* The source address that a datagram to `to` has: the bound one, else the destination's own (it is on this host). */
@@ -132,25 +104,105 @@ static bool engine_alive(struct zs_domain *d)
     return atomic_load(&d->alive);
 }
 
-/* The session that serves the destination of msg in this domain, or NULL: the kernel sends it. */
-static struct zs_session *route(struct zsock *k, const struct msghdr *msg, struct zs_addr *to)
+/* Where a datagram goes. */
+enum way { BY_KERNEL, BY_RING, BY_WIRE };
+
+/* Bound to an address that only the kernel has: it must leave by the kernel. */
+static bool bound_to_kernel(const struct zsock *k)
+{
+    return k->s != NULL && !zs_addr_is_any(k->s->local.ip) && !zs_addr_is_engine(&k->d->view, k->s->local.ip);
+}
+
+bool dgram_wire_peer(struct zsock *k)
+{
+    return k->s != NULL && (atomic_load(&k->s->flags) & ZS_F_CONNECTED) && !zs_addr_is_own(&k->d->view, k->s->remote.ip) &&
+           zs_addr_on_wire(&k->d->view, k->s->remote.ip);
+}
+
+/* The way to the destination of msg; BY_RING: and the session there. */
+static enum way route(struct zsock *k, const struct msghdr *msg, struct zs_addr *to, struct zs_session **dst)
 {
     if (msg->msg_name != NULL && msg->msg_namelen > 0) {
         if (addr_from_sockaddr(to, msg->msg_name, msg->msg_namelen) < 0)
-            return NULL;
+            return BY_KERNEL;
     } else if (k->s != NULL && (atomic_load(&k->s->flags) & ZS_F_CONNECTED)) {
         *to = k->s->remote;
+        to->family = k->family;
     } else {
-        return NULL;
+        return BY_KERNEL;
     }
     addr_any_to_loopback(to);
-    if (to->port == 0 || !zs_addr_is_own(&k->d->view, to->ip) || (k->family == AF_INET6) != (to->family == AF_INET6))
-        return NULL;
+    if (to->port == 0 || (k->family == AF_INET6) != (to->family == AF_INET6))
+        return BY_KERNEL;
+    if (!zs_addr_is_own(&k->d->view, to->ip))
+        return zs_addr_on_wire(&k->d->view, to->ip) && !bound_to_kernel(k) ? BY_WIRE : BY_KERNEL;
     struct zs_addr from = {0};
     if (k->s != NULL)
         source_of(k, to, &from);
     int64_t si = zs_lookup_udp(&k->d->view, to, &from, (uint32_t)from.port * 2654435761u);
-    return si < 0 ? NULL : zs_session_at(&k->d->view, (uint32_t)si);
+    *dst = si < 0 ? NULL : zs_session_at(&k->d->view, (uint32_t)si);
+    return *dst == NULL ? BY_KERNEL : BY_RING;
+}
+
+/* First send of an unbound socket: the kernel gives it a port (ip(7)), the engine learns it. */
+int dgram_autobind(struct zsock *k, int fd)
+{
+    struct sockaddr_storage any = {.ss_family = k->family};
+    if (k->s != NULL)
+        return 0;
+    zs_sys(SYS_bind, fd, &any, k->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    int r = dgram_bound(k, fd);
+    return r < 0 ? r : k->s == NULL ? -EPIPE : 0;
+}
+
+/* The ring from which the engine sends this socket's datagrams. */
+static struct zs_session *wire_ring(struct zsock *k)
+{
+    struct zs_ctl_reply reply;
+    if (k->wire_tx != NULL && atomic_load(&k->wire_tx->gen) == k->wire_gen)
+        return k->wire_tx;
+    k->wire_tx = NULL;
+    if (zs_rpc2(k->d, ZS_CTL_WIRE_UDP, k->index, k->gen, -1, &reply, NULL) < 0)
+        return NULL;
+    k->wire_tx = zs_session_at(&k->d->view, reply.a);
+    k->wire_gen = reply.b;
+    return k->wire_tx;
+}
+
+static int take_error(struct zsock *k)
+{
+    if (k->s == NULL || atomic_load_explicit(&k->s->error, memory_order_relaxed) == 0)
+        return 0;
+    return -(int)atomic_exchange(&k->s->error, 0);
+}
+
+/* As a full SO_SNDBUF holds a sender up until the device took something: the engine empties the ring at once. */
+static bool put_waiting(struct zsock *k, struct zs_session *ring, struct zs_udp_record *rec, const struct msghdr *msg, bool block)
+{
+    const uint64_t limit_ns = 1000000000u;
+    uint64_t give_up = zs_now_ns() + limit_ns;
+    while (!zs_dgram_put(&k->d->view, ring, rec, msg->msg_iov, msg->msg_iovlen)) {
+        if (!block || zs_now_ns() > give_up || atomic_load(&ring->gen) != k->wire_gen)
+            return false;
+        zs_notify(&k->d->view, ring);
+        sched_yield();
+    }
+    return true;
+}
+
+static ssize_t send_wire(struct zsock *k, int fd, const struct msghdr *msg, const struct zs_addr *to, size_t n, int flags)
+{
+    int r = dgram_autobind(k, fd);
+    struct zs_session *ring = r < 0 ? NULL : wire_ring(k);
+    if (ring == NULL)
+        return r < 0 ? r : -ENETUNREACH;
+    struct zs_udp_record rec = {.len = (uint32_t)n, .ifindex = 1, .to = *to, .from = k->s->local};
+    if (!put_waiting(k, ring, &rec, msg, !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock)))
+        return -EAGAIN;
+    zs_notify(&k->d->view, ring);
+    atomic_fetch_add_explicit(&k->d->view.stats->udp_out, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&k->d->view.stats->bytes_out, n, memory_order_relaxed);
+    return (ssize_t)n;
 }
 
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
@@ -158,18 +210,18 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
     struct zs_addr to;
     size_t n = iov_total(msg);
     struct zs_session *dst = NULL;
-    if (!(flags & MSG_OOB) && !k->shut_wr && msg->msg_controllen == 0 && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= 64 &&
+    enum way way = BY_KERNEL;
+    int err = take_error(k);
+    if (err != 0)
+        return err;
+    if (!(flags & MSG_OOB) && !k->shut_wr && msg->msg_controllen == 0 && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= ZS_DGRAM_PIECES &&
         engine_alive(k->d))
-        dst = route(k, msg, &to);
-    if (dst != NULL && k->s == NULL) {
-        /* First send of an unbound socket: the kernel gives it a port (ip(7)), the engine learns it. */
-        struct sockaddr_storage any = {.ss_family = k->family};
-        socklen_t len = k->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-        zs_sys(SYS_bind, fd, &any, len);
-        if (dgram_bound(k, fd) < 0 || k->s == NULL)
-            dst = NULL;
-    }
-    if (dst == NULL) {
+        way = route(k, msg, &to, &dst);
+    if (way == BY_WIRE)
+        return send_wire(k, fd, msg, &to, n, flags);
+    if (way == BY_RING && dgram_autobind(k, fd) < 0)
+        way = BY_KERNEL;
+    if (way == BY_KERNEL) {
         bool block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock) && k->s != NULL;
         long r;
         while ((r = zs_sys(SYS_sendmsg, fd, msg, flags)) == -EAGAIN && block) {
@@ -286,7 +338,10 @@ ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
     if (k->s == NULL) /* not bound: nobody in the domain can reach it */
         return zs_sys(SYS_recvmsg, fd, msg, flags);
     for (;;) {
-        ssize_t r = -EAGAIN;
+        ssize_t r = take_error(k);
+        if (r != 0)
+            return r;
+        r = -EAGAIN;
         bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % 16 == 15;
         struct msghdr m = *msg;
         if ((kernel_first || (flags & MSG_ERRQUEUE)) && (r = zs_sys(SYS_recvmsg, fd, &m, flags | MSG_DONTWAIT)) != -EAGAIN) {

@@ -289,6 +289,9 @@ int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *
         if (r <= 0)
             return r;
     }
+    /* An error that came over the wire; without one the kernel may have one of its own. */
+    if (level == SOL_SOCKET && name == SO_ERROR && atomic_load(&k->kind) == ZK_UDP && k->s != NULL && atomic_load(&k->s->error) != 0)
+        return put_int(val, len, (int)atomic_exchange(&k->s->error, 0));
     return (int)zs_sys(SYS_getsockopt, fd, level, name, val, len);
 }
 

@@ -122,6 +122,8 @@ struct zsock {
     struct zs_session *s;    /* own session */
     struct zs_session *peer; /* ZK_CONN: the other end, which stays until both are closed */
     uint32_t index, gen;
+    struct zs_session *wire_tx; /* UDP: the ring from which the engine sends over its ports, once asked for */
+    uint32_t wire_gen;
     struct zs_tx tx;
     _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
     _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
@@ -343,6 +345,7 @@ socklen_t addr_to_sockaddr(const struct zs_addr *a, int family, struct sockaddr_
 void addr_copy_out(const struct zs_addr *a, int family, struct sockaddr *sa, socklen_t *len);
 void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason); /* forget it: the kernel serves it from now on */
 void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t session);
+void sock_why_conn(const struct zsock *k, int fd); /* why a connection is where it is */
 int sock_listen_again(struct zsock *k, struct zs_domain *d);
 void sock_final(struct zsock *k, int fd);
 void sock_detach_fd(struct zsock *k, int fd);
@@ -368,6 +371,8 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
 int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine */
 void dgram_unbound(struct zsock *k, int fd); /* its port is gone */
 void dgram_bound_again(struct zsock *k, int fd); /* with a new engine */
+int dgram_autobind(struct zsock *k, int fd); /* gives an unbound socket a port, and the engine the socket */
+bool dgram_wire_peer(struct zsock *k); /* connected to an address that a port of the engine leads to */
 uint32_t dgram_next_len(struct zsock *k);
 int wait_fd(int fd, short events, uint64_t deadline_ns, bool restartable); /* poll on one descriptor, both worlds */
 

@@ -32,8 +32,11 @@ static uint32_t conn_events(struct zsock *k, uint32_t interest)
     struct zs_session *s = k->s;
     uint32_t ev = 0;
     uint32_t err = atomic_load_explicit(&s->error, memory_order_relaxed);
-    if (atomic_load_explicit(&s->state, memory_order_relaxed) == ZS_S_EMBRYO)
-        return err != 0 ? EPOLLERR | EPOLLHUP | EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLRDNORM | EPOLLWRNORM : 0;
+    if (atomic_load_explicit(&s->state, memory_order_relaxed) == ZS_S_EMBRYO) {
+        if (err == 0 && atomic_load_explicit(&s->rx_prod.fin, memory_order_relaxed) == 0)
+            return 0; /* on its way */
+        return (err != 0 ? EPOLLERR : 0) | EPOLLHUP | EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLRDNORM | EPOLLWRNORM;
+    }
     uint32_t fin = atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire);
     bool rd_shut = fin != 0 || (atomic_load_explicit(&s->flags, memory_order_relaxed) & ZS_F_SHUT_RD);
     bool wr_shut = atomic_load_explicit(&k->peer->rx_prod.fin, memory_order_relaxed) != 0 || fin == ZS_RST;
@@ -59,6 +62,8 @@ uint32_t sock_events(struct zsock *k, uint32_t interest)
     case ZK_LISTEN:
         return zs_accept_ready(k->d, k->s) ? EPOLLIN | EPOLLRDNORM : 0;
     case ZK_UDP: /* the kernel side reports writable; with data both are one event */
+        if (k->s != NULL && atomic_load_explicit(&k->s->error, memory_order_relaxed) != 0)
+            return EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM;
         if (k->s == NULL || zs_rx_avail(k->s) == 0)
             return 0;
         return EPOLLIN | EPOLLRDNORM | (interest & (EPOLLIN | EPOLLRDNORM) ? EPOLLOUT | EPOLLWRNORM : 0);

@@ -143,6 +143,24 @@ void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason)
     zsock_for_each(forget_fd, k);
 }
 
+/* An address of the engine's ports, which the kernel does not know: it keeps the port all the same (IP_FREEBIND, ip(7)), so
+ * that there is one authority for ports. */
+static long bind_engine_address(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct zs_addr a;
+    struct zs_domain *d = zs_attached();
+    int on = 1, before = 0;
+    socklen_t size = sizeof before;
+    if (d == NULL || addr_from_sockaddr(&a, addr, len) < 0 || !zs_addr_is_engine(&d->view, a.ip))
+        return -EADDRNOTAVAIL;
+    k->d = d;
+    zs_sys(SYS_getsockopt, fd, IPPROTO_IP, IP_FREEBIND, &before, &size);
+    zs_sys(SYS_setsockopt, fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
+    long r = zs_sys(SYS_bind, fd, addr, len);
+    zs_sys(SYS_setsockopt, fd, IPPROTO_IP, IP_FREEBIND, &before, sizeof before);
+    return r;
+}
+
 int zsp_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct call c;
@@ -152,6 +170,8 @@ int zsp_bind(int fd, const struct sockaddr *addr, socklen_t len)
     if (atomic_load(&k->kind) == ZK_CONN)
         return (int)call_end(&c, fd, -EINVAL);
     long r = zs_sys(SYS_bind, fd, addr, len);
+    if (r == -EADDRNOTAVAIL)
+        r = bind_engine_address(k, fd, addr, len);
     if (r == 0) {
         k->bound = true;
         pool_retire(k->pool); /* it has an address now and must not serve another connection */
@@ -177,13 +197,14 @@ static int name_call(const char *name, int fd, struct sockaddr *addr, socklen_t 
     struct zsock *k = call_begin(&c, name, fd);
     if (k == NULL)
         return peer ? REAL(getpeername)(fd, addr, len) : REAL(getsockname)(fd, addr, len);
-    if (atomic_load(&k->kind) != ZK_CONN)
+    bool udp_wire = atomic_load(&k->kind) == ZK_UDP && dgram_wire_peer(k);
+    if (atomic_load(&k->kind) != ZK_CONN && !udp_wire)
         return (int)call_end(&c, fd, zs_sys(peer ? SYS_getpeername : SYS_getsockname, fd, addr, len));
     if (addr == NULL || len == NULL)
         return (int)call_end(&c, fd, -EFAULT);
     if ((int)*len < 0)
         return (int)call_end(&c, fd, -EINVAL);
-    if (peer && (atomic_load(&k->s->state) == ZS_S_EMBRYO || conn_over(k)))
+    if (peer && !udp_wire && (atomic_load(&k->s->state) == ZS_S_EMBRYO || conn_over(k)))
         return (int)call_end(&c, fd, -ENOTCONN);
     addr_copy_out(peer ? &k->s->remote : &k->s->local, k->family, addr, len);
     return (int)call_end(&c, fd, 0);
@@ -366,7 +387,9 @@ int sock_claim(int fd)
     if (!conn)
         atomic_fetch_add(&zs_proc.endpoints, 1);
     fdtab_set(fd, FDT_SOCK, k);
-    zs_why(d, fd, type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, conn ? ZS_VERDICT_LOCAL : ZS_VERDICT_BOTH,
-           conn ? ZS_REASON_PEER_LOCAL : ZS_REASON_LISTENER, k);
+    if (conn)
+        sock_why_conn(k, fd);
+    else
+        zs_why(d, fd, type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_LISTENER, k);
     return 1;
 }

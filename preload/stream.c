@@ -29,6 +29,10 @@ static void check_peer_alive(struct zsock *k)
 {
     if (atomic_load(&k->d->alive) || k->peer == NULL)
         return;
+    if (atomic_load(&k->s->flags) & ZS_F_WIRE) {
+        zs_session_close(&k->d->view, zs_session_index(&k->d->view, k->peer), true);
+        return;
+    }
     uint32_t owner = atomic_load(&k->peer->owner);
     if (owner == 0 || owner == ZS_CLIENT_ENGINE || (atomic_load(&k->peer->flags) & ZS_F_SHARED))
         return;
@@ -152,7 +156,7 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
     if (err != 0)
         return -(int64_t)atomic_exchange(&s->error, 0);
     if (fin == ZS_RST)
-        return 0;
+        return atomic_load(&s->state) == ZS_S_EMBRYO ? -ENOTCONN : 0; /* a connect that failed */
     return atomic_load(&s->state) == ZS_S_EMBRYO ? (k->connecting ? -EAGAIN : -ENOTCONN) : -EAGAIN;
 }
 

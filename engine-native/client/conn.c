@@ -113,6 +113,27 @@ int zs_connect(struct zs_domain *d, struct zs_connect *c)
     return 0;
 }
 
+int zs_connect_wire(struct zs_domain *d, struct zs_connect *c)
+{
+    struct zs_view *v = &d->view;
+    int64_t i = zs_session_alloc(v, ZS_KIND_TCP);
+    if (i < 0)
+        return (int)i;
+    struct zs_session *s = zs_session_at(v, (uint32_t)i);
+    s->local = c->from;
+    s->remote = c->to;
+    c->session = (uint32_t)i;
+    c->gen = atomic_load(&s->gen);
+    c->deferred = true;
+    int r = zs_rpc2(d, ZS_CTL_WIRE_CONNECT, c->session, c->gen, -1, NULL, NULL);
+    if (r < 0) {
+        zs_session_free(v, c->session);
+        return r;
+    }
+    atomic_fetch_add_explicit(&v->stats->connects, 1, memory_order_relaxed);
+    return 0;
+}
+
 int64_t zs_accept(struct zs_domain *d, struct zs_session *listener)
 {
     struct zs_view *v = &d->view;

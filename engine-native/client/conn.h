@@ -17,6 +17,10 @@ struct zs_connect {
  * -EADDRNOTAVAIL no free source port; -ENOBUFS tables or memory exhausted. */
 int zs_connect(struct zs_domain *d, struct zs_connect *c);
 
+/* Connects over the engine's ports; the connection is then on its way (c->deferred). 0; -ENETUNREACH, -EADDRINUSE,
+ * -EADDRNOTAVAIL; -ENOBUFS; -EPIPE: the engine is gone. */
+int zs_connect_wire(struct zs_domain *d, struct zs_connect *c);
+
 /* Takes one connection from the accept queue of `listener` (a session): its session index, or -EAGAIN. */
 int64_t zs_accept(struct zs_domain *d, struct zs_session *listener);
 

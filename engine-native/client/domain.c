@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -196,6 +197,33 @@ static int map_arena(struct zs_domain *d, int fd)
     return 0;
 }
 
+/* The segment of received packets, for reading: its size is the descriptor's, which is sealed; what stands in the arena only
+ * tells that there is one. A forked child has the mapping already. */
+static int map_segment(struct zs_domain *d)
+{
+    struct stat st;
+    int fd = -1;
+    if (d->view.rx_seg != NULL || d->view.arena->header.rx_size == 0)
+        return 0;
+    int r = zs_rpc2(d, ZS_CTL_SEGMENT, 0, 0, -1, NULL, &fd);
+    if (r < 0 || fd < 0)
+        return r == -ENOENT ? 0 : r < 0 ? r : -EPROTO;
+    r = (int)zs_sys(SYS_fstat, fd, &st);
+    if (r == 0 && st.st_size > 0) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        r = p == MAP_FAILED ? -ENOMEM : 0;
+        if (r == 0) {
+            madvise(p, (size_t)st.st_size, MADV_DONTDUMP);
+            d->view.rx_seg = p;
+            d->view.rx_size = (uint64_t)st.st_size;
+        }
+    } else if (r == 0) {
+        r = -EPROTO;
+    }
+    zs_sys(SYS_close, fd);
+    return r;
+}
+
 static void read_comm(char name[16])
 {
     long fd = zs_sys(SYS_openat, AT_FDCWD, "/proc/self/comm", O_RDONLY | O_CLOEXEC, 0);
@@ -247,6 +275,8 @@ static int establish(struct zs_domain *d, const struct zs_attach_args *args)
         r = zs_rpc2(d, ZS_CTL_ENGINE_BELL, 0, 0, -1, NULL, &bell);
     if (r == 0)
         d->bell_fd = d->host->keep_fd(bell);
+    if (r == 0)
+        r = map_segment(d);
     if (r < 0)
         zs_domain_disconnect(d);
     else
@@ -263,7 +293,19 @@ int zs_domain_attach(struct zs_domain *d, const struct zs_attach_args *args)
     d->view.ring = ring_doorbell;
     d->doorbell = mmap(NULL, ZS_MAX_WAITERS * sizeof *d->doorbell, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return d->doorbell == MAP_FAILED ? -ENOMEM : establish(d, args);
+    int r = d->doorbell == MAP_FAILED ? -ENOMEM : establish(d, args);
+    if (r < 0) { /* no socket uses the mappings; who retries must not collect them */
+        if (d->view.rx_seg != NULL)
+            munmap((void *)(uintptr_t)d->view.rx_seg, d->view.rx_size);
+        if (d->view.arena != NULL)
+            munmap(d->view.arena, sizeof(struct zs_arena));
+        if (d->doorbell != MAP_FAILED)
+            munmap(d->doorbell, ZS_MAX_WAITERS * sizeof *d->doorbell);
+        d->view.rx_seg = NULL;
+        d->view.arena = NULL;
+        d->doorbell = NULL;
+    }
+    return r;
 }
 
 int zs_domain_reattach(struct zs_domain *d, const struct zs_attach_args *args)

@@ -49,29 +49,7 @@ void zs_wait_ring(const struct zs_wait *w)
 
 uint32_t zs_wait_harvest(const struct zs_wait *w, uint32_t *slots, uint32_t max)
 {
-    struct zs_waiter *x = zs_wait_shm(w);
-    uint32_t n = 0;
-    uint64_t top = atomic_load(&x->top) ? atomic_exchange(&x->top, 0) : 0;
-    for (; top != 0; top &= top - 1) {
-        uint32_t si = (uint32_t)__builtin_ctzll(top);
-        uint64_t words = n < max ? atomic_exchange(&x->summary[si], 0) : 0;
-        if (n >= max) {
-            atomic_fetch_or(&x->top, UINT64_C(1) << si);
-            continue;
-        }
-        for (; words != 0; words &= words - 1) {
-            uint32_t wi = si * 64 + (uint32_t)__builtin_ctzll(words);
-            uint64_t bits = atomic_exchange(&x->leaf[wi], 0);
-            for (; bits != 0 && n < max; bits &= bits - 1)
-                slots[n++] = wi * 64 + (uint32_t)__builtin_ctzll(bits);
-            if (bits != 0) { /* no room: put the rest back, summary and top with it */
-                atomic_fetch_or(&x->leaf[wi], bits);
-                atomic_fetch_or(&x->summary[si], UINT64_C(1) << (wi & 63));
-                atomic_fetch_or(&x->top, UINT64_C(1) << si);
-            }
-        }
-    }
-    return n;
+    return zs_waiter_harvest(zs_wait_shm(w), slots, max);
 }
 
 bool zs_spin_begin(struct zs_domain *d)

@@ -2,7 +2,7 @@
  * The administration commands but `why`. What is shown comes from the engine's own tables where it has them; from
  * shared memory only as numbers and validated text. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "wire.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -77,7 +77,7 @@ static void count_sessions(struct engine *e, struct session_counts *n)
          i = zs_hint_next(leaf, ZS_MAX_SESSIONS, i + 1)) {
         struct zs_session *s = zs_session_at(&e->view, i);
         uint32_t owner = atomic_load(&s->owner), kind = s->kind;
-        if (owner == 0)
+        if (owner == 0 || wire_owns(e, i))
             continue;
         struct tracked *t = tracked_by_session(e, i);
         if (t != NULL && t->closing)
@@ -135,8 +135,8 @@ static json_t *status_dpdk(struct engine *e)
     json_t *args = json_array();
     for (int i = 0; i < e->dpdk.argc; i++)
         json_array_append_new(args, json_string(e->dpdk.argv[i]));
-    return json_pack("{s:s, s:b, s:b, s:o, s:[]}", "version", e->dpdk.version, "enabled", e->dpdk.enabled, "hugepages",
-                     e->dpdk.hugepages, "args", args, "ports");
+    return json_pack("{s:s, s:b, s:b, s:o}", "version", e->dpdk.version, "enabled", e->dpdk.enabled, "hugepages",
+                     e->dpdk.hugepages, "args", args);
 }
 
 static json_t *cmd_status(struct engine *e, struct admin_conn *a, json_t *request)
@@ -161,6 +161,11 @@ static json_t *cmd_status(struct engine *e, struct admin_conn *a, json_t *reques
                               "waiters", (int)e->waiter_count, "clients", status_clients(e, n), "totals",
                               status_totals(e), "dpdk", status_dpdk(e));
     free(n);
+    if (value != NULL && e->wire != NULL && e->wire->stack != NULL) {
+        json_object_set_new(value, "ports", e->wire->ops->describe_ports(e->wire->stack));
+        json_object_set_new(value, "stack", e->wire->ops->describe_counters(e->wire->stack));
+        json_object_set_new(value, "wire", wire_status(e));
+    }
     return result(value);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The arena: one sparse memfd, sealed against resizing, so that no client can make another one's access fault. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +61,7 @@ bool arena_create(struct engine *e, struct engine_failure *f)
     if (!random_bytes(&h->epoch, sizeof h->epoch))
         h->epoch = e->now ^ (uint64_t)getpid() << 40;
     h->engine_pid = (uint32_t)getpid();
-    h->ncpu = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (uint32_t)CPU_COUNT(&cpus) : 1;
+    h->ncpu = e->ncpu = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (uint32_t)CPU_COUNT(&cpus) : 1;
     h->mem_limit = (uint64_t)e->opt.memory_mib << 20;
     h->magic = ZS_SHM_MAGIC;
     memcpy(e->header_line, h, sizeof e->header_line);
@@ -81,6 +81,8 @@ void arena_mend(struct engine *e)
     memcpy(h, e->header_line, sizeof e->header_line);
     addrs_due(e);
     addrs_port_range(e);
+    if (e->wire != NULL)
+        wire_publish(e);
 }
 
 void arena_destroy(struct engine *e)

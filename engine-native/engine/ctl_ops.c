@@ -2,7 +2,7 @@
  * Requests of attached processes: one function per operation of zstack/ctl.h. Each checks its arguments against what
  * the engine itself knows, and fills the reply; its result is a negative errno value or 0. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -91,6 +91,22 @@ static int op_retire(struct call *c)
     return 0;
 }
 
+static int op_wire_connect(struct call *c)
+{
+    return wire_connect(c->e, c->client, c->r->a, c->r->b);
+}
+
+static int op_wire_udp(struct call *c)
+{
+    return wire_udp_request(c->e, c->client, c->r->a, c->r->b, &c->reply);
+}
+
+static int op_segment(struct call *c)
+{
+    c->reply_fd = c->e->wire == NULL ? -1 : c->e->wire->ops->segment(c->e->wire->stack);
+    return c->reply_fd < 0 ? -ENOENT : 0;
+}
+
 static const struct {
     int (*fn)(struct call *c);
     enum counter counter;
@@ -108,6 +124,9 @@ static const struct {
     [ZS_CTL_CLAIM] = {op_claim, COUNT_RPC_CLAIM, false, true},
     [ZS_CTL_CONNECT] = {op_connect, COUNT_RPC_CONNECT, false, false},
     [ZS_CTL_RETIRE] = {op_retire, COUNT_RPC_RETIRE, true, false},
+    [ZS_CTL_WIRE_CONNECT] = {op_wire_connect, COUNT_RPC_WIRE_CONNECT, false, false},
+    [ZS_CTL_WIRE_UDP] = {op_wire_udp, COUNT_RPC_WIRE_UDP, false, false},
+    [ZS_CTL_SEGMENT] = {op_segment, COUNT_RPC_SEGMENT, false, false},
 };
 
 static void hello(struct engine *e, struct conn *c, const struct zs_ctl_request *r, size_t len)

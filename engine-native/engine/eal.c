@@ -5,7 +5,7 @@
  * scan, no shared configuration file (`--no-shconf`; 22.11 refuses `--in-memory` together with `--no-huge`), one lcore,
  * a runtime directory of this engine's own for telemetry. EAL's threads block; none of them polls. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "wire.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -226,7 +226,7 @@ bool engine_start_dpdk(struct engine *e, struct engine_failure *f)
     e->dpdk.enabled = true;
     e->dpdk.hugepages = rte_eal_has_hugepages();
     LOG_INFO(e, "%s initialised, huge pages: %s", e->dpdk.version, e->dpdk.hugepages ? "yes" : "no");
-    return true;
+    return wire_open(e, f);
 }
 
 void eal_stop(struct engine *e)

@@ -2,7 +2,7 @@
  * Listeners and UDP sockets: sessions that the engine owns on behalf of a kernel socket. The kernel is the authority
  * for ports and for lifetime; a process proves what it has by sending the descriptor. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "wire.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -120,9 +120,9 @@ static void event_listen(struct engine *e, const struct client *c, const struct 
     char ip[64];
     addr_text(&t->local, false, ip, sizeof ip);
     admin_event(e, c->run,
-                json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:s}", "event", "listen", "pid", (int)c->pid, "name", c->name,
-                          "proto", t->kind == ZS_KIND_UDP ? "udp" : "tcp", "address", ip, "port",
-                          (int)ntohs(t->local.port), "verdict", "both"));
+                json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:o*}", "event", "listen", "pid", (int)c->pid, "name",
+                          c->name, "proto", t->kind == ZS_KIND_UDP ? "udp" : "tcp", "address", ip, "port",
+                          (int)ntohs(t->local.port), "verdict", "both", "wire", wire_addresses(e, t)));
 }
 
 /* Opens the session's other half, the accept queue. */
@@ -139,7 +139,7 @@ static int open_queue(struct engine *e, struct tracked *t, struct zs_session *s,
 }
 
 /* A free session that is not one of ours whose owner word was scribbled to 0. */
-static int64_t session_alloc(struct engine *e, uint32_t kind)
+int64_t session_alloc(struct engine *e, uint32_t kind)
 {
     int64_t i;
     do
@@ -177,6 +177,7 @@ static int endpoint_create(struct engine *e, struct client *c, uint32_t kind, co
     }
     atomic_store(&s->state, ZS_S_OPEN);
     ports_insert(e, t);
+    wire_endpoint_open(e, t, backlog);
     *result = t;
     return 0;
 }
@@ -293,6 +294,7 @@ void endpoint_close(struct engine *e, struct tracked *t)
     t->grave_due = e->now + GRACE;
     tracked_forget_cookie(e, t);
     ports_remove(e, t);
+    wire_endpoint_close(e, t);
     atomic_store(&s->state, ZS_S_CLOSED);
     if (t->kind == ZS_KIND_TCP_LISTEN) {
         /* From here on a push is refused; one that was under way is found when the grace time is over. */
@@ -319,6 +321,7 @@ static void bury(struct engine *e, struct tracked *t)
     atomic_store(&s->owner, ZS_CLIENT_ENGINE);
     s->eph_slot = 0;
     uint32_t session = t->session;
+    wire_udp_forget(e, session);
     tracked_drop(e, t);
     zs_session_free(&e->view, session);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The engine's life: names, event loop, timers, end. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -92,8 +92,12 @@ uint64_t engine_deadline(const struct engine *e)
     for (int i = 0; i < TIMER_N; i++)
         if (e->due[i] < first)
             first = e->due[i];
-    return first;
+    uint64_t wire = e->wire != NULL ? e->wire->ops->next(e->wire->stack) : NEVER;
+    return wire < first ? wire : first;
 }
+
+/* What programs that ended sent over the wire is still delivered, for so long. */
+#define LINGER_FOR_WIRE (30 * NS_PER_S)
 
 /* The engine ends `linger` seconds after the last client and the last lease went. */
 void linger_update(struct engine *e)
@@ -101,44 +105,67 @@ void linger_update(struct engine *e)
     bool used = e->client_count > 0 || e->leases > 0;
     if (used || e->opt.linger_s == 0)
         e->due[TIMER_LINGER] = NEVER;
-    else if (e->due[TIMER_LINGER] == NEVER)
+    else if (e->due[TIMER_LINGER] == NEVER) {
         e->due[TIMER_LINGER] = e->now + e->opt.linger_s * NS_PER_S;
+        e->linger_latest = e->due[TIMER_LINGER] + LINGER_FOR_WIRE;
+    }
 }
 
 void linger_due(struct engine *e)
 {
+    uint32_t conns, own;
+    wire_sessions_busy(e, &conns, &own);
+    if (own > 0 && e->now < e->linger_latest) {
+        timer_at(e, TIMER_LINGER, e->now + NS_PER_S);
+        return;
+    }
     LOG_INFO(e, "nobody needs this engine any more");
     e->stopping = true;
 }
 
 /* ---- Loop ---- */
 
-void engine_wait(struct engine *e, uint64_t now, const sigset_t *mask)
+static int timeout_ms(const struct engine *e, uint64_t now, uint64_t longest)
 {
     uint64_t due = engine_deadline(e);
-    int timeout = -1;
-    if (due != NEVER) {
-        uint64_t ms = due <= now ? 0 : (due - now + NS_PER_MS - 1) / NS_PER_MS;
-        timeout = ms > 3600000 ? 3600000 : (int)ms;
-    }
-    int n = epoll_pwait(e->epfd, e->events, 64, timeout, mask);
+    uint64_t wait = due == NEVER ? NEVER : due <= now ? 0 : due - now;
+    if (longest < wait)
+        wait = longest;
+    if (wait == NEVER)
+        return -1;
+    uint64_t ms = (wait + NS_PER_MS - 1) / NS_PER_MS;
+    return ms > 3600000 ? 3600000 : (int)ms;
+}
+
+void engine_wait(struct engine *e, uint64_t now, const sigset_t *mask)
+{
+    uint64_t longest = NEVER;
+    e->nevents = 0;
+    e->looked = true;
+    if (e->wire != NULL && wire_before_wait(e, now, &longest))
+        return;
+    int n = epoll_pwait(e->epfd, e->events, 64, timeout_ms(e, now, longest), mask);
     e->nevents = n > 0 ? n : 0;
     COUNT(e, WAKEUPS);
+    if (e->wire != NULL)
+        wire_after_wait(e);
 }
 
 void engine_poll(struct engine *e, uint64_t now)
 {
     e->now = now;
-    if (e->nevents == 0) {
+    if (!e->looked) {
         int n = epoll_wait(e->epfd, e->events, 64, 0);
         e->nevents = n > 0 ? n : 0;
     }
+    e->looked = false;
     for (int i = 0; i < e->nevents; i++) {
         struct source *s = e->events[i].data.ptr;
         if (s->fd >= 0)
             s->ready(e, s, e->events[i].events);
     }
-    /* The wire's turn comes here: each port's receive burst, the stack's timers, the transmit flush. */
+    if (e->wire != NULL)
+        wire_poll(e);
     for (int i = 0; i < TIMER_N; i++) {
         if (e->due[i] <= now) {
             e->due[i] = NEVER;
@@ -302,6 +329,7 @@ void engine_close(struct engine *e)
             if (t->kind != ZS_KIND_TCP && !t->closing)
                 endpoint_close(e, t);
         graves_empty(e);
+        wire_close(e); /* its listeners went with the endpoints */
         HASH_ITER(by_session, e->by_session, t, next)
             tracked_drop(e, t);
     }

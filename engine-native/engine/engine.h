@@ -28,6 +28,8 @@ struct engine_options {
     bool no_dpdk;
     int eal_argc; /* arguments after `--`; 0: the engine's own choice */
     char **eal_argv;
+    const char *ports[8]; /* texts of --port */
+    uint32_t nports;
 };
 
 struct engine_failure {
@@ -41,7 +43,8 @@ struct engine;
 
 /* Binds the names (which elects the engine), creates the arena. NULL and *failure when it cannot. */
 struct engine *engine_open(const struct engine_options *options, uint64_t now, struct engine_failure *failure);
-/* Initialises DPDK's EAL in the calling thread, unless the options say no. False and *failure when EAL refuses. */
+/* Initialises DPDK's EAL in the calling thread, unless the options say no, and opens the ports. False and *failure when EAL
+ * or a port refuses. */
 bool engine_start_dpdk(struct engine *engine, struct engine_failure *failure);
 /* Sleeps until something is ready or due; signals outside `mask` end the sleep. */
 void engine_wait(struct engine *engine, uint64_t now, const sigset_t *mask);

@@ -97,6 +97,8 @@ struct tracked {
     uint16_t flags; /* ZS_F_REUSEPORT, ZS_F_V6ONLY */
     bool on_device; /* SO_BINDTODEVICE: same address twice is no conflict */
     struct zs_addr local;
+    struct wire_port *wire_port; /* where the stack has it, NULL: not on the wire */
+    struct wire_own *wire_tx;    /* UDP: what it sends over the wire goes through this */
     uint64_t grave_due;
     TAILQ_ENTRY(tracked) port_link;
     TAILQ_ENTRY(tracked) grave_link;
@@ -165,6 +167,7 @@ struct engine {
     uid_t uid;
     struct log log;
     uint64_t now, started;
+    uint64_t linger_latest; /* end of life, whatever the wire still has to say */
     uint64_t counters[COUNTER_N];
     uint64_t due[TIMER_N];
     bool stopping;
@@ -214,6 +217,10 @@ struct engine {
     uint32_t admin_count, leases;
 
     struct dpdk dpdk;
+    uint32_t ncpu;      /* that this process may use */
+    struct wire *wire;  /* NULL: no ports */
+    bool looked;        /* engine_wait() has just asked the descriptors */
+    uint8_t datagram[65536]; /* one on its way to the wire */
 };
 
 /* ---- engine.c ---- */
@@ -286,6 +293,7 @@ void ports_remove(struct engine *e, struct tracked *t);
 struct tracked *ports_conflict(struct engine *e, uint32_t kind, const struct zs_addr *local, uint16_t flags);
 
 /* ---- endpoints.c: listeners and UDP sockets ---- */
+int64_t session_alloc(struct engine *e, uint32_t kind); /* a free one, owned by the engine; -ENOBUFS */
 int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog,
                   struct zs_ctl_reply *reply);
 int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_reply *reply);

@@ -27,6 +27,8 @@ static const char usage[] =
     "  --log-file PATH      write the log there instead of to standard error\n"
     "  --foreground         write the log to standard error, too\n"
     "  --no-dpdk            same-host sockets only\n"
+    "  --port DEVICE[,KEY=VALUE...]\n"
+    "                       serve a DPDK device; ip=A.B.C.D/LEN gateway= mtu= mac= bell=; up to 8 times\n"
     "  --version, --help\n";
 
 static enum options_result refuse(struct engine_failure *f, const char *format, ...)
@@ -79,13 +81,19 @@ static enum options_result take(struct engine_options *o, const char *name, char
     if (strcmp(name, "--log-level") == 0)
         return log_level_parse(value, &o->log_level)
                    ? OPTIONS_RUN : refuse(f, "--log-level: expected error, warn, info or debug, got '%s'", value);
+    if (strcmp(name, "--port") == 0) {
+        if (o->nports == sizeof o->ports / sizeof o->ports[0])
+            return refuse(f, "--port: at most %zu ports", sizeof o->ports / sizeof o->ports[0]);
+        o->ports[o->nports++] = value;
+        return OPTIONS_RUN;
+    }
     o->log_file = value;
     return value[0] != 0 ? OPTIONS_RUN : refuse(f, "--log-file: expected a path");
 }
 
 static bool has_value(const char *name)
 {
-    static const char *const names[] = {"--name", "--linger", "--memory", "--log-level", "--log-file"};
+    static const char *const names[] = {"--name", "--linger", "--memory", "--log-level", "--log-file", "--port"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -130,5 +138,7 @@ enum options_result options_parse(int argc, char **argv, struct engine_options *
         if (r != OPTIONS_RUN)
             return r;
     }
+    if (o->nports > 0 && o->no_dpdk)
+        return refuse(f, "--port needs DPDK: it does not go with --no-dpdk");
     return OPTIONS_RUN;
 }

@@ -3,7 +3,7 @@
  * have touched; slots that a living process may be working on this very moment are noted and judged again later.
  * Nothing read here is trusted: indices are checked, walks bounded, a link counts only when both ends agree on it. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -132,7 +132,10 @@ static void sweep_session(struct engine *e, uint32_t i, struct queued_set *q)
     }
     break_lock(e, &s->rx_prod.lock);
     break_lock(e, &s->rx_cons.lock);
-    if (owner == ZS_CLIENT_ENGINE) {
+    if (wire_owns(e, i)) {
+        if (owner != ZS_CLIENT_ENGINE)
+            atomic_store(&s->owner, ZS_CLIENT_ENGINE); /* scribbled */
+    } else if (owner == ZS_CLIENT_ENGINE) {
         sweep_in_transit(e, i, s, q);
     } else if (owner_dead(e, owner)) {
         /* Also when it is closed already: both sides may have died between closing and freeing. */
@@ -240,7 +243,8 @@ static void recheck_session(struct engine *e, const struct suspect *x, struct qu
 {
     struct zs_session *s = zs_session_at(&e->view, x->index);
     uint32_t owner = atomic_load(&s->owner), engine = ZS_CLIENT_ENGINE;
-    if (atomic_load(&s->gen) != x->gen || atomic_load(&s->state) != x->state || tracked_by_session(e, x->index))
+    if (atomic_load(&s->gen) != x->gen || atomic_load(&s->state) != x->state || tracked_by_session(e, x->index) ||
+        wire_owns(e, x->index))
         return;
     if (owner == 0) {
         clear_hint(e->view.arena->session_hint.summary, e->view.arena->session_hint.leaf, x->index, session_used, s);
@@ -307,6 +311,8 @@ void reap_scrub(struct engine *e)
     struct zs_arena *a = e->view.arena;
     _Atomic uint64_t *leaf = a->session_hint.leaf;
     arena_mend(e);
+    if (e->wire != NULL && e->wire->own_count > 0)
+        return; /* connections over the wire end in their own time, and what was sent is still to be delivered */
     for (uint32_t i = zs_hint_next(leaf, ZS_MAX_SESSIONS, 0); i < ZS_MAX_SESSIONS;
          i = zs_hint_next(leaf, ZS_MAX_SESSIONS, i + 1)) {
         zs_session_free(&e->view, i);

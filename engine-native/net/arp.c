@@ -187,6 +187,9 @@ static void send_to(struct net_port *port, struct rte_mbuf *m, const struct rte_
 
 static void enqueue(struct stack *st, struct arp_entry *e, struct rte_mbuf *m)
 {
+    m = net_own(st, m);
+    if (m == NULL)
+        return;
     if (e->pending == ARP_PENDING_MAX) {
         /* The newest packets are the ones worth keeping (RFC 1122 2.3.2.2). */
         net_drop(st, e->queue[0], NET_ARP_PENDING_FULL);

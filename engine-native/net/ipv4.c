@@ -6,6 +6,7 @@
 #include <rte_ip_frag.h>
 
 #include "arp.h"
+#include "cksum.h"
 #include "tcp.h"
 #include "udp.h"
 
@@ -56,10 +57,9 @@ uint16_t ip_l4_sum(const struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uin
 {
     struct rte_ipv4_hdr pseudo = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = proto, .src_addr = src, .dst_addr = dst,
                                   .total_length = rte_cpu_to_be_16((uint16_t)(len + sizeof pseudo))};
-    uint16_t raw = 0;
-    if (rte_raw_cksum_mbuf(m, 0, len, &raw) != 0)
+    if (len > rte_pktmbuf_pkt_len(m))
         return 0;
-    return __rte_raw_cksum_reduce((uint32_t)raw + rte_ipv4_phdr_cksum(&pseudo, 0));
+    return __rte_raw_cksum_reduce((uint32_t)net_cksum(m, len) + rte_ipv4_phdr_cksum(&pseudo, 0));
 }
 
 uint16_t ip_l4_cksum(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto)

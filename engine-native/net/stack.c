@@ -17,12 +17,23 @@ const struct net_counter_info net_counter_info[NET_COUNTER_N] = {
 #undef X
 };
 
+/* Memory of rings is freed by the bytes' acknowledgement, which waits for the packets: see tcp_acked(). */
+static void nothing_to_free(void *addr, void *opaque)
+{
+    (void)addr;
+    (void)opaque;
+}
+
 struct stack *stack_create(const struct stack_conf *conf, uint64_t now)
 {
     struct stack *st = calloc(1, sizeof *st);
     if (st == NULL)
         return NULL;
     st->conf = *conf;
+    if (st->conf.rcvbuf == 0)
+        st->conf.rcvbuf = NET_RCVBUF;
+    st->ring_memory.free_cb = nothing_to_free;
+    rte_mbuf_ext_refcnt_set(&st->ring_memory, 1);
     st->now = now;
     wheel_init(&st->wheel, now);
     st->arp = arp_create(conf->max_neighbours);
@@ -38,6 +49,10 @@ struct stack *stack_create(const struct stack_conf *conf, uint64_t now)
 
 void stack_destroy(struct stack *st)
 {
+    for (uint32_t i = 0; i < st->ports; i++) { /* the devices may be gone: nothing is sent any more */
+        rte_pktmbuf_free_bulk(st->port[i]->queue, st->port[i]->queued);
+        st->port[i]->queued = 0;
+    }
     tcp_destroy(st);
     udp_destroy(st);
     reass_destroy(st);
@@ -141,21 +156,39 @@ static void port_flush(struct net_port *port)
 
 void net_flush(struct stack *st)
 {
+    st->flushes++;
     for (uint32_t i = 0; i < st->ports; i++)
         port_flush(st->port[i]);
+}
+
+static struct rte_mbuf *flatten(struct stack *st, struct rte_mbuf *m)
+{
+    struct rte_mbuf *flat = rte_pktmbuf_copy(m, st->conf.pool, 0, UINT32_MAX);
+    rte_pktmbuf_free(m);
+    if (flat == NULL)
+        NET_COUNT(st, PKT_NO_MEMORY);
+    return flat;
+}
+
+struct rte_mbuf *net_own(struct stack *st, struct rte_mbuf *m)
+{
+    for (const struct rte_mbuf *s = m; s != NULL; s = s->next)
+        if (RTE_MBUF_HAS_EXTBUF(s))
+            return flatten(st, m);
+    return m;
 }
 
 void port_send(struct net_port *port, struct rte_mbuf *m)
 {
     struct stack *st = port->stack;
     if (m->nb_segs > 1 && !(port->conf.caps & NET_CAP_MULTI_SEGS)) {
-        struct rte_mbuf *flat = rte_pktmbuf_copy(m, st->conf.pool, 0, UINT32_MAX);
-        rte_pktmbuf_free(m);
-        if (flat == NULL || flat->nb_segs > 1) {
-            net_drop(st, flat, NET_PKT_NO_MEMORY);
+        m = flatten(st, m);
+        if (m == NULL)
+            return;
+        if (m->nb_segs > 1) {
+            net_drop(st, m, NET_PKT_NO_MEMORY);
             return;
         }
-        m = flat;
     }
     if (port->queued == NET_TX_BURST)
         port_flush(port);

@@ -24,6 +24,7 @@
 #define NET_MAX_PORTS 8u
 #define NET_TX_BURST 64u
 #define NET_IP_TTL 64u
+#define NET_RCVBUF (1u << 20) /* without autotuning: as much as Linux' autotuning reaches on paths of a few 10 ms */
 
 enum net_counter {
 #define X(id, name, text) NET_##id,
@@ -44,11 +45,16 @@ struct udp_table;
 struct arp_table;
 struct reass_table;
 struct zs_view;
+struct rxpool;
 
 /* What a device can do. */
 #define NET_CAP_TX_IPV4_CKSUM (1u << 0)
 #define NET_CAP_TX_L4_CKSUM (1u << 1)
 #define NET_CAP_MULTI_SEGS (1u << 2) /* else frames are handed over in one segment */
+/* tx_burst() has read the frames when it returns: their payload may be application memory that changes later. Not for devices
+ * that fetch or pass on what they were given (DMA, net_af_xdp, net_ring), and only with MULTI_SEGS. */
+#define NET_CAP_TX_READS (1u << 3)
+#define NET_CAP_TX_REFERS (NET_CAP_MULTI_SEGS | NET_CAP_TX_READS)
 
 /* A device, or the simulated wire. */
 struct net_port_ops {
@@ -82,7 +88,10 @@ struct net_port {
 
 struct stack_conf {
     struct rte_mempool *pool;          /* of frames to send; data room for an MTU and headers */
-    struct rte_mempool *indirect_pool; /* without data room, for fragments; NULL: nothing is fragmented */
+    struct rte_mempool *indirect_pool; /* without data room, for fragments and payload sent from rings; NULL: neither */
+    const struct rxpool *rx;           /* where received payload can be lent from; NULL: all of it is copied */
+    uint32_t rx_hold_max;              /* received buffers lent or kept out of order, at most; 0: half of rx. The rest is for
+                                          the ports' queues and reassembly */
     struct zs_view *view;              /* of the arena that holds the sessions */
     const char *name;                  /* unique among the stacks of a process, up to 15 characters */
     uint8_t key[16];                   /* secret of this stack: ISNs, ports */
@@ -90,7 +99,7 @@ struct stack_conf {
     uint32_t max_neighbours;
     uint32_t reass_max_bytes;          /* of buffers held by incomplete datagrams */
     uint32_t ooo_max_segs;             /* out-of-order segments kept, all connections together */
-    uint32_t rcvbuf;                   /* default receive buffer of a connection */
+    uint32_t rcvbuf;                   /* default receive buffer of a connection, 0: NET_RCVBUF */
     const char *congestion;            /* name of the congestion control, NULL default */
     /* One line per event worth telling: state changes, address conflicts. NULL: nobody listens. */
     void (*trace)(void *arg, const char *line);
@@ -104,6 +113,8 @@ struct stack {
     struct net_port *port[NET_MAX_PORTS];
     uint32_t ports;
     uint16_t ip_id;
+    uint32_t flushes; /* what was sent before this changed has left */
+    struct rte_mbuf_ext_shared_info ring_memory; /* of payload sent from rings: nothing is freed with it */
     uint32_t icmp_tokens;
     uint64_t icmp_refilled;
     struct arp_table *arp;
@@ -114,6 +125,7 @@ struct stack {
 };
 
 #define NET_COUNT(st, id) ((void)((st)->counters[NET_##id]++))
+#define NET_COUNT_BYTES(st, id, n) ((void)((st)->counters[NET_##id] += (n)))
 
 /* NULL when memory is exhausted or the name is taken. */
 struct stack *stack_create(const struct stack_conf *conf, uint64_t now);
@@ -130,6 +142,9 @@ void net_trace(struct stack *st, const char *format, ...) __attribute__((format(
 
 /* Frees a packet and counts why. */
 void net_drop(struct stack *st, struct rte_mbuf *m, enum net_counter why);
+/* A packet that refers to no memory but its own buffers: m, or a copy in place of it; NULL, counted, when there is no buffer.
+ * For packets that have to wait. */
+struct rte_mbuf *net_own(struct stack *st, struct rte_mbuf *m);
 /* Sends a frame whose Ethernet header is complete. Takes the buffer. */
 void port_send(struct net_port *port, struct rte_mbuf *m);
 

@@ -21,10 +21,41 @@ bool zs_addr_is_any(const uint8_t ip[16])
     return memcmp(ip, zero, 16) == 0 || (zs_addr_is_v4(ip) && memcmp(ip + 12, zero, 4) == 0);
 }
 
+static bool prefix_matches(const struct zs_wire_addr *a, const uint8_t ip[16])
+{
+    uint32_t bits = a->prefix_len > 128 ? 128 : a->prefix_len, bytes = bits / 8;
+    uint8_t mask = (uint8_t)(0xff00u >> bits % 8);
+    return memcmp(a->ip, ip, bytes) == 0 && (mask == 0 || ((a->ip[bytes] ^ ip[bytes]) & mask) == 0);
+}
+
+static bool wire_match(struct zs_view *v, const uint8_t ip[16], uint8_t flag)
+{
+    const struct zs_arena_header *h = &v->arena->header;
+    uint32_t n = h->wire_count < ZS_MAX_WIRE_ADDRS ? h->wire_count : ZS_MAX_WIRE_ADDRS;
+    for (uint32_t i = 0; i < n; i++)
+        if ((h->wire[i].flags & flag) && prefix_matches(&h->wire[i], ip))
+            return true;
+    return false;
+}
+
+bool zs_addr_on_wire(struct zs_view *v, const uint8_t ip[16])
+{
+    if (zs_addr_is_v4(ip) && ip[12] >= 224)
+        return false; /* multicast and limited broadcast are the kernel's */
+    return wire_match(v, ip, ZS_WIRE_ROUTE);
+}
+
+bool zs_addr_is_engine(struct zs_view *v, const uint8_t ip[16])
+{
+    return wire_match(v, ip, ZS_WIRE_OWN);
+}
+
 bool zs_addr_is_own(struct zs_view *v, const uint8_t ip[16])
 {
     struct zs_arena_header *h = &v->arena->header;
     if (zs_addr_is_v4(ip) ? ip[12] == 127 : memcmp(ip, &in6addr_loopback, 16) == 0)
+        return true;
+    if (zs_addr_is_engine(v, ip))
         return true;
     for (int round = 0; round < 1000; round++) {
         uint32_t seq = atomic_load_explicit(&h->own_seq, memory_order_acquire);

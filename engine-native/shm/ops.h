@@ -21,6 +21,9 @@ struct zs_view {
     /* Rings the doorbell of a waiter that is asleep. `gen` is the waiter's generation as just read. */
     void (*ring)(struct zs_view *view, uint32_t waiter, uint32_t gen);
     struct zs_client *stats; /* own counters, NULL for the engine */
+    /* The segment of received packets, mapped for reading, to resolve references. NULL, 0: none; a reference is a fault. */
+    const uint8_t *rx_seg;
+    uint64_t rx_size;
 };
 
 /* ---- Hint bitmaps (hint.c) ---- */
@@ -86,9 +89,17 @@ void zs_unsubscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, ui
 void zs_unsubscribe_all(struct zs_view *v, struct zs_session *s, uint32_t waiter);
 int64_t zs_waiter_alloc(struct zs_view *v, uint32_t owner);
 void zs_waiter_free(struct zs_view *v, uint32_t waiter);
+/* Takes up to `max` slots whose bits are set. */
+uint32_t zs_waiter_harvest(struct zs_waiter *waiter, uint32_t *slots, uint32_t max);
 int zs_futex_wake(_Atomic uint32_t *word, int count);
 
 /* ---- Byte rings (ring.c) ---- see ring.h */
+
+/* ---- Datagrams (dgram.c) ---- */
+/* Puts one record and its payload (cnt pieces, rec->len bytes, at most ZS_DGRAM_PIECES) into the ring of a UDP session. False: no
+ * room, or the socket is closed; counted in rx_dropped. The caller notifies. */
+#define ZS_DGRAM_PIECES 64u
+bool zs_dgram_put(struct zs_view *v, struct zs_session *to, struct zs_udp_record *rec, const struct iovec *iov, size_t cnt);
 
 /* ---- Accept queues (accept_queue.c) ---- */
 int64_t zs_listener_alloc(struct zs_view *v, uint32_t session, uint32_t backlog);
@@ -109,7 +120,11 @@ void zs_eph_release(struct zs_view *v, uint32_t listener, uint32_t gen, uint16_t
 int64_t zs_lookup_listener(struct zs_view *v, const struct zs_addr *to, uint32_t hash);
 /* The UDP session that a datagram from `from` to `to` reaches; connected sockets first. -ECONNREFUSED none. */
 int64_t zs_lookup_udp(struct zs_view *v, const struct zs_addr *to, const struct zs_addr *from, uint32_t hash);
-/* True for loopback addresses and the host's own. */
+/* True for an address that a port of the engine leads to. */
+bool zs_addr_on_wire(struct zs_view *v, const uint8_t ip[16]);
+/* True for an address of the engine's ports. */
+bool zs_addr_is_engine(struct zs_view *v, const uint8_t ip[16]);
+/* True for loopback addresses, the host's own and the engine's. */
 bool zs_addr_is_own(struct zs_view *v, const uint8_t ip[16]);
 bool zs_addr_is_any(const uint8_t ip[16]);
 /* The source that an unbound socket on this host has towards `to`, as the kernel's routes give it. */

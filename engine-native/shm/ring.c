@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Byte rings: see ring.h and the layout of directions in zstack/shm.h. Each acquire names the release it pairs with. */
 #include "ring.h"
+#include "ref.h"
 
 #include <limits.h>
 
@@ -99,6 +100,16 @@ static uint64_t room_in(const struct newest *r, uint64_t tail, uint64_t head)
     return r->data == NULL || tail - from > r->size ? 0 : r->size - (tail - from);
 }
 
+/* A ring that holds what was promised, in one step: pages that no byte is copied to cost nothing, and four rings is all
+ * that a direction may have. The largest that memory allows. */
+static bool grow_to(struct zs_view *v, struct zs_session *rx, uint64_t have, uint64_t size)
+{
+    int r = -ENOBUFS;
+    for (; r == -ENOBUFS && size > have; size /= 4)
+        r = attach_ring(v, rx, size);
+    return r == 0;
+}
+
 /* Larger ring, if policy and memory allow: eagerly up to ZS_RING_EAGER, further only for a consumer that stands still. */
 static bool try_grow(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, const struct newest *r, uint64_t head,
                      uint64_t want, uint64_t cap)
@@ -108,6 +119,8 @@ static bool try_grow(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx,
         uint64_t first = min_u64(want * 2 < ZS_RING_FIRST ? ZS_RING_FIRST : want * 2, min_u64(limit, 65536));
         return attach_first(v, rx, first) == 0;
     }
+    if (tx->promised)
+        return grow_to(v, rx, r->size, r->size < 65536 ? min_u64(limit, 65536) : limit);
     bool stalled = tx->stall_head == head;
     tx->stall_head = head;
     if (r->size * 2 > limit || (r->size >= ZS_RING_EAGER && !stalled))
@@ -134,7 +147,7 @@ static int64_t find_room(struct zs_view *v, struct zs_session *rx, struct zs_tx 
             return -EPROTO;
         tx->head_seen = head;
         room = room_in(r, tail, head);
-        if (room >= want || (r->data != NULL && room == r->size))
+        if (room >= want || (r->data != NULL && room == r->size && !tx->promised))
             return (int64_t)room;
         if (!try_grow(v, rx, tx, r, head, want, cap))
             return r->data == NULL ? -ENOBUFS : (int64_t)room;
@@ -170,6 +183,21 @@ int64_t zs_tx_span(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, u
     uint64_t at = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed) & (r.size - 1);
     *span = r.data + at;
     return (int64_t)min_u64(min_u64((uint64_t)room, want), r.size - at);
+}
+
+int zs_tx_lend(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint32_t segment, uint32_t offset, uint32_t len,
+               uint64_t cap)
+{
+    struct newest r;
+    int64_t room = find_room(v, rx, tx, len, cap, &r);
+    if (room < (int64_t)len)
+        return room == -EPROTO ? -EPROTO : -EAGAIN;
+    struct zs_ref ref = {.pos = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed), .segment = segment,
+                         .offset = offset, .len = len};
+    int err = zs_refs_add(v, rx, &ref, cap);
+    if (err == 0)
+        zs_tx_publish(rx, len);
+    return err;
 }
 
 void zs_tx_publish(struct zs_session *rx, uint64_t n)
@@ -228,7 +256,10 @@ void zs_tx_detach_idle(struct zs_view *v, struct zs_session *rx)
         if (ref != 0)
             zs_block_free(v, ref, zs_session_index(v, rx));
     }
+    zs_refs_detach(v, rx);
 }
+
+#define FLAT (UINT64_C(1) << 63)
 
 /* The ring that holds position pos, and up to where. */
 struct located {
@@ -258,21 +289,57 @@ int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, co
     uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_acquire); /* with zs_tx_write */
     uint64_t pos = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed) + offset;
     uint64_t done = 0;
+    struct zs_refs refs;
     if (tail - pos > 2 * ZS_DIR_RINGS * ZS_RING_MAX)
         return offset > 0 && tail < pos ? 0 : -EPROTO;
+    if (zs_refs_open(v, rx, &refs) < 0)
+        return -EPROTO;
     while (done < n && pos != tail) {
         struct located l;
-        if (locate(v, rx, pos, tail, &l) < 0)
+        uint64_t take = min_u64(tail - pos, n - done), at = pos;
+        if (zs_refs_seek(v, &refs, pos, &take) < 0)
             return -EPROTO;
-        uint64_t take = min_u64(l.end - pos, n - done);
+        if (refs.lent != NULL) { /* flat memory is a ring that never wraps */
+            l = (struct located){(uint8_t *)(uintptr_t)refs.lent, FLAT, 0};
+            at = 0;
+        } else {
+            if (locate(v, rx, pos, tail, &l) < 0)
+                return -EPROTO;
+            take = min_u64(l.end - pos, take);
+        }
         if (take == 0)
             return -EPROTO;
         if (iov != NULL)
-            ring_copy(l.data, l.size, pos, iov, skip + done, take, false);
+            ring_copy(l.data, l.size, at, iov, skip + done, take, false);
         pos += take;
         done += take;
     }
     return (int64_t)done;
+}
+
+int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint64_t n, struct iovec *iov, int max)
+{
+    uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_acquire); /* with zs_tx_write */
+    uint64_t pos = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed) + offset;
+    int pieces = 0;
+    if (zs_refs_any(rx))
+        return 0;
+    if (tail - pos > 2 * ZS_DIR_RINGS * ZS_RING_MAX || tail - pos < n)
+        return -EPROTO;
+    while (n > 0) {
+        struct located l;
+        if (pieces == max)
+            return 0;
+        if (locate(v, rx, pos, tail, &l) < 0)
+            return -EPROTO;
+        uint64_t at = pos & (l.size - 1), take = min_u64(min_u64(l.end - pos, n), l.size - at);
+        if (take == 0)
+            return -EPROTO;
+        iov[pieces++] = (struct iovec){l.data + at, take};
+        pos += take;
+        n -= take;
+    }
+    return pieces;
 }
 
 /* Wakes the producer when it waits for room and enough of it is there. */
@@ -305,6 +372,7 @@ void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n)
             zs_block_free(v, ref, zs_session_index(v, rx));
         atomic_store_explicit(&c->ring_seq, ++seq, memory_order_release); /* with attach_ring */
     }
+    zs_refs_drop(v, rx, head);
     /* Full barrier between returning the room and looking whether somebody waits for it; the producer does the reverse. */
     atomic_store(&c->head, head);
     atomic_thread_fence(memory_order_seq_cst);

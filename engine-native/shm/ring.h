@@ -11,6 +11,7 @@
 struct zs_tx {
     uint64_t head_seen;  /* consumer's position when last looked: a lower bound */
     uint64_t stall_head; /* consumer's position when the ring was last full: no progress since -> grow */
+    bool promised;       /* room for `cap` bytes was promised (a TCP window): grow to keep the promise, not by need */
 };
 
 #define ZS_RING_FIRST 4096u           /* smallest first ring, bytes */
@@ -32,6 +33,20 @@ uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, 
 uint64_t zs_tx_reserve(struct zs_view *v, struct zs_session *rx, uint64_t size);
 /* Bytes written and not yet read by the consumer (SIOCOUTQ). */
 uint64_t zs_tx_unread(const struct zs_session *rx);
+/* Lends `len` bytes at `offset` of a segment: the consumer reads them there. They take positions and room as if written.
+ * 0; -EAGAIN no room for all of them; -ENOBUFS no room for a reference, or no memory for the reference ring; -EPROTO. */
+int zs_tx_lend(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint32_t segment, uint32_t offset, uint32_t len,
+               uint64_t cap);
+/* References made and given back, counted from the same arbitrary number; the difference is what is lent. Of the second
+ * nothing is certain: another party writes it. */
+static inline uint32_t zs_tx_lent(const struct zs_session *rx)
+{
+    return atomic_load_explicit(&rx->rx_prod.ref_tail, memory_order_relaxed);
+}
+static inline uint32_t zs_tx_returned(const struct zs_session *rx)
+{
+    return atomic_load_explicit(&rx->rx_cons.ref_head, memory_order_acquire); /* with zs_refs_drop */
+}
 /* Gives the rings of an empty direction back to the arena. Only by the producer's side, lock held. */
 void zs_tx_detach_idle(struct zs_view *v, struct zs_session *rx);
 
@@ -44,6 +59,9 @@ static inline uint64_t zs_rx_avail(const struct zs_session *rx)
 /* Copies up to `n` unread bytes, starting `offset` bytes after the first unread one, into iov from `skip` on, without
  * consuming them. Returns bytes or -EPROTO. iov NULL: counts only (MSG_TRUNC). */
 int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, const struct iovec *iov, size_t skip, size_t n);
+/* Where n unread bytes from `offset` on lie in the rings: at most `max` pieces. Returns how many; 0: more pieces, or some bytes
+ * are lent; -EPROTO. The pieces stay until they are consumed. */
+int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint64_t n, struct iovec *iov, int max);
 /* Consumes n bytes that zs_rx_peek returned: returns room to the producer and wakes it when it waits. */
 void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n);
 

@@ -41,6 +41,9 @@ static void free_rings(struct zs_view *v, struct zs_session *s, uint32_t index)
             zs_block_free(v, ref, index);
         atomic_store_explicit(&s->rx_rings.base[i], 0, memory_order_relaxed);
     }
+    uint32_t refs = atomic_exchange(&s->rx_prod.ref_ring, 0);
+    if (refs != 0)
+        zs_block_free(v, refs, index);
 }
 
 void zs_session_free(struct zs_view *v, uint32_t index)

@@ -25,9 +25,12 @@ struct tcp_table *tcp_create(struct stack *st)
     if (t == NULL)
         return NULL;
     SLIST_INIT(&t->dead);
+    st->tcp = t;
+    tcp_loans_create(st);
     t->cc = tcp_cc_find(st->conf.congestion);
     t->flows = t->cc == NULL ? NULL : rte_hash_create(&p);
     if (t->flows == NULL) {
+        st->tcp = NULL;
         free(t);
         return NULL;
     }
@@ -50,6 +53,7 @@ void tcp_destroy(struct stack *st)
     for (uint32_t i = 0; i < TCP_LISTEN_BUCKETS; i++)
         while (!LIST_EMPTY(&t->listen[i]))
             tcp_unlisten(st, LIST_FIRST(&t->listen[i]));
+    tcp_loans_destroy(st);
     rte_hash_free(t->flows);
     free(t);
 }
@@ -87,6 +91,8 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
     c->rcv_mss = (uint16_t)(mtu - sizeof(struct rte_ipv4_hdr) - sizeof(struct rte_tcp_hdr));
     c->mss = RTE_MIN(c->rcv_mss, (uint16_t)TCP_MSS_DEFAULT);
     c->cc = st->tcp->cc;
+    c->tx.promised = true; /* the window */
+    c->queued_flush = st->flushes - 1;
     c->last_rcv = c->last_send = st->now;
     tcp_timer_init(c);
     return c;
@@ -101,6 +107,19 @@ void tcp_set_state(struct tcp_conn *c, enum tcp_state state)
     struct zs_session *app = tcp_app(c);
     if (app != NULL)
         zs_notify(c->st->conf.view, app);
+}
+
+void tcp_abort(struct tcp_conn *c, int err, uint64_t now)
+{
+    struct stack *st = c->st;
+    st->now = now;
+    tcp_conn_abort(c, err);
+    tcp_reap(st);
+}
+
+const struct tcp_flow *tcp_conn_flow(const struct tcp_conn *c)
+{
+    return &c->flow;
 }
 
 enum tcp_state tcp_conn_state(const struct tcp_conn *c)
@@ -140,8 +159,10 @@ void tcp_release_sessions(struct tcp_conn *c, int err)
         uint32_t none = 0;
         atomic_compare_exchange_strong(&app->error, &none, (uint32_t)err);
     }
+    tcp_leave_ring(c, c->snd_max);
     zs_session_close(v, c->own, err != 0);
     c->own = ZS_NO_SESSION;
+    tcp_loans_leave(c);
 }
 
 void tcp_listener_leave(struct tcp_conn *c)

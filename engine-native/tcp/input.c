@@ -329,6 +329,11 @@ void tcp_poke(struct tcp_conn *c, uint64_t now)
     if (closed && c->state == TCP_FIN_WAIT_2 && !tcp_timer_on(c, TCP_T_TIME_WAIT))
         tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_FIN_WAIT_NS);
     tcp_keepalive_start(c);
+    if (!tcp_loans_look(c)) {
+        tcp_conn_fault(c);
+        tcp_reap(st);
+        return;
+    }
     tcp_drain(c);
     if (c->state != TCP_CLOSED) {
         if ((c->flags & TCP_F_FIN_SEEN) && seq_eq(c->rcv_nxt, c->rcv_fin) && tcp_may_receive(c)) {

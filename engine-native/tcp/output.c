@@ -1,15 +1,78 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Building segments. Payload is copied from the ring when it is sent, and again when it is retransmitted. */
+ * Building segments. Payload stays in the ring where the application put it, and packets refer to it there, if the port has
+ * read a packet when it has taken it; else it is copied. */
 #include <netinet/in.h>
 
 #include "tcp_conn.h"
 
-/* Payload of a segment from own's ring; false when the ring's state is impossible. */
-static bool copy_payload(struct tcp_conn *c, struct rte_mbuf *m, uint64_t off, uint32_t len)
+#define REFER_MIN 512u /* less is copied: another buffer costs more */
+#define PIECES_MAX 3   /* of a segment: where a ring wraps, and where one ends */
+
+/* ---- Payload in the ring ---- */
+
+static bool port_reads(const struct tcp_conn *c)
 {
-    struct iovec iov = {rte_pktmbuf_append(m, (uint16_t)len), len};
-    return iov.iov_base != NULL && zs_rx_peek(c->st->conf.view, tcp_own(c), off, &iov, 0, len) == (int64_t)len;
+    struct ip_route route;
+    return c->st->conf.indirect_pool != NULL && ip_route(c->st, c->flow.remote_ip, &route) &&
+           (route.port->conf.caps & NET_CAP_TX_REFERS) == NET_CAP_TX_REFERS;
 }
+
+/* Chains buffers without data room behind the header; nothing is changed unless all are there. */
+static bool refer(struct tcp_conn *c, struct rte_mbuf *m, const struct iovec *piece, int pieces, uint32_t len)
+{
+    struct stack *st = c->st;
+    struct rte_mbuf *seg[PIECES_MAX];
+    if (pieces <= 0 || rte_pktmbuf_alloc_bulk(st->conf.indirect_pool, seg, (unsigned)pieces) != 0)
+        return false;
+    struct rte_mbuf *last = m;
+    for (int i = 0; i < pieces; i++) {
+        uint16_t n = (uint16_t)piece[i].iov_len;
+        rte_mbuf_ext_refcnt_update(&st->ring_memory, 1);
+        rte_pktmbuf_attach_extbuf(seg[i], piece[i].iov_base, (rte_iova_t)(uintptr_t)piece[i].iov_base, n, &st->ring_memory);
+        seg[i]->data_len = n;
+        last->next = seg[i];
+        last = seg[i];
+    }
+    m->nb_segs = (uint16_t)(1 + pieces);
+    m->pkt_len += len;
+    return true;
+}
+
+static void queued(struct tcp_conn *c, tcp_seq at)
+{
+    bool more = c->queued_flush == c->st->flushes;
+    c->queued = more ? seq_min(c->queued, at) : at;
+    c->queued_flush = c->st->flushes;
+}
+
+/* What is acknowledged may be overwritten by the application, and a ring that is left belongs to another connection next: then
+ * no packet may refer to it any more. Only a retransmission whose acknowledgement came first, a few microseconds apart, makes
+ * this send: what waits in the queues is normally new data. */
+void tcp_leave_ring(struct tcp_conn *c, tcp_seq ack)
+{
+    if (c->queued_flush == c->st->flushes && seq_gt(ack, c->queued))
+        net_flush(c->st);
+}
+
+/* Payload of a segment, from own's ring; false when the ring's state is impossible. */
+static bool add_payload(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint64_t off, uint32_t len)
+{
+    struct zs_view *v = c->st->conf.view;
+    struct iovec piece[PIECES_MAX];
+    if (len >= REFER_MIN && port_reads(c) &&
+        refer(c, m, piece, zs_rx_spans(v, tcp_own(c), off, len, piece, PIECES_MAX), len)) {
+        queued(c, at);
+        NET_COUNT_BYTES(c->st, TCP_TX_REFERRED, len);
+        return true;
+    }
+    struct iovec iov = {rte_pktmbuf_append(m, (uint16_t)len), len};
+    if (iov.iov_base == NULL || zs_rx_peek(v, tcp_own(c), off, &iov, 0, len) != (int64_t)len)
+        return false;
+    NET_COUNT_BYTES(c->st, TCP_TX_COPIED, len);
+    return true;
+}
+
+/* ---- Segments ---- */
 
 bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len)
 {
@@ -27,7 +90,7 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
     memcpy(h + 1, options, olen);
     if (!(flags & RTE_TCP_RST_FLAG))
         h->rx_win = rte_cpu_to_be_16(tcp_window_field(c, flags & RTE_TCP_SYN_FLAG));
-    if (len > 0 && !copy_payload(c, m, off, len)) {
+    if (len > 0 && !add_payload(c, m, at, off, len)) {
         rte_pktmbuf_free(m);
         tcp_conn_fault(c);
         return false;

@@ -24,7 +24,7 @@ static uint32_t receive_buffer(const struct tcp_conn *c)
 {
     const struct zs_session *app = tcp_app(c);
     uint32_t n = app == NULL ? 0 : atomic_load_explicit(&app->opts.rcvbuf, memory_order_relaxed);
-    return n == 0 ? c->st->conf.rcvbuf : RTE_MIN(n, (uint32_t)ZS_RING_MAX);
+    return n == 0 ? c->st->conf.rcvbuf : RTE_MIN(n / 2, (uint32_t)ZS_RING_MAX); /* doubled for overhead, socket(7) */
 }
 
 static uint32_t space_now(const struct tcp_conn *c, uint32_t size)
@@ -71,15 +71,12 @@ void tcp_window_update(struct tcp_conn *c)
 
 /* ---- Delivery ---- */
 
-/* Payload into the application's ring. Returns the bytes it took; the connection may have ended. */
-static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf *m, uint32_t skip, uint32_t len)
+/* Copies payload into the application's ring. Returns the bytes it took; the connection may have ended. */
+static uint32_t copy(struct tcp_conn *c, struct zs_session *app, const struct rte_mbuf *m, uint32_t skip, uint32_t len)
 {
     struct zs_view *v = c->st->conf.view;
-    struct zs_session *app = tcp_app(c);
     struct iovec iov[64];
     uint32_t n = 0, done = 0;
-    if (app == NULL)
-        return 0;
     for (; m != NULL && n < RTE_DIM(iov); m = m->next)
         iov[n++] = (struct iovec){rte_pktmbuf_mtod(m, void *), rte_pktmbuf_data_len(m)};
     /* A ring that is full grows when its reader stands still, which the second attempt shows. */
@@ -91,10 +88,26 @@ static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf *m, uint32_t skip, u
         }
         done += put > 0 ? (uint32_t)put : 0;
     }
+    return done;
+}
+
+/* Payload to the application. Returns the bytes it took, *m NULL if the buffer with them; the connection may have ended. */
+static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf **m, uint32_t skip, uint32_t len)
+{
+    struct zs_session *app = tcp_app(c);
+    if (app == NULL)
+        return 0;
+    enum net_counter how = tcp_lend(c, app, *m, skip, len, receive_buffer(c));
+    if (c->state == TCP_CLOSED)
+        return 0;
+    uint32_t done = how == NET_TCP_RX_LENT ? len : copy(c, app, *m, skip, len);
+    if (how == NET_TCP_RX_LENT)
+        *m = NULL;
     if (done > 0) {
+        c->st->counters[how] += done;
         c->rcv_nxt = seq_add(c->rcv_nxt, done);
         c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt);
-        zs_notify(v, app);
+        zs_notify(c->st->conf.view, app);
     }
     return done;
 }
@@ -121,7 +134,8 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
 {
     struct stack *st = c->st;
     struct rte_mbuf **link = &c->ooo;
-    if (c->ooo_count >= TCP_OOO_CONN_MAX || st->tcp->ooo_segs >= st->conf.ooo_max_segs) {
+    if (c->ooo_count >= TCP_OOO_CONN_MAX || st->tcp->ooo_segs >= st->conf.ooo_max_segs ||
+        st->tcp->ooo_segs + st->tcp->lent >= st->tcp->hold_max) {
         net_drop(st, m, NET_TCP_OOO_FULL);
         return;
     }
@@ -157,17 +171,19 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
 void tcp_drain(struct tcp_conn *c)
 {
     while (c->ooo != NULL && seq_leq(ooo_of(c->ooo)->seq, c->rcv_nxt)) {
-        struct ooo *o = ooo_of(c->ooo);
+        struct rte_mbuf *m = c->ooo;
+        const struct ooo *o = ooo_of(m);
         uint32_t old = (uint32_t)seq_diff(c->rcv_nxt, o->seq);
         if (old < o->len) {
-            uint32_t put = deliver(c, c->ooo, o->skip + old, o->len - old);
+            uint32_t put = deliver(c, &m, o->skip + old, o->len - old);
             if (c->state == TCP_CLOSED)
                 return;
             c->flags |= TCP_F_ACK_NOW; /* RFC 5681 4.2: a gap was filled */
             if (put < o->len - old)
                 return;
         }
-        rte_pktmbuf_free(ooo_unlink(c, &c->ooo));
+        ooo_unlink(c, &c->ooo); /* lent or not, the dead space before the payload is ours */
+        rte_pktmbuf_free(m);
     }
 }
 
@@ -192,7 +208,7 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
         c->flags |= TCP_F_ACK_NOW; /* RFC 5681 4.2: at once, a duplicate ACK */
         return;
     }
-    uint32_t put = deliver(c, s->m, s->skip, s->len);
+    uint32_t put = deliver(c, &s->m, s->skip, s->len);
     if (c->state == TCP_CLOSED)
         return;
     if (put < s->len) {

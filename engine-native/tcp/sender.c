@@ -178,6 +178,7 @@ void tcp_acked(struct tcp_conn *c, tcp_seq ack)
             tcp_conn_fault(c);
             return;
         }
+        tcp_leave_ring(c, ack);
         zs_rx_consume(c->st->conf.view, own, bytes - fin);
     }
     c->snd_una = ack;

@@ -3,8 +3,8 @@
  * TCP (RFC 9293) of the native stack. What it claims and which test shows it: COMPLIANCE.md.
  *
  * A connection's buffers are the byte rings of two paired sessions: `own`, owned by the engine, and its peer, the
- * application's. What the application writes lies in own's ring until the remote host has acknowledged it; what the remote
- * host sends is copied into the application's ring. FIN and RST travel in the directions' `fin` words, errors in the
+ * application's. What the application writes lies in own's ring until the remote host has acknowledged it, and is sent from
+ * there; what the remote host sends is lent to the application, or copied into its ring. FIN and RST travel in the directions' `fin` words, errors in the
  * application's `error`. The owner of the stack calls tcp_poke() when the application's end did something: own's
  * subscribers are told of that, so the owner subscribes a waiter of its own. */
 #ifndef ZSTACK_TCP_H
@@ -74,8 +74,21 @@ void tcp_attach(struct tcp_conn *c, uint32_t own, const struct tcp_conn_ops *ops
 /* The application wrote, read, shut down or closed. */
 void tcp_poke(struct tcp_conn *c, uint64_t now);
 
+/* Ends the connection with a reset; the application gets `err`. */
+void tcp_abort(struct tcp_conn *c, int err, uint64_t now);
+
+const struct tcp_flow *tcp_conn_flow(const struct tcp_conn *c);
 enum tcp_state tcp_conn_state(const struct tcp_conn *c);
 uint32_t tcp_conn_count(const struct stack *st);
+
+/* Who moved the payload: bytes since the stack began (retransmitted ones again), and buffers now. */
+struct tcp_memory {
+    uint64_t rx_lent, rx_copied, tx_referred, tx_copied;
+    uint32_t lent;     /* buffers that applications have */
+    uint32_t kept;     /* out of order */
+    uint32_t hold_max; /* limit of both together; 0: nothing is lent */
+};
+void tcp_memory(const struct stack *st, struct tcp_memory *out);
 
 /* ---- from the layers below ---- */
 void tcp_input(struct stack *st, struct ip_pkt *p);

@@ -57,6 +57,16 @@ struct tcp_cc_ops {
 };
 const struct tcp_cc_ops *tcp_cc_find(const char *name); /* cc.c; NULL name: the default; unknown: NULL */
 
+/* Buffers that an application reads from, oldest first, chained by next. Of a connection, or of one that is no more. */
+struct tcp_loans {
+    LIST_ENTRY(tcp_loans) link; /* in tcp_table.loans while there are any */
+    struct rte_mbuf *first, *last;
+    uint32_t count;
+    uint32_t seen;     /* references given back when last looked */
+    uint32_t app, gen; /* the application's session */
+    bool listed, orphan;
+};
+
 struct tcp_conn {
     struct wheel_timer timer; /* fires at the first of the deadlines or before; first, see timer_due() */
     uint64_t timer_at;
@@ -96,7 +106,13 @@ struct tcp_conn {
     uint32_t ts_offset, ts_recent;
     uint64_t ts_recent_at;
     struct rte_mbuf *ooo; /* by sequence number, disjoint; see receiver.c */
+    struct tcp_loans *loans; /* NULL until the first */
     struct zs_tx tx;
+
+    /* The first byte of own's ring that a packet refers to which may wait in a transmit queue: while queued_flush is
+     * stack.flushes. */
+    tcp_seq queued;
+    uint32_t queued_flush;
 
     struct tcp_listener *listener; /* half-open through it, else NULL */
     LIST_ENTRY(tcp_conn) half_open;
@@ -121,6 +137,10 @@ struct tcp_table {
     struct rte_hash *flows;
     uint32_t count, ooo_segs;
     uint16_t port_next;
+    uint32_t lent, hold_max; /* buffers; see loans.c */
+    struct wheel_timer look;
+    uint64_t look_after;
+    LIST_HEAD(, tcp_loans) loans;
     const struct tcp_cc_ops *cc;
     SLIST_HEAD(, tcp_conn) dead;
     LIST_HEAD(, tcp_listener) listen[TCP_LISTEN_BUCKETS];
@@ -223,6 +243,8 @@ bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s);
 /* ---- output.c ---- */
 /* Sends one segment; `off`: where its payload begins in own's ring. False: no buffer, or the connection ended. */
 bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len);
+/* Before bytes of own's ring up to `ack` are freed: sends the packets that refer to them. */
+void tcp_leave_ring(struct tcp_conn *c, tcp_seq ack);
 void tcp_send_ack(struct tcp_conn *c);
 void tcp_challenge(struct tcp_conn *c);
 /* RST for a segment that belongs to no connection, or to none any more (RFC 9293 3.10.7.1). */
@@ -245,6 +267,16 @@ static inline uint32_t tcp_rcv_wnd(const struct tcp_conn *c)
     int32_t wnd = seq_diff(c->rcv_adv, c->rcv_nxt);
     return wnd > 0 ? (uint32_t)wnd : 0;
 }
+
+/* ---- loans.c ---- */
+/* Lends payload to the application: NET_TCP_RX_LENT, and m is taken; another counter says why it is to be copied. The
+ * connection may have ended (NET_TCP_FAULT). */
+enum net_counter tcp_lend(struct tcp_conn *c, struct zs_session *app, struct rte_mbuf *m, uint32_t skip, uint32_t len,
+                          uint64_t cap);
+bool tcp_loans_look(struct tcp_conn *c);  /* takes back what was read. False: a fault */
+void tcp_loans_leave(struct tcp_conn *c); /* the connection is over, reading may go on */
+void tcp_loans_create(struct stack *st);
+void tcp_loans_destroy(struct stack *st);
 
 /* ---- recovery.c ---- */
 void tcp_dupack(struct tcp_conn *c);

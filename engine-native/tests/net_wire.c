@@ -49,6 +49,7 @@ void bed_start(struct bed *b)
     b->indirect = rte_pktmbuf_pool_create("indirect", 1023, 0, 0, 0, SOCKET_ID_ANY);
     assert_non_null(b->pool);
     assert_non_null(b->indirect);
+    assert_int_equal(rxpool_create(&b->rx, "rx", 8191, RTE_MBUF_DEFAULT_BUF_SIZE), 0);
     /* The arena's type is aligned to its largest block. */
     size_t align = _Alignof(struct zs_arena);
     void *map = mmap(NULL, sizeof *b->arena + align, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -57,12 +58,16 @@ void bed_start(struct bed *b)
     b->engine = (struct zs_view){.arena = b->arena, .client = ZS_CLIENT_ENGINE, .mem_limit = 256u << 20, .ring = no_doorbell};
     b->app = b->engine;
     b->app.client = 0x10001;
+    b->app.rx_seg = mmap(NULL, b->rx.size, PROT_READ, MAP_SHARED, b->rx.fd, 0);
+    b->app.rx_size = b->rx.size;
+    assert_true(b->app.rx_seg != MAP_FAILED);
 }
 
 void bed_check_empty(struct bed *b)
 {
     assert_int_equal(rte_mempool_in_use_count(b->pool), 0);
     assert_int_equal(rte_mempool_in_use_count(b->indirect), 0);
+    assert_int_equal(rte_mempool_in_use_count(b->rx.pool), 0);
     assert_int_equal(zs_hint_next(b->arena->session_hint.leaf, ZS_MAX_SESSIONS, 0), ZS_MAX_SESSIONS);
     assert_int_equal(atomic_load(&b->arena->header.mem_used), 0);
 }
@@ -208,7 +213,7 @@ struct frame *frame_of(struct rte_mbuf *m)
 
 struct rte_mbuf *frame_mbuf(struct bed *b, const void *data, uint16_t len)
 {
-    struct rte_mbuf *m = rte_pktmbuf_alloc(b->pool);
+    struct rte_mbuf *m = rte_pktmbuf_alloc(b->rx.pool);
     assert_non_null(m);
     void *to = rte_pktmbuf_append(m, len);
     assert_non_null(to);
@@ -225,7 +230,8 @@ struct stack *bed_stack(struct bed *b, const char *name, uint64_t now)
 {
     struct stack_conf conf = {.pool = b->pool, .indirect_pool = b->indirect, .view = &b->engine, .name = name,
                               .key = "0123456789abcde", .max_conns = 256, .max_neighbours = 16, .reass_max_bytes = 200000,
-                              .ooo_max_segs = 2048, .rcvbuf = 131072};
+                              .ooo_max_segs = 2048, .rcvbuf = 131072, .rx = b->lend ? &b->rx : NULL,
+                              .rx_hold_max = b->hold_max};
     struct stack *st = stack_create(&conf, now);
     assert_non_null(st);
     return st;
@@ -298,6 +304,7 @@ static const struct net_port_ops wire_ops = {wire_tx};
 void wire_open(struct wire *w, struct bed *b, uint64_t seed, uint16_t mtu, uint32_t caps)
 {
     static const char *const names[] = {"left", "right"};
+    caps |= b->lend ? NET_CAP_TX_REFERS : 0;
     *w = (struct wire){.bed = b, .now = SEC, .seed = seed * 2654435761u + 1, .delay = MS};
     for (int i = 0; i < 2; i++) {
         w->end[i].wire = w;

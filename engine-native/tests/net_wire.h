@@ -15,6 +15,7 @@
 #include "arp.h"
 #include "ops.h"
 #include "ring.h"
+#include "rxpool.h"
 #include "tcp.h"
 #include "udp.h"
 
@@ -42,6 +43,9 @@ struct bed {
     struct zs_arena *arena;
     struct zs_view engine, app;
     struct rte_mempool *pool, *indirect;
+    struct rxpool rx;  /* of received frames; app has it mapped */
+    bool lend;         /* stacks and wires made from now on lend payload, and send it from rings */
+    uint32_t hold_max; /* stack_conf.rx_hold_max */
 };
 void bed_start(struct bed *b); /* EAL, pools, arena: once per program */
 void bed_check_empty(struct bed *b); /* no packet, session or block in use */

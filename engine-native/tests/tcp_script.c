@@ -348,6 +348,11 @@ static void check_line(struct script *s, const char *what, const char *arg, uint
     } else if (strcmp(what, "gone") == 0) {
         if (tcp_conn_count(s->st) != 0)
             SCRIPT_FAIL(s, "%u connections\n", tcp_conn_count(s->st));
+    } else if (strcmp(what, "lent") == 0) {
+        struct tcp_memory memory;
+        tcp_memory(s->st, &memory);
+        if (memory.lent != n)
+            SCRIPT_FAIL(s, "%u are lent\n", memory.lent);
     } else if (strcmp(what, "eof") == 0) {
         if (zs_rx_avail(app) != 0 || sock_fin(k) != ZS_FIN)
             SCRIPT_FAIL(s, "no EOF: %llu unread, fin %u\n", (unsigned long long)zs_rx_avail(app), sock_fin(k));
@@ -437,7 +442,7 @@ void script_run(struct bed *b, const char *name, const char *const *lines)
     s.cap.describe = describe;
     s.cap.arg = &s;
     s.st = bed_stack(b, "script", s.now);
-    s.port = bed_port(s.st, &capture_ops, &s.cap, 0, 0, 1500, s.now);
+    s.port = bed_port(s.st, &capture_ops, &s.cap, 0, b->lend ? NET_CAP_TX_REFERS : 0, 1500, s.now);
     meet_peer(&s);
     capture_clear(&s.cap);
     for (s.number = 1; *lines != NULL; lines++, s.number++) {

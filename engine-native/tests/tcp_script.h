@@ -6,7 +6,7 @@
  *     > S. 0:0(0) ack 1                             this segment, next, was sent; the rest of it (win, options) may be told, too
  *     +40                                           milliseconds pass
  *     connect | listen [BACKLOG] | write N | read N | shutdown | close | abort
- *     state NAME | gone | eof | error ERRNO | room yes|no | count COUNTER N
+ *     state NAME | gone | eof | error ERRNO | lent BUFFERS | count COUNTER N
  *     option nodelay|cork|keepalive IDLE INTERVAL COUNT | rcvbuf N | accept ok|later|no
  *     iss N | peer N        (before the handshake) initial sequence numbers: the stack's, the peer's
  *     icmp TYPE CODE SEQ    an ICMP error about our segment that began there

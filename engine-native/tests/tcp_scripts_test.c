@@ -227,5 +227,7 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     bed_start(&bed);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
+    bed.lend = true;
+    return failed + cmocka_run_group_tests_name("payload lent", tests, NULL, NULL);
 }

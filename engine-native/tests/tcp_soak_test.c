@@ -36,6 +36,7 @@ static void dump(const struct stack *st)
 
 static struct wire *the_wire; /* for what a failure prints */
 static uint64_t probes;          /* window probes of all runs */
+static struct tcp_memory memory; /* bytes of all runs */
 
 /* What the application does whenever something happens: pieces of random sizes, and close at the end. */
 static void act(struct sock *s, uint64_t total, bool slow, uint64_t *seed, uint64_t now)
@@ -64,6 +65,7 @@ static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, ui
     static struct wire w;
     static struct peer_ends p;
     struct tcp_listener *l;
+    bed.hold_max = seed % 3 ? 0 : 40; /* often too few buffers for all */
     p = (struct peer_ends){0};
     wire_open(&w, &bed, seed, mtu, seed % 2 ? NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM : 0);
     the_wire = &w;
@@ -106,6 +108,18 @@ static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, ui
     assert_int_equal(tcp_conn_count(w.end[1].st), 0);
     assert_int_equal(w.end[0].st->counters[NET_TCP_TIMED_OUT] + w.end[1].st->counters[NET_TCP_TIMED_OUT], 0);
     probes += w.end[0].st->counters[NET_TCP_PROBE] + w.end[1].st->counters[NET_TCP_PROBE];
+    for (int i = 0; i < 2; i++) {
+        struct tcp_memory m;
+        tcp_memory(w.end[i].st, &m);
+        assert_int_equal(m.lent, 0);
+        assert_int_equal(m.kept, 0);
+        assert_int_equal(m.rx_lent + m.rx_copied, CONNS * total);
+        assert_true(m.tx_referred + m.tx_copied >= CONNS * total);
+        memory.rx_lent += m.rx_lent;
+        memory.rx_copied += m.rx_copied;
+        memory.tx_referred += m.tx_referred;
+        memory.tx_copied += m.tx_copied;
+    }
     wire_close(&w);
     bed_check_empty(&bed);
 }
@@ -162,5 +176,12 @@ int main(void)
         cmocka_unit_test(test_slow_readers),
     };
     bed_start(&bed);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
+    bed.lend = true;
+    memory = (struct tcp_memory){0};
+    failed += cmocka_run_group_tests_name("payload lent", tests, NULL, NULL);
+    printf("  received: %.0f %% lent; sent: %.0f %% from the ring\n",
+           100.0 * (double)memory.rx_lent / (double)(memory.rx_lent + memory.rx_copied),
+           100.0 * (double)memory.tx_referred / (double)(memory.tx_referred + memory.tx_copied));
+    return failed;
 }

@@ -147,14 +147,20 @@ struct zs_dir_rings {
     uint8_t pad[16];
 };
 
-/* One lent range of the stream (reference ring entry). */
+/* One lent range of the stream, an entry of the reference ring: one block of them, of which as many are used as are a power
+ * of two, entry number i at [i & (entries - 1)]. A lent range takes positions, and room in the byte ring, as if it had been
+ * copied; the bytes are in the segment. Entries are in the order of their positions. An entry is written before ref_tail,
+ * ref_tail before tail; the consumer moves ref_head over an entry before head over the range's end. The block is exchanged
+ * for another only while ref_head is ref_tail. */
 struct zs_ref {
-    uint64_t pos; /* stream position of its first byte */
-    uint32_t segment;
+    uint64_t pos;     /* stream position of its first byte */
+    uint32_t segment; /* ZS_SEGMENT_* */
     uint32_t offset;
     uint32_t len;
-    uint32_t gen;
+    uint32_t gen; /* the entry's number */
+    uint64_t pad;
 };
+#define ZS_SEGMENT_RX 1u /* packets that the engine received (ZS_CTL_SEGMENT) */
 
 /* Socket options both sides or several processes need. Times in microseconds, 0 for none. */
 struct zs_opts {
@@ -386,6 +392,7 @@ _Static_assert(sizeof(struct zs_dir_prod) == 64, "zs_dir_prod is a cache line");
 _Static_assert(sizeof(struct zs_dir_cons) == 64, "zs_dir_cons is a cache line");
 _Static_assert(sizeof(struct zs_dir_rings) == 64, "zs_dir_rings is a cache line");
 _Static_assert(offsetof(struct zs_session, rx_rings) == 448, "line 7");
+_Static_assert(sizeof(struct zs_ref) == 32, "two entries in a cache line");
 _Static_assert(sizeof(struct zs_opts) <= 64, "zs_opts fits a cache line");
 _Static_assert(sizeof(struct zs_session) == 512, "zs_session is eight cache lines");
 _Static_assert(offsetof(struct zs_session, local) == 64, "line 1");

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The native stack (engine-native/net, tcp) on DPDK ports (engine-native/port), as the engine's TCP/IP stack: connections,
+ * datagrams, polling. */
+#define _GNU_SOURCE
+#include "stack_native.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RX_BURST 32u
+#define BURSTS_PER_TURN 4u /* of one port, before the applications have their turn */
+
+/* ---- Addresses ---- */
+
+static void to_zs(rte_be32_t ip, rte_be16_t port, struct zs_addr *a)
+{
+    memset(a, 0, sizeof *a);
+    a->family = AF_INET;
+    a->ip[10] = a->ip[11] = 0xff;
+    memcpy(a->ip + 12, &ip, sizeof ip);
+    a->port = port;
+}
+
+/* False for an IPv6 address, which this stack does not speak yet. */
+static bool from_zs(const struct zs_addr *a, rte_be32_t *ip)
+{
+    *ip = 0;
+    if (zs_addr_is_any(a->ip))
+        return true;
+    memcpy(ip, a->ip + 12, sizeof *ip);
+    return zs_addr_is_v4(a->ip);
+}
+
+/* ---- Connections ---- */
+
+static void on_connected(void *arg, struct tcp_conn *tcp)
+{
+    struct native_conn *c = arg;
+    (void)tcp;
+    c->n->events->connected(c->n->engine, c->conn);
+}
+
+static void on_closed(void *arg, struct tcp_conn *tcp)
+{
+    struct native_conn *c = arg;
+    (void)tcp;
+    c->n->events->closed(c->n->engine, c->conn);
+    LIST_REMOVE(c, link);
+    free(c);
+}
+
+static const struct tcp_conn_ops conn_ops = {.connected = on_connected, .closed = on_closed};
+
+static int on_accept(void *arg, struct tcp_conn *tcp, const struct tcp_flow *flow)
+{
+    struct native *n = arg;
+    struct native_conn *c = calloc(1, sizeof *c);
+    struct zs_addr local, remote;
+    uint32_t own;
+    if (c == NULL)
+        return -EAGAIN;
+    *c = (struct native_conn){.n = n, .tcp = tcp};
+    to_zs(flow->local_ip, flow->local_port, &local);
+    to_zs(flow->remote_ip, flow->remote_port, &remote);
+    n->accepting = c;
+    int err = n->events->accept(n->engine, &local, &remote, &own, &c->conn);
+    n->accepting = NULL;
+    if (err != 0) {
+        free(c);
+        return err;
+    }
+    LIST_INSERT_HEAD(&n->conns, c, link);
+    tcp_attach(tcp, own, &conn_ops, c);
+    return 0;
+}
+
+static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
+
+static int native_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t own, void *conn,
+                          void **handle, uint64_t now)
+{
+    struct native *n = stack;
+    struct native_conn *c = calloc(1, sizeof *c);
+    struct tcp_flow flow = {.local_port = local->port, .remote_port = remote->port};
+    if (c == NULL)
+        return -ENOBUFS;
+    *c = (struct native_conn){.n = n, .conn = conn};
+    int err = from_zs(local, &flow.local_ip) && from_zs(remote, &flow.remote_ip) ? 0 : -ENETUNREACH;
+    if (err == 0)
+        err = tcp_connect(n->st, flow, own, &conn_ops, c, now, &c->tcp);
+    if (err != 0) {
+        free(c);
+        return err;
+    }
+    LIST_INSERT_HEAD(&n->conns, c, link);
+    flow = *tcp_conn_flow(c->tcp);
+    uint16_t family = local->family;
+    to_zs(flow.local_ip, flow.local_port, local);
+    local->family = family;
+    *handle = c;
+    return 0;
+}
+
+static void *native_accepting(void *stack)
+{
+    return ((struct native *)stack)->accepting;
+}
+
+static void native_poke(void *stack, void *handle, uint64_t now)
+{
+    (void)stack;
+    tcp_poke(((struct native_conn *)handle)->tcp, now);
+}
+
+static const char *native_conn_state(void *stack, void *handle)
+{
+    (void)stack;
+    return tcp_state_info[tcp_conn_state(((struct native_conn *)handle)->tcp)].name;
+}
+
+static int native_listen(void *stack, const struct zs_addr *local, uint32_t backlog, void **listener)
+{
+    struct native *n = stack;
+    struct tcp_listener *l = NULL;
+    rte_be32_t ip;
+    if (!from_zs(local, &ip))
+        return -EAFNOSUPPORT;
+    int err = tcp_listen(n->st, ip, local->port, backlog, &listener_ops, n, &l);
+    *listener = l;
+    return err;
+}
+
+static void native_unlisten(void *stack, void *listener)
+{
+    tcp_unlisten(((struct native *)stack)->st, listener);
+}
+
+/* ---- UDP ---- */
+
+static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_addr from, struct udp_addr to)
+{
+    struct native *n = arg;
+    struct zs_addr zfrom, zto;
+    struct iovec iov[60]; /* what zs_dgram_put() takes beside its header */
+    uint32_t segs = 0, total = 0;
+    for (const struct rte_mbuf *s = m; s != NULL && segs < RTE_DIM(iov) && total < len; s = s->next) {
+        uint32_t take = RTE_MIN((uint32_t)rte_pktmbuf_data_len(s), len - total);
+        iov[segs++] = (struct iovec){rte_pktmbuf_mtod(s, void *), take};
+        total += take;
+    }
+    to_zs(from.ip, from.port, &zfrom);
+    to_zs(to.ip, to.port, &zto);
+    if (total == len)
+        n->events->datagram(n->engine, &zfrom, &zto, iov, segs, len);
+    rte_pktmbuf_free(m);
+}
+
+struct native_udp {
+    struct native *n;
+    struct udp_sock *sock;
+    struct udp_addr local;
+};
+
+static void on_udp_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_addr from, struct udp_addr to)
+{
+    on_datagram(((struct native_udp *)arg)->n, m, len, from, to);
+}
+
+static void on_udp_error(void *arg, int err, struct udp_addr to)
+{
+    struct native_udp *u = arg;
+    struct zs_addr local, remote;
+    rte_be32_t ip = u->local.ip != 0 ? u->local.ip : u->n->net[0]->conf.addr;
+    to_zs(ip, u->local.port, &local);
+    to_zs(to.ip, to.port, &remote);
+    u->n->events->unreachable(u->n->engine, &local, &remote, err);
+}
+
+static const struct udp_sock_ops udp_ops = {.receive = on_udp_datagram, .error = on_udp_error};
+
+static int native_udp_open(void *stack, const struct zs_addr *local, void **socket)
+{
+    struct native *n = stack;
+    struct native_udp *u = calloc(1, sizeof *u);
+    if (u == NULL)
+        return -ENOMEM;
+    u->n = n;
+    u->local.port = local->port;
+    int err = from_zs(local, &u->local.ip) ? udp_open(n->st, u->local, &udp_ops, u, &u->sock) : -EAFNOSUPPORT;
+    if (err != 0) {
+        free(u);
+        return err;
+    }
+    *socket = u;
+    return 0;
+}
+
+static void native_udp_close(void *stack, void *socket)
+{
+    struct native_udp *u = socket;
+    udp_close(((struct native *)stack)->st, u->sock);
+    free(u);
+}
+
+static int native_udp_send(void *stack, void *socket, const struct zs_addr *to, const struct iovec *iov, size_t len,
+                           uint64_t now)
+{
+    struct udp_addr dst = {.port = to->port};
+    if (!from_zs(to, &dst.ip) || dst.ip == 0)
+        return -ENETUNREACH;
+    return udp_send(((struct native *)stack)->st, ((struct native_udp *)socket)->sock, dst, iov, len, now);
+}
+
+/* ---- Polling ---- */
+
+static bool native_poll(void *stack, uint64_t now)
+{
+    struct native *n = stack;
+    struct rte_mbuf *frames[RX_BURST];
+    bool work = false;
+    for (uint32_t i = 0; i < n->nports; i++) {
+        for (uint32_t burst = 0; burst < BURSTS_PER_TURN; burst++) {
+            uint16_t got = port_rx(n->port[i], frames, RX_BURST);
+            if (got > 0)
+                net_input(n->st, n->net[i], frames, got, now);
+            work = work || got > 0;
+            if (got < RX_BURST)
+                break;
+        }
+    }
+    net_run(n->st, now);
+    return work;
+}
+
+static void native_flush(void *stack)
+{
+    net_flush(((struct native *)stack)->st);
+}
+
+static uint64_t native_next(const void *stack)
+{
+    return net_next(((const struct native *)stack)->st);
+}
+
+static uint32_t native_sleep_fds(void *stack, int *fds, uint32_t max)
+{
+    struct native *n = stack;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n->nports && count < max; i++)
+        if (port_sleep_fd(n->port[i]) >= 0)
+            fds[count++] = port_sleep_fd(n->port[i]);
+    return count;
+}
+
+static uint64_t native_sleep(void *stack)
+{
+    struct native *n = stack;
+    uint64_t longest = UINT64_MAX;
+    for (uint32_t i = 0; i < n->nports; i++) {
+        uint64_t most = port_sleep_max_ns(n->port[i]);
+        longest = RTE_MIN(longest, most);
+        const char *warning = port_warning(n->port[i]);
+        if (warning != NULL)
+            n->events->log(n->engine, true, warning);
+        if (!port_sleep(n->port[i]))
+            longest = 0;
+    }
+    return longest;
+}
+
+static void native_wake(void *stack)
+{
+    struct native *n = stack;
+    for (uint32_t i = 0; i < n->nports; i++)
+        port_wake(n->port[i]);
+}
+
+const struct wire_stack_ops wire_stack_native = {
+    .name = "native",
+    .open = native_open,
+    .close = native_close,
+    .addresses = native_addresses,
+    .segment = native_segment,
+    .segment_size = native_segment_size,
+    .poll = native_poll,
+    .flush = native_flush,
+    .next = native_next,
+    .sleep_fds = native_sleep_fds,
+    .sleep = native_sleep,
+    .wake = native_wake,
+    .connect = native_connect,
+    .accepting = native_accepting,
+    .poke = native_poke,
+    .listen = native_listen,
+    .unlisten = native_unlisten,
+    .udp_open = native_udp_open,
+    .udp_close = native_udp_close,
+    .udp_send = native_udp_send,
+    .describe_ports = native_describe_ports,
+    .describe_counters = native_describe_counters,
+    .conn_state = native_conn_state,
+};

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The native backend's state, for its two files. */
+#ifndef ZSTACK_STACK_NATIVE_H
+#define ZSTACK_STACK_NATIVE_H
+
+#include "port.h"
+#include "tcp.h"
+#include "udp.h"
+#undef NS_PER_S /* rte_cycles.h has one of floating point */
+#include "internal.h"
+#include "wire_stack.h"
+
+/* A connection as this backend knows it. */
+struct native_conn {
+    struct native *n;
+    struct tcp_conn *tcp;
+    void *conn; /* the engine's */
+    LIST_ENTRY(native_conn) link;
+};
+
+struct native {
+    struct zs_view *view;
+    const struct wire_events *events;
+    void *engine;
+    struct stack *st;
+    struct rte_mempool *rx, *tx, *indirect;
+    struct port *port[WIRE_PORTS_MAX];
+    struct net_port *net[WIRE_PORTS_MAX];
+    struct port_spec spec[WIRE_PORTS_MAX];
+    uint32_t nports;
+    struct native_conn *accepting;
+    LIST_HEAD(, native_conn) conns;
+};
+
+/* ---- stack_native_open.c ---- */
+void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *f);
+void native_close(void *stack, uint64_t now);
+uint32_t native_addresses(void *stack, struct zs_wire_addr *to, uint32_t max);
+int native_segment(void *stack);
+uint64_t native_segment_size(void *stack);
+json_t *native_describe_ports(void *stack);
+json_t *native_describe_counters(void *stack);
+
+#endif

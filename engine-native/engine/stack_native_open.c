@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The native backend's beginning and end: buffers, ports, addresses; and what it tells in the status. */
+#define _GNU_SOURCE
+#include "stack_native.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RX_BUFFERS 8191u
+#define TX_BUFFERS 8191u
+#define INDIRECT_BUFFERS 2047u
+#define BUFFER_CACHE 256u
+#define MAX_CONNS 131072u
+#define MAX_NEIGHBOURS 1024u
+#define REASS_BYTES (4u << 20)
+#define OOO_SEGMENTS (RX_BUFFERS / 2u)
+#define RCVBUF (1u << 20)
+
+static void trace(void *arg, const char *line)
+{
+    struct native *n = arg;
+    n->events->log(n->engine, false, line);
+}
+
+static bool open_pools(struct native *n, struct engine_failure *f)
+{
+    n->rx = rte_pktmbuf_pool_create("zs_rx", RX_BUFFERS, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    n->tx = rte_pktmbuf_pool_create("zs_tx", TX_BUFFERS, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    n->indirect = rte_pktmbuf_pool_create("zs_indirect", INDIRECT_BUFFERS, BUFFER_CACHE, 0, 0, SOCKET_ID_ANY);
+    if (n->rx != NULL && n->tx != NULL && n->indirect != NULL)
+        return true;
+    engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",
+                "no memory for the packet buffers");
+    return false;
+}
+
+static bool open_stack(struct native *n, const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *f)
+{
+    struct stack_conf sc = {.pool = n->tx, .indirect_pool = n->indirect, .view = n->view, .name = "wire",
+                            .max_conns = MAX_CONNS, .max_neighbours = MAX_NEIGHBOURS, .reass_max_bytes = REASS_BYTES,
+                            .ooo_max_segs = OOO_SEGMENTS, .rcvbuf = RCVBUF, .trace = trace, .trace_arg = n};
+    (void)conf;
+    n->st = random_bytes(sc.key, sizeof sc.key) ? stack_create(&sc, now) : NULL;
+    if (n->st == NULL)
+        engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",
+                    "no memory for the stack's tables");
+    return n->st != NULL;
+}
+
+static bool open_port(struct native *n, const char *text, uint64_t now, struct engine_failure *f)
+{
+    struct port_spec *spec = &n->spec[n->nports];
+    struct port_failure why = {0};
+    struct net_port_conf conf;
+    char wrong[sizeof f->text - 64];
+    if (port_spec_parse(text, spec, wrong, sizeof wrong) != 0) {
+        engine_fail(f, ENGINE_EXIT_USAGE, "ZS2011", "zstackd --help tells the form", "--port %s: %s", text, wrong);
+        return false;
+    }
+    struct port *p = port_open(spec, n->rx, &why);
+    if (p == NULL) {
+        engine_fail(f, ENGINE_EXIT_DPDK, "ZS2121", why.hint, "%s", why.text);
+        return false;
+    }
+    n->port[n->nports] = p;
+    port_conf(p, &conf);
+    n->net[n->nports] = stack_add_port(n->st, &conf, now);
+    n->nports++;
+    if (n->net[n->nports - 1] == NULL)
+        engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "free some memory", "no memory for port %s", text);
+    return n->net[n->nports - 1] != NULL;
+}
+
+void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *f)
+{
+    struct native *n = calloc(1, sizeof *n);
+    if (n == NULL) {
+        engine_fail(f, ENGINE_EXIT_OTHER, "ZS2102", "free some memory", "out of memory");
+        return NULL;
+    }
+    n->view = conf->view;
+    n->events = conf->events;
+    n->engine = conf->engine;
+    LIST_INIT(&n->conns);
+    bool good = open_pools(n, f) && open_stack(n, conf, now, f);
+    for (uint32_t i = 0; good && i < conf->nports; i++)
+        good = open_port(n, conf->ports[i], now, f);
+    if (!good) {
+        native_close(n, now);
+        return NULL;
+    }
+    net_flush(n->st); /* the announcements of the addresses */
+    return n;
+}
+
+void native_close(void *stack, uint64_t now)
+{
+    struct native *n = stack;
+    while (n->st != NULL && !LIST_EMPTY(&n->conns))
+        tcp_abort(LIST_FIRST(&n->conns)->tcp, ECONNRESET, now);
+    if (n->st != NULL) {
+        net_flush(n->st);
+        stack_destroy(n->st);
+    }
+    for (uint32_t i = 0; i < n->nports; i++)
+        port_close(n->port[i]);
+    rte_mempool_free(n->rx);
+    rte_mempool_free(n->tx);
+    rte_mempool_free(n->indirect);
+    free(n);
+}
+
+static uint32_t put_addr(struct zs_wire_addr *to, uint32_t at, uint32_t max, rte_be32_t ip, uint8_t prefix, uint8_t flags)
+{
+    if (at >= max)
+        return at;
+    memset(&to[at], 0, sizeof to[at]);
+    to[at].ip[10] = to[at].ip[11] = 0xff;
+    memcpy(to[at].ip + 12, &ip, sizeof ip);
+    to[at].prefix_len = (uint8_t)(96 + prefix);
+    to[at].flags = flags;
+    return at + 1;
+}
+
+uint32_t native_addresses(void *stack, struct zs_wire_addr *to, uint32_t max)
+{
+    struct native *n = stack;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n->nports; i++) {
+        const struct net_port_conf *c = &n->net[i]->conf;
+        count = put_addr(to, count, max, c->addr, 32, ZS_WIRE_OWN);
+        count = put_addr(to, count, max, c->addr, c->prefix_len, ZS_WIRE_ROUTE);
+        if (c->gateway != 0)
+            count = put_addr(to, count, max, 0, 0, ZS_WIRE_ROUTE);
+    }
+    return count;
+}
+
+int native_segment(void *stack)
+{
+    (void)stack;
+    return -1;
+}
+
+uint64_t native_segment_size(void *stack)
+{
+    (void)stack;
+    return 0;
+}
+
+static json_t *cidr(rte_be32_t ip, uint8_t prefix)
+{
+    char text[INET_ADDRSTRLEN + 4];
+    inet_ntop(AF_INET, &ip, text, INET_ADDRSTRLEN);
+    if (prefix != 0)
+        sprintf(text + strlen(text), "/%u", prefix);
+    return json_string(text);
+}
+
+static json_t *describe_port(struct native *n, uint32_t i)
+{
+    const struct net_port_conf *c = &n->net[i]->conf;
+    struct port_stats s;
+    char mac[RTE_ETHER_ADDR_FMT_SIZE];
+    port_stats(n->port[i], &s);
+    rte_ether_format_addr(mac, sizeof mac, &c->mac);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:[o], s:s, s:i, s:b, s:s, s:s}", "device", n->spec[i].device, "driver", s.driver,
+                          "kind", s.kind, "ip", cidr(c->addr, c->prefix_len), "mac", mac, "mtu", (int)c->mtu, "link",
+                          s.link_up, "sleep", port_sleep_max_ns(n->port[i]) == UINT64_MAX ? "fd" : "timer", "copies",
+                          s.copies != NULL ? s.copies : "");
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counters[] = {
+        {"rx_packets", s.rx_packets}, {"rx_bytes", s.rx_bytes}, {"rx_missed", s.rx_missed}, {"rx_errors", s.rx_errors},
+        {"rx_nombuf", s.rx_nombuf}, {"rx_long", s.rx_long}, {"tx_packets", s.tx_packets}, {"tx_bytes", s.tx_bytes},
+        {"tx_errors", s.tx_errors},
+    };
+    for (size_t k = 0; k < RTE_DIM(counters); k++)
+        json_object_set_new(o, counters[k].name, json_integer((json_int_t)counters[k].value));
+    if (c->gateway != 0)
+        json_object_set_new(o, "gateway", cidr(c->gateway, 0));
+    return o;
+}
+
+json_t *native_describe_ports(void *stack)
+{
+    struct native *n = stack;
+    json_t *all = json_array();
+    for (uint32_t i = 0; i < n->nports; i++)
+        json_array_append_new(all, describe_port(n, i));
+    return all;
+}
+
+json_t *native_describe_counters(void *stack)
+{
+    struct native *n = stack;
+    json_t *all = json_object();
+    for (uint32_t i = 0; i < NET_COUNTER_N; i++)
+        json_object_set_new(all, net_counter_info[i].name, json_integer((json_int_t)n->st->counters[i]));
+    return all;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the engine wants of a TCP/IP stack behind its ports, and what such a stack tells the engine. The native stack
+ * (stack_native.c) is one; another implements the same table. All calls come from the engine's thread; a stack reads no
+ * clock: `now` is CLOCK_MONOTONIC in nanoseconds. Errors are negative errno values.
+ *
+ * A connection's buffers are the rings of two paired sessions: the application's and `own`, which the engine owns. The
+ * stack reads what the application wrote from own's ring and frees it when the remote host has acknowledged it; what the
+ * remote host sent goes to the application's ring. It ends a connection by zs_session_close(own), after it has put an
+ * error into the application's session if there is one. */
+#ifndef ZSTACK_WIRE_STACK_H
+#define ZSTACK_WIRE_STACK_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "engine.h"
+#include "ops.h"
+
+#define WIRE_PORTS_MAX 8u
+
+/* What the stack tells; `engine` is wire_stack_conf.engine, `conn` what connect() or accept() gave. */
+struct wire_events {
+    /* A connection was opened by a remote host. The engine gives it sessions. 0; -EAGAIN: no room in the accept queue now;
+     * other: refused. */
+    int (*accept)(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn);
+    void (*connected)(void *engine, void *conn);
+    /* The stack forgets the connection. */
+    void (*closed)(void *engine, void *conn);
+    void (*datagram)(void *engine, const struct zs_addr *from, const struct zs_addr *to, const struct iovec *iov,
+                     uint32_t segments, uint32_t len);
+    /* A datagram from `local` did not reach `remote`: an errno value. */
+    void (*unreachable)(void *engine, const struct zs_addr *local, const struct zs_addr *remote, int err);
+    void (*log)(void *engine, bool warning, const char *line);
+};
+
+struct wire_stack_conf {
+    const char *name; /* of the engine */
+    struct zs_view *view;
+    const struct wire_events *events;
+    void *engine;
+    const char *const *ports; /* as given to --port */
+    uint32_t nports;
+};
+
+struct wire_stack_ops {
+    const char *name;
+    /* Opens the ports and the stack. NULL and *failure when that is not possible. */
+    void *(*open)(const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *failure);
+    /* Connections are reset, ports closed. */
+    void (*close)(void *stack, uint64_t now);
+    /* Addresses and routes, at most ZS_MAX_WIRE_ADDRS. Returns how many. */
+    uint32_t (*addresses)(void *stack, struct zs_wire_addr *to, uint32_t max);
+    /* The memory of received packets, for applications to map read-only: a descriptor and its size; -1: none. */
+    int (*segment)(void *stack);
+    uint64_t (*segment_size)(void *stack);
+    /* Received packets, timers, sends. True when there was something to do. */
+    bool (*poll)(void *stack, uint64_t now);
+    /* Sends what other calls left in the transmit queues. */
+    void (*flush)(void *stack);
+    /* When poll() must be called at the latest; UINT64_MAX: no need. */
+    uint64_t (*next)(const void *stack);
+    /* Descriptors that become readable with a packet. Returns how many. */
+    uint32_t (*sleep_fds)(void *stack, int *fds, uint32_t max);
+    /* Before a sleep: arms the ports. Longest sleep in nanoseconds, 0: do not sleep, there is work. */
+    uint64_t (*sleep)(void *stack);
+    void (*wake)(void *stack);
+
+    /* Active open. local: port 0 and address any are chosen, and told. The outcome comes by connected(), or by the
+     * application's error and closed(). */
+    int (*connect)(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t own, void *conn, void **handle,
+                   uint64_t now);
+    /* The handle of the connection that accept() is about; only from within it. */
+    void *(*accepting)(void *stack);
+    /* The application wrote, read, shut down or closed. */
+    void (*poke)(void *stack, void *handle, uint64_t now);
+    int (*listen)(void *stack, const struct zs_addr *local, uint32_t backlog, void **listener);
+    void (*unlisten)(void *stack, void *listener);
+
+    int (*udp_open)(void *stack, const struct zs_addr *local, void **socket);
+    void (*udp_close)(void *stack, void *socket);
+    int (*udp_send)(void *stack, void *socket, const struct zs_addr *to, const struct iovec *iov, size_t len, uint64_t now);
+
+    /* For `status`: an array of ports, an object of counters. New references. */
+    json_t *(*describe_ports)(void *stack);
+    json_t *(*describe_counters)(void *stack);
+    /* The state of a connection in the protocol's words, as "ESTABLISHED". */
+    const char *(*conn_state)(void *stack, void *handle);
+};
+
+extern const struct wire_stack_ops wire_stack_native;
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Parts of a port. Each has its own file and can be started and stopped alone; stopping what was not started is fine. */
+#ifndef ZSTACK_PORT_INTERNAL_H
+#define ZSTACK_PORT_INTERNAL_H
+
+#include <net/if.h>
+#include <rte_ethdev.h>
+#include <stdatomic.h>
+
+#include "port.h"
+
+#define PORT_STASH 32u
+#define MS_NS UINT64_C(1000000)
+#define SLEEP_POLL_NS MS_NS         /* a device that cannot wake us */
+#define SLEEP_LINK_NS (10 * MS_NS)  /* a memif that is not connected */
+#define SERVICE_NS (100 * MS_NS)    /* memif: control channel, reconnects */
+
+/* ---- The kernel's interface under the device (iface.c) ---- */
+
+struct iface {
+    unsigned index; /* 0: none */
+    char name[IFNAMSIZ];
+    char driver[32];
+    unsigned flags;
+    uint32_t mtu;
+    /* What was changed, for putting it back */
+    int promisc_fd;
+    bool gro_was_on, lro_was_on, mtu_changed;
+    unsigned peer_index; /* of a veth whose segmentation was switched off */
+    bool peer_tso_was_on, peer_gso_was_on;
+};
+
+bool iface_read(struct iface *i, unsigned index, struct port_failure *f);
+bool iface_is_running(const struct iface *i);
+bool iface_set_mtu(struct iface *i, uint32_t mtu);
+bool iface_promisc(struct iface *i);
+/* No frame longer than the MTU may come: switches off what merges segments here and what leaves them whole at a veth's
+ * other end. False: that other end is out of reach. */
+bool iface_no_long_frames(struct iface *i);
+/* True when the sender may leave checksums to a hardware that is not there. */
+bool iface_sums_unfinished(const struct iface *i);
+void iface_restore(struct iface *i);
+/* Marks the transport checksum of frames that the kernel never finished as good. */
+void iface_mark_unfinished(struct rte_mbuf *m);
+
+/* ---- net_tap (tap.c) ---- */
+
+struct tap {
+    void (*trigger)(int sig);
+};
+
+void tap_start(struct tap *t, int fd);
+bool tap_is_up(int fd);
+/* Stops and closes a device whose interface may have been moved to another network namespace. */
+void tap_close_device(uint16_t id, int fd, bool started);
+
+/* ---- memif: the other engine's bell (bell.c) ---- */
+
+struct bell_page {
+    _Atomic uint32_t state; /* odd: asleep. Incremented by its owner only. */
+    uint32_t pad[1023];
+};
+
+struct bell {
+    char path[108];
+    bool listens, up;
+    int listen_fd, conn, page_fd;
+    uint64_t bound_dev, bound_ino;  /* the socket file that is ours to remove */
+    struct bell_page *mine;         /* the other reads it */
+    const struct bell_page *theirs; /* never trusted: any content at worst rings too often or too rarely */
+    uint32_t rung;                  /* state of theirs that was rung for */
+};
+
+bool bell_start(struct bell *b, const char *path, bool listens, int set, struct port_failure *f);
+void bell_stop(struct bell *b);
+void bell_service(struct bell *b, int set); /* the client's connect; the listener's bind */
+void bell_event(struct bell *b, int set, int fd);
+void bell_asleep(struct bell *b, bool asleep);
+void bell_ring(struct bell *b); /* after a transmit burst */
+
+/* ---- memif (memif.c) ---- */
+
+struct memif_hold;
+
+struct memif {
+    bool client;
+    uint32_t buffer_size;
+    struct memif_hold *hold;
+    bool held;
+    uint64_t next_service, next_start;
+};
+
+bool memif_devargs(struct memif *m, const char *args, struct port_failure *f);
+bool memif_start(struct port *p, struct port_failure *f);
+void memif_stop(struct port *p);
+void memif_service(struct port *p, uint64_t now);
+
+/* ---- Finding the descriptor that tells of frames (queue_fd.c) ---- */
+
+#define QUEUE_FDS_MAX 256
+
+struct queue_fds {
+    int fd[QUEUE_FDS_MAX];
+    unsigned n;
+};
+
+/* The sockets of a domain: AF_PACKET bound to that interface, or AF_XDP. */
+void queue_fds_list(struct queue_fds *fds, int domain, unsigned ifindex);
+/* The only one in `after` that is not in `before`; -1 none, -2 several. */
+int queue_fds_new(const struct queue_fds *before, const struct queue_fds *after);
+
+/* ---- The port ---- */
+
+struct port {
+    struct port_spec spec;
+    enum port_kind kind;
+    uint16_t id;
+    bool owned, configured, started, parked;
+    uint64_t owner;
+    char driver[32];
+    struct rte_mempool *pool;
+    struct rte_ether_addr mac;
+    uint16_t mtu;
+    uint32_t caps;
+    uint32_t frame_max; /* a received one at least this long is not one of this link; 0: not looked at */
+    bool mark_sums, rx_intr;
+    int queue_fd;
+    bool queue_gone; /* the interface was removed */
+    int set;         /* epoll instance: queue, bell */
+    struct iface iface;
+    struct tap tap;
+    struct bell bell;
+    struct memif memif;
+    struct rte_mbuf *stash[PORT_STASH]; /* received by the last look before a sleep */
+    uint16_t stashed;
+    uint64_t rx_long, rx_missed, wakes;
+    bool peer_unreachable, told_long, told_gone;
+    char warning[256];
+};
+
+void port_fail(struct port_failure *f, const char *hint, const char *format, ...) __attribute__((format(printf, 3, 4)));
+uint64_t port_now(void);
+bool port_watch(int set, int fd, bool add);
+const char *port_devargs(const struct rte_eth_dev_info *info);
+/* The value of KEY in "KEY=VALUE,...", NULL when it is not there. */
+const char *port_devarg(const char *args, const char *key, char *value, size_t size);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A started port: frames, sleep, figures. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "internal.h"
+
+uint64_t port_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 * MS_NS + (uint64_t)t.tv_nsec;
+}
+
+bool port_watch(int set, int fd, bool add)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
+    return epoll_ctl(set, add ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &e) == 0;
+}
+
+/* ---- Frames ---- */
+
+static void service(struct port *p)
+{
+    uint64_t now = port_now();
+    if (now < p->memif.next_service)
+        return;
+    memif_service(p, now);
+    if (p->spec.bell[0] != 0)
+        bell_service(&p->bell, p->set);
+}
+
+/* Drops what was cut off and marks what the kernel left unfinished. */
+static uint16_t inspect(struct port *p, struct rte_mbuf **frames, uint16_t n)
+{
+    uint16_t kept = 0;
+    for (uint16_t i = 0; i < n; i++) {
+        if (p->frame_max != 0 && rte_pktmbuf_pkt_len(frames[i]) >= p->frame_max) {
+            p->rx_long++;
+            rte_pktmbuf_free(frames[i]);
+            continue;
+        }
+        if (p->mark_sums)
+            iface_mark_unfinished(frames[i]);
+        frames[kept++] = frames[i];
+    }
+    return kept;
+}
+
+uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n)
+{
+    if (p->stashed > 0) {
+        n = RTE_MIN(n, p->stashed);
+        memcpy(frames, p->stash, n * sizeof *frames);
+        p->stashed = (uint16_t)(p->stashed - n);
+        memmove(p->stash, p->stash + n, p->stashed * sizeof *frames);
+        return n;
+    }
+    if (p->kind == PORT_MEMIF)
+        service(p);
+    if (!p->started || p->queue_gone)
+        return 0;
+    if (p->tap.trigger != NULL)
+        p->tap.trigger(0);
+    n = rte_eth_rx_burst(p->id, 0, frames, n);
+    return n > 0 && (p->mark_sums || p->frame_max != 0) ? inspect(p, frames, n) : n;
+}
+
+static uint16_t transmit(void *dev, struct rte_mbuf **frames, uint16_t n)
+{
+    struct port *p = dev;
+    if (!p->started || p->queue_gone)
+        return 0;
+    n = rte_eth_tx_burst(p->id, 0, frames, n);
+    if (p->bell.up)
+        bell_ring(&p->bell);
+    return n;
+}
+
+void port_conf(struct port *p, struct net_port_conf *conf)
+{
+    static const struct net_port_ops ops = {.tx_burst = transmit};
+    *conf = (struct net_port_conf){.ops = &ops, .dev = p, .name = p->spec.device, .mac = p->mac, .mtu = p->mtu,
+                                   .caps = p->caps, .addr = p->spec.addr, .prefix_len = p->spec.prefix_len,
+                                   .gateway = p->spec.gateway};
+}
+
+/* ---- Sleep ---- */
+
+int port_sleep_fd(const struct port *p)
+{
+    return p->set;
+}
+
+uint64_t port_sleep_max_ns(const struct port *p)
+{
+    if (p->kind == PORT_MEMIF)
+        return !p->memif.held ? SLEEP_LINK_NS : p->bell.up ? SERVICE_NS : SLEEP_POLL_NS;
+    if (p->queue_gone || p->queue_fd >= 0)
+        return UINT64_MAX;
+    return SLEEP_POLL_NS;
+}
+
+bool port_sleep(struct port *p)
+{
+    if (p->kind == PORT_MEMIF)
+        service(p);
+    p->parked = true;
+    if (p->bell.up)
+        bell_asleep(&p->bell, true);
+    if (p->rx_intr && p->kind == PORT_PCI && rte_eth_dev_rx_intr_enable(p->id, 0) != 0)
+        p->rx_intr = false;
+    /* The other kinds' descriptors are readable for as long as a frame waits. */
+    if ((p->bell.up || (p->rx_intr && p->kind == PORT_PCI)) && p->stashed == 0)
+        p->stashed = port_rx(p, p->stash, PORT_STASH);
+    if (p->stashed == 0)
+        return true;
+    port_wake(p);
+    return false;
+}
+
+/* The socket says that it has an error until somebody asks which; a device that is gone says so for ever. */
+static void queue_error(struct port *p)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    bool socket = p->kind == PORT_AF_PACKET || p->kind == PORT_AF_XDP;
+    if (socket && getsockopt(p->queue_fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && if_indextoname(p->iface.index, (char[IFNAMSIZ]){0}) != NULL)
+        return;
+    p->queue_gone = true;
+    port_watch(p->set, p->queue_fd, false);
+}
+
+void port_wake(struct port *p)
+{
+    struct epoll_event events[8];
+    int n = p->kind == PORT_PCI && p->queue_fd < 0 ? 0 : epoll_wait(p->set, events, RTE_DIM(events), 0);
+    p->wakes++;
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.fd != p->queue_fd)
+            bell_event(&p->bell, p->set, events[i].data.fd);
+        else if (events[i].events & (EPOLLERR | EPOLLHUP))
+            queue_error(p);
+    }
+    if (p->rx_intr && p->kind == PORT_PCI)
+        rte_eth_dev_rx_intr_disable(p->id, 0);
+    if (p->bell.mine != NULL)
+        bell_asleep(&p->bell, false);
+    p->parked = false;
+}
+
+/* ---- Figures ---- */
+
+static bool link_up(struct port *p)
+{
+    struct rte_eth_link link;
+    if (!p->started || p->queue_gone)
+        return false;
+    /* The driver asks by a name that may be another interface's. */
+    if (p->kind == PORT_TAP && p->queue_fd >= 0)
+        return tap_is_up(p->queue_fd);
+    if (p->iface.index != 0)
+        return iface_is_running(&p->iface);
+    return rte_eth_link_get_nowait(p->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void port_stats(struct port *p, struct port_stats *s)
+{
+    static const struct {
+        const char *name, *copies;
+    } kinds[] = {
+        [PORT_TAP] = {"tap", "received: kernel's packet to buffer, 1 copy per byte; sent: buffer to kernel's packet, 1"},
+        [PORT_AF_PACKET] = {"af_packet", "received: kernel's packet to ring, ring to buffer, 2 copies per byte; sent: "
+                                         "buffer to ring, 1"},
+        [PORT_AF_XDP] = {"af_xdp", "received: 0 copies per byte by the driver, 1 by a kernel in copy mode; sent: buffer to "
+                                   "umem, 1, and 1 by a kernel in copy mode"},
+        [PORT_MEMIF] = {"memif", "received: ring to buffer, 1 copy per byte; sent: buffer to ring, 1"},
+        [PORT_PCI] = {"pci", "none"},
+    };
+    struct rte_eth_stats eth = {0};
+    struct tpacket_stats packet = {0};
+    socklen_t len = sizeof packet;
+    if (p->started)
+        rte_eth_stats_get(p->id, &eth);
+    /* The kernel's count starts anew with each question. */
+    if (p->kind == PORT_AF_PACKET && !p->queue_gone &&
+        getsockopt(p->queue_fd, SOL_PACKET, PACKET_STATISTICS, &packet, &len) == 0)
+        p->rx_missed += packet.tp_drops;
+    *s = (struct port_stats){.driver = p->driver, .kind = kinds[p->kind].name, .copies = kinds[p->kind].copies,
+                             .link_up = link_up(p), .bell_up = p->bell.up, .queue_fd = p->queue_fd, .caps = p->caps,
+                             .rx_packets = eth.ipackets, .rx_bytes = eth.ibytes, .rx_missed = eth.imissed + p->rx_missed,
+                             .rx_errors = eth.ierrors, .rx_nombuf = eth.rx_nombuf, .tx_packets = eth.opackets,
+                             .tx_bytes = eth.obytes, .tx_errors = eth.oerrors, .rx_long = p->rx_long, .wakes = p->wakes};
+}
+
+const char *port_warning(struct port *p)
+{
+    if (p->queue_gone && !p->told_gone) {
+        p->told_gone = true;
+        snprintf(p->warning, sizeof p->warning, "%s: the interface was removed; restart the engine once it is back", p->spec.device);
+        return p->warning;
+    }
+    if (p->rx_long > 0 && !p->told_long) {
+        p->told_long = true;
+        snprintf(p->warning, sizeof p->warning,
+                 "%s: frames longer than the mtu came and were dropped; switch segmentation off at the other end: "
+                 "ethtool -K IFACE tso off gso off, or ip link set IFACE gso_max_segs 1", p->spec.device);
+        return p->warning;
+    }
+    return NULL;
+}

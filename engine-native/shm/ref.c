@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Reference rings: see ref.h, and struct zs_ref in zstack/shm.h. */
+#include "ref.h"
+
+#define ENTRIES(size) ((uint32_t)((size) / sizeof(struct zs_ref)))
+#define CLASS_MAX 3u        /* of a reference ring: 8,192 entries */
+#define BYTES_PER_ENTRY 1024u /* of the direction's capacity; large packets carry more, packets under 512 bytes are copied */
+
+_Static_assert((ENTRIES(ZS_CLASS_SIZE(0)) & (ENTRIES(ZS_CLASS_SIZE(0)) - 1)) == 0, "a power of two in every class");
+
+/* The reference ring; NULL, and 0 entries, when there is none or its reference is none. */
+static struct zs_ref *ring_of(struct zs_view *v, const struct zs_session *rx, zs_block_ref *ref, uint32_t *entries)
+{
+    *ref = atomic_load_explicit(&rx->rx_prod.ref_ring, memory_order_acquire);
+    struct zs_ref *ring = *ref == 0 ? NULL : (struct zs_ref *)zs_block_ptr(v->arena, *ref);
+    *entries = ring == NULL ? 0 : ENTRIES(ZS_CLASS_SIZE(ZS_BLOCK_CLASS(*ref)));
+    return ring;
+}
+
+/* ---- Reader ---- */
+
+int zs_refs_open_some(struct zs_view *v, struct zs_session *rx, struct zs_refs *refs)
+{
+    zs_block_ref ref;
+    refs->end = atomic_load_explicit(&rx->rx_prod.ref_tail, memory_order_acquire); /* with zs_refs_add */
+    refs->at = atomic_load_explicit(&rx->rx_cons.ref_head, memory_order_relaxed);
+    refs->ring = ring_of(v, rx, &ref, &refs->entries);
+    return refs->end - refs->at > refs->entries ? -EPROTO : 0;
+}
+
+static int load(const struct zs_view *v, struct zs_refs *refs)
+{
+    const volatile struct zs_ref *e = &refs->ring[refs->at & (refs->entries - 1)];
+    uint32_t offset = e->offset, len = e->len;
+    if (e->gen != refs->at || e->segment != ZS_SEGMENT_RX || v->rx_seg == NULL || len == 0 || offset > v->rx_size ||
+        len > v->rx_size - offset)
+        return -EPROTO;
+    refs->pos = e->pos;
+    refs->len = len;
+    refs->data = v->rx_seg + offset;
+    refs->have = true;
+    refs->at++;
+    return 0;
+}
+
+int zs_refs_seek_some(struct zs_view *v, struct zs_refs *refs, uint64_t pos, uint64_t *take)
+{
+    for (;;) {
+        if (!refs->have && refs->at == refs->end)
+            return 0;
+        if (!refs->have && load(v, refs) < 0)
+            return -EPROTO;
+        uint64_t into = pos - refs->pos; /* before the range: more than any length */
+        if ((int64_t)into < 0) {
+            if (*take > refs->pos - pos)
+                *take = refs->pos - pos;
+            return 0;
+        }
+        if (into < refs->len) {
+            if (*take > refs->len - into)
+                *take = refs->len - into;
+            refs->lent = refs->data + into;
+            return 0;
+        }
+        refs->have = false; /* read already: a peek with an offset */
+    }
+}
+
+void zs_refs_drop_some(struct zs_view *v, struct zs_session *rx, uint64_t head)
+{
+    zs_block_ref ref;
+    uint32_t entries, end = atomic_load_explicit(&rx->rx_prod.ref_tail, memory_order_acquire); /* with zs_refs_add */
+    uint32_t at = atomic_load_explicit(&rx->rx_cons.ref_head, memory_order_relaxed);
+    const volatile struct zs_ref *ring = ring_of(v, rx, &ref, &entries);
+    if (end - at > entries)
+        return; /* the next look at the data tells */
+    while (at != end) {
+        const volatile struct zs_ref *e = &ring[at & (entries - 1)];
+        if ((int64_t)(head - e->pos - e->len) < 0)
+            break;
+        at++;
+    }
+    atomic_store_explicit(&rx->rx_cons.ref_head, at, memory_order_release); /* with zs_tx_returned: what was read is read */
+}
+
+/* ---- Producer ---- */
+
+/* A ring for `cap` bytes in place of an empty one, of the largest size that memory allows. */
+static void attach(struct zs_view *v, struct zs_session *rx, zs_block_ref old, uint32_t entries, uint64_t cap)
+{
+    uint32_t c = 0, index = zs_session_index(v, rx);
+    zs_block_ref ref = 0;
+    while (c < CLASS_MAX && ENTRIES(ZS_CLASS_SIZE(c)) < cap / BYTES_PER_ENTRY)
+        c++;
+    for (; ref == 0 && ENTRIES(ZS_CLASS_SIZE(c)) > entries; c--) {
+        ref = zs_block_alloc(v, ZS_CLASS_SIZE(c), index);
+        if (c == 0)
+            break;
+    }
+    if (ref == 0)
+        return;
+    atomic_store_explicit(&rx->rx_prod.ref_ring, ref, memory_order_release);
+    if (old != 0)
+        zs_block_free(v, old, index);
+}
+
+int zs_refs_add(struct zs_view *v, struct zs_session *rx, const struct zs_ref *ref, uint64_t cap)
+{
+    zs_block_ref block;
+    uint32_t entries, tail = atomic_load_explicit(&rx->rx_prod.ref_tail, memory_order_relaxed);
+    uint32_t used = tail - atomic_load_explicit(&rx->rx_cons.ref_head, memory_order_acquire); /* with zs_refs_drop */
+    struct zs_ref *ring = ring_of(v, rx, &block, &entries);
+    if (used > entries)
+        return -EPROTO;
+    /* Empty: its reader looks at no ring before it sees another tail. */
+    bool small = entries < cap / BYTES_PER_ENTRY && entries < ENTRIES(ZS_CLASS_SIZE(CLASS_MAX));
+    if (used == 0 && (entries == 0 || small)) {
+        attach(v, rx, block, entries, cap);
+        ring = ring_of(v, rx, &block, &entries);
+    }
+    if (ring == NULL || used >= entries)
+        return -ENOBUFS;
+    struct zs_ref *e = &ring[tail & (entries - 1)];
+    *e = *ref;
+    e->gen = tail;
+    atomic_store_explicit(&rx->rx_prod.ref_tail, tail + 1, memory_order_release); /* with the acquires above */
+    return 0;
+}
+
+void zs_refs_detach(struct zs_view *v, struct zs_session *rx)
+{
+    if (zs_refs_any(rx))
+        return;
+    uint32_t ref = atomic_exchange(&rx->rx_prod.ref_ring, 0);
+    if (ref != 0)
+        zs_block_free(v, ref, zs_session_index(v, rx));
+}
