@@ -28,7 +28,7 @@ export function addOptions(program: Command, only: readonly OptionName[] = OPTIO
     const { flag, type, text } = spec(name);
     const shown = spec(name).default;
     const help =
-      shown === undefined || type.kind === 'flag' || type.kind === 'list'
+      shown === undefined || type.kind === 'flag' || (Array.isArray(shown) && shown.length === 0)
         ? text
         : `${text} (default: ${String(shown)})`;
     if (flag.startsWith('--no-')) {

@@ -13,7 +13,10 @@ interface ErrorKind {
   readonly text: string;
 }
 
-/** The codes. 10xx usage and configuration, 11xx the command, 12xx the engine, 13xx the installation, 14xx running. */
+/**
+ * The codes. 10xx usage and configuration, 11xx the command, 12xx the engine, 13xx the installation, 14xx running,
+ * 15xx benchmarks, 16xx ports.
+ */
 export const ERRORS = {
   ZS1001: { run: 125, command: 2, text: 'an option is unknown, lacks its value or does not fit' },
   ZS1002: { run: 125, command: 2, text: 'no command was given' },
@@ -41,6 +44,21 @@ export const ERRORS = {
   ZS1401: { run: 125, command: 1, text: 'the command could not be started' },
   ZS1402: { run: 125, command: 2, text: 'there is no such process' },
   ZS1501: { run: 125, command: 1, text: 'a benchmark failed' },
+  ZS1601: { run: 125, command: 2, text: 'a port is not of the expected form' },
+  ZS1602: { run: 125, command: 2, text: 'options of ports do not go together' },
+  ZS1603: { run: 125, command: 2, text: 'an address does not fit its prefix' },
+  ZS1604: { run: 125, command: 1, text: 'an address or network is in use' },
+  ZS1605: { run: 125, command: 1, text: 'the interface does not exist or cannot be used so' },
+  ZS1606: { run: 125, command: 1, text: 'the interface is down' },
+  ZS1607: { run: 125, command: 1, text: 'the name for an interface is taken' },
+  ZS1608: { run: 125, command: 1, text: 'a privilege is missing' },
+  ZS1609: { run: 125, command: 1, text: 'TUN devices cannot be made' },
+  ZS1610: { run: 125, command: 1, text: 'the network namespace does not exist' },
+  ZS1611: { run: 125, command: 1, text: 'the path of a memif socket cannot be used' },
+  ZS1612: { run: 125, command: 1, text: 'the program ip is missing or fails' },
+  ZS1613: { run: 125, command: 1, text: "the kernel's end of a TAP cannot be set up" },
+  ZS1614: { run: 125, command: 1, text: 'the PCI device does not exist or belongs to the kernel' },
+  ZS1615: { run: 125, command: 1, text: 'another engine serves the memif socket' },
   ZS1999: { run: 125, command: 1, text: 'a defect of the launcher' },
 } as const satisfies Record<string, ErrorKind>;
 

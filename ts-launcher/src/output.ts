@@ -44,6 +44,12 @@ export function print(line: string): void {
   writeAll(1, `${line}\n`);
 }
 
+/** Where lines about what goes on are said: on stderr, in tests elsewhere. */
+export interface Say {
+  note(text: string): void;
+  warn(text: string): void;
+}
+
 /** A line about what goes on. */
 export function note(text: string): void {
   writeAll(2, `zstack-run: ${printable(text)}\n`);
@@ -52,6 +58,11 @@ export function note(text: string): void {
 /** A line about something that goes on, but not as it should. */
 export function warn(text: string): void {
   writeAll(2, `zstack-run: ${colours(2).yellow('warning')}: ${printable(text)}\n`);
+}
+
+/** Says it on stderr, or not at all. */
+export function sayUnless(quiet: boolean): Say {
+  return quiet ? { note: () => undefined, warn: () => undefined } : { note, warn };
 }
 
 /** The one line of an error. */

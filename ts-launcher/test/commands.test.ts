@@ -80,18 +80,9 @@ describe('doctor', () => {
     const { stdout, status } = await box.run(['doctor', '--json']);
     const report = schema.parse(JSON.parse(stdout));
     expect(report.checks.map(({ name }) => name)).toEqual([
-      ...[
-        'kernel',
-        'CPUs',
-        'installation',
-        'engine',
-        'DPDK',
-        'huge pages',
-        'RLIMIT_MEMLOCK',
-        'RLIMIT_NOFILE',
-        'capabilities',
-      ],
-      ...['memfd', 'THP shmem', '/dev/net/tun', 'network namespace', 'network devices'],
+      ...['kernel', 'CPUs', 'installation', 'engine', 'DPDK', 'huge pages', 'RLIMIT_MEMLOCK', 'RLIMIT_NOFILE'],
+      ...['memfd', 'THP shmem', 'network namespace'],
+      ...['capabilities', '/dev/net/tun', 'AF_XDP', 'iproute2', 'network devices'],
     ]);
     for (const check of report.checks) if (check.status !== 'ok') expect(check.remedy).not.toBe('');
     expect(status).toBe(report.ok ? 0 : 1);

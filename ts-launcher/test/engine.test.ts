@@ -139,6 +139,7 @@ describe('events', () => {
       verdict: 'both',
     };
     print(listen);
+    print({ ...listen, wire: ['198.18.0.2'] });
     print({ event: 'warning', text: 'x' });
     print({ event: 'attach', pid: 1, name: 'a' });
     expect(said).toEqual(['! x']);
@@ -215,14 +216,14 @@ describe('EAL arguments', () => {
     (await resolveOptions(flags, { XDG_CONFIG_HOME: '/nonexistent' }, '/')).options;
 
   test('without huge pages, with them, with devices', async () => {
-    expect(ealArguments(await options({}), 0, [0, 1])).toEqual([
+    expect(ealArguments(await options({}), [], 0, [0, 1])).toEqual([
       ...['--no-huge', '--no-shconf', '-m', '64', '--file-prefix', `zstack-${process.getuid?.()}-default`],
       ...['--no-pci', '-l', '1', '--log-level=*:warning'],
     ]);
-    const huge = ealArguments(await options({}), 64, [0]);
+    const huge = ealArguments(await options({}), [], 64, [0]);
     expect(huge.slice(0, 3)).toEqual(['--in-memory', '-m', '64']);
-    expect(ealArguments(await options({ hugepages: 'off' }), 64, [0])).toContain('--no-huge');
-    const devices = ealArguments(await options({ eal: ['-a', '0000:01:00.0'], cores: '0-1' }), 0, [0, 1]);
+    expect(ealArguments(await options({ hugepages: 'off' }), [], 64, [0])).toContain('--no-huge');
+    const devices = ealArguments(await options({ eal: ['-a', '0000:01:00.0'], cores: '0-1' }), [], 0, [0, 1]);
     expect(devices).not.toContain('--no-pci');
     expect(devices.slice(-2)).toEqual(['-a', '0000:01:00.0']);
     expect(devices[devices.indexOf('-l') + 1]).toBe('0-1');
@@ -230,9 +231,9 @@ describe('EAL arguments', () => {
 
   test('what cannot be had is an error', async () => {
     const huge = await options({ hugepages: 'on' });
-    expect(() => ealArguments(huge, 10, [0])).toThrow('10 MiB of free huge pages');
+    expect(() => ealArguments(huge, [], 10, [0])).toThrow('10 MiB of free huge pages');
     const cores = await options({ cores: '0,5' });
-    expect(() => ealArguments(cores, 0, [0, 1])).toThrow('CPU 5 may not be used');
+    expect(() => ealArguments(cores, [], 0, [0, 1])).toThrow('CPU 5 may not be used');
     expect(parseCpuList('0,2-4')).toEqual([0, 2, 3, 4]);
   });
 });

@@ -51,6 +51,8 @@ export class Sandbox {
       ZSTACK_BOOTSTRAP: '0',
       ZSTACK_BUILD_DIR: this.build,
       ZSTACK_ZSTACKD: FAKE,
+      // Tests run in the machine's network namespace: nothing is made there.
+      ZSTACK_PORT: 'none',
       XDG_CONFIG_HOME: join(this.directory, 'none'),
       NODE_OPTIONS: '',
     };

@@ -65,10 +65,12 @@ export async function runBench(resolved: Resolved, plan: Plan): Promise<BenchRes
   const cpus = { server: allowed[0] ?? 0, client: allowed[1] ?? allowed[0] ?? 0 };
   const name = `bench-${process.pid}`;
   const directory = mkdtempSync(join(tmpdir(), 'zstack-bench-'));
+  const asked = resolved.origins.port.kind !== 'default';
   const engine = await findOrStartEngine(
-    { ...resolved, options: { ...resolved.options, engine: name } },
+    // Both ends are on this host: no port, unless somebody wants to see what one costs.
+    { ...resolved, options: { ...resolved.options, engine: name, ...(asked ? {} : { port: ['none'] }) } },
     1,
-    plan.progress,
+    { note: plan.progress, warn: plan.progress },
   );
   try {
     await engine.client.request('lease', { run: randomBytes(12).toString('hex'), pid: process.pid });

@@ -8,9 +8,9 @@ import { checked, statusSchema, type EngineStatus } from '../engine/protocol.js'
 import { LauncherError } from '../errors.js';
 import type { Resolved } from '../options/resolve.js';
 import { OPTION_NAMES, spec } from '../options/table.js';
-import { note, print, warn, writeAll } from '../output.js';
-import { bytes, duration, plainTable } from './format.js';
+import { note, print, sayUnless, writeAll } from '../output.js';
 import { nested, type Register } from './index.js';
+import { statusText } from './status.js';
 
 const FOR_START = OPTION_NAMES.filter(
   (name) => spec(name).engine === true || ['engine', 'log', 'quiet', 'config', 'profile'].includes(name),
@@ -73,10 +73,13 @@ async function start(resolved: Resolved): Promise<void> {
   const { options, origins } = resolved;
   // Asked for by name, it stays; only a limit that was asked for too ends it.
   const linger = origins.linger.kind === 'default' ? 0 : options.linger;
-  const engine = await findOrStartEngine(resolved, linger, warn);
+  const engine = await findOrStartEngine(resolved, linger, sayUnless(options.quiet));
   engine.client.close();
   if (options.quiet) return;
   note(`engine ${options.engine} ${engine.started ? 'started' : 'runs already'} (pid ${engine.pid})`);
+  if (engine.ports.length === 0) return;
+  const { portText } = await import('../ports/plan.js');
+  for (const port of engine.ports) note(portText(port));
 }
 
 async function stop({ options }: Resolved, force: boolean, mayBeAbsent = false): Promise<void> {
@@ -138,41 +141,4 @@ async function logs({ options }: Resolved, follow: boolean): Promise<void> {
     copy();
   }
   closeSync(fd);
-}
-
-/** The status for people. */
-export function statusText(status: EngineStatus): string {
-  const { memory, sessions, dpdk } = status;
-  const lines: [string, string][] = [
-    [
-      'engine',
-      `${status.name} (uid ${status.uid}), pid ${status.pid}, version ${status.version}, layout ${String(status.layout)}`,
-    ],
-    ['up', `${duration(status.uptime_s)}, ${duration(status.cpu_s)} of CPU time`],
-    ['memory', `${bytes(memory.used)} of ${bytes(memory.limit)}, at most ${bytes(memory.peak)}`],
-    [
-      'sockets',
-      `${sessions.in_use} (${sessions.tcp} TCP, ${sessions.udp} UDP, ${sessions.listeners} listening), ${sessions.accept_queued} waiting to be accepted`,
-    ],
-    [
-      'DPDK',
-      dpdk.enabled
-        ? `${dpdk.version}, ${dpdk.ports.length} ports, ${dpdk.args.join(' ')}`
-        : 'not used: same-host sockets only',
-    ],
-  ];
-  const head = plainTable(['', ''], lines).split('\n').slice(1).join('\n');
-  if (status.clients.length === 0) return `${head}\n\nno program is attached`;
-  const clients = plainTable(
-    ['pid', 'program', 'sockets', 'connects', 'accepts', 'in', 'out', 'wakeups', 'sleeps'],
-    status.clients.map((client) => [
-      String(client.pid),
-      client.name,
-      ...[client.sessions, client.connects, client.accepts].map(String),
-      ...[client.bytes_in, client.bytes_out].map(bytes),
-      ...[client.wakeups, client.sleeps].map(String),
-    ]),
-    [0, 2, 3, 4, 5, 6, 7, 8],
-  );
-  return `${head}\n\n${clients}`;
 }

@@ -1,6 +1,6 @@
 /** The machine's checks: each tells what it found, and what to do where that is not enough. */
 import { execa } from 'execa';
-import { accessSync, constants, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { arch, cpus, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,11 +9,9 @@ import { allowedCpus, freeHugeMib, hugePages } from '../engine/eal.js';
 import { textOf } from '../errors.js';
 import { PARTS } from '../paths.js';
 import type { Finding } from '../target/inspect.js';
+import { fail, ok, warn } from './finding.js';
 import type { MemfdReport } from './memfd-probe.js';
-
-const ok = (name: string, evidence: string): Finding => ({ name, status: 'ok', evidence, remedy: '' });
-const warn = (name: string, evidence: string, remedy: string): Finding => ({ name, status: 'warn', evidence, remedy });
-const fail = (name: string, evidence: string, remedy: string): Finding => ({ name, status: 'fail', evidence, remedy });
+import { portChecks } from './ports.js';
 
 /** All checks of this machine. */
 export async function machineChecks(engine: string): Promise<Finding[]> {
@@ -25,12 +23,10 @@ export async function machineChecks(engine: string): Promise<Finding[]> {
     await dpdk(),
     huge(),
     ...limits(),
-    capabilities(),
     await memoryFiles(),
     sharedMemoryPages(),
-    tun(),
     namespace(),
-    networkDevices(),
+    ...(await portChecks()),
   ];
 }
 
@@ -135,18 +131,6 @@ function limits(): Finding[] {
   ];
 }
 
-function capabilities(): Finding {
-  const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(read('/proc/self/status') ?? '')?.[1] ?? '0'}`);
-  const wanted = { CAP_NET_ADMIN: 12, CAP_NET_RAW: 13, CAP_IPC_LOCK: 14, CAP_SYS_NICE: 23 };
-  const missing = Object.entries(wanted).filter(([, bit]) => (mask & (1n << BigInt(bit))) === 0n);
-  if (missing.length === 0) return ok('capabilities', Object.keys(wanted).join(', '));
-  return warn(
-    'capabilities',
-    `missing: ${missing.map(([name]) => name).join(', ')}`,
-    'same-host sockets need none; network devices need root',
-  );
-}
-
 async function memoryFiles(): Promise<Finding> {
   const name = 'memfd';
   const program = join(dirname(fileURLToPath(import.meta.url)), 'memfd-probe.js');
@@ -175,15 +159,6 @@ function sharedMemoryPages(): Finding {
   );
 }
 
-function tun(): Finding {
-  try {
-    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
-    return ok('/dev/net/tun', 'usable: DPDK can make TAP devices');
-  } catch (error) {
-    return warn('/dev/net/tun', textOf(error), 'modprobe tun; same-host sockets do not need it');
-  }
-}
-
 function namespace(): Finding {
   const link = (path: string) => {
     try {
@@ -196,20 +171,4 @@ function namespace(): Finding {
   const first = link('/proc/1/ns/net');
   const kind = first === undefined ? '' : own === first ? ', that of process 1' : ', not that of process 1';
   return ok('network namespace', `${own ?? 'unknown'}${kind}; an engine serves one`);
-}
-
-function networkDevices(): Finding {
-  const root = '/sys/class/net';
-  const devices = existsSync(root) ? readdirSync(root) : [];
-  const described = devices
-    .filter((name) => name !== 'lo' && existsSync(`${root}/${name}/device`))
-    .map((name) => {
-      try {
-        return `${name} (${readlinkSync(`${root}/${name}/device/driver`).split('/').at(-1) ?? ''})`;
-      } catch {
-        return name;
-      }
-    });
-  if (described.length > 0) return ok('network devices', described.join(', '));
-  return ok('network devices', 'none but virtual ones: same-host sockets only');
 }

@@ -5,7 +5,17 @@ import { adminAddress } from './name.js';
 
 /** What the engine reports on a connection that holds a lease. */
 export type EngineEvent =
-  | { event: 'listen'; pid: number; name: string; proto: string; address: string; port: number; verdict: string }
+  | {
+      event: 'listen';
+      pid: number;
+      name: string;
+      proto: string;
+      address: string;
+      port: number;
+      verdict: string;
+      /** Addresses of the engine's ports at which the listener is reached, too. */
+      wire?: string[];
+    }
   | { event: 'attach'; pid: number; name: string }
   | { event: 'detach'; pid: number }
   | { event: 'warning'; text: string };

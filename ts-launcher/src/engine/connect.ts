@@ -2,7 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LauncherError } from '../errors.js';
 import type { Resolved } from '../options/resolve.js';
+import type { Say } from '../output.js';
+import type { PlannedPort } from '../ports/plan.js';
 import { AdminClient } from './admin.js';
+import { ExtentPlanner } from './extent.js';
 import { checkOwner } from './owner.js';
 import { startEngine } from './start.js';
 
@@ -12,6 +15,8 @@ export interface Engine {
   readonly pid: number;
   /** True when this call started it. */
   readonly started: boolean;
+  /** The ports that this call started it with. */
+  readonly ports: readonly PlannedPort[];
 }
 
 /** How long, in milliseconds, to try before giving up. */
@@ -32,7 +37,7 @@ export async function findEngine(name: string): Promise<Engine | undefined> {
   try {
     const { pid } = (await client.request('ping')) as { pid: number };
     checkOwner(name, pid);
-    return { client, pid, started: false };
+    return { client, pid, started: false, ports: [] };
   } catch (error) {
     client.close();
     throw error;
@@ -43,34 +48,36 @@ export async function findEngine(name: string): Promise<Engine | undefined> {
  * Connects to the engine, starting one if none runs. Any number of these at once end with one engine: the kernel lets
  * one of them bind the name, the others are told and connect to the winner.
  * @param linger seconds that an engine started here stays after its last program
- * @param onNote told when the engine runs with less than was wanted
- * @throws LauncherError ZS1202, ZS1203, ZS1205, ZS1206
+ * @param say told when the engine runs with less than was wanted
+ * @throws LauncherError ZS1202, ZS1203, ZS1205, ZS1206, ZS16xx
  */
-export async function findOrStartEngine(
-  { options, origins }: Resolved,
-  linger: number,
-  onNote: (text: string) => void,
-): Promise<Engine> {
+export async function findOrStartEngine(resolved: Resolved, linger: number, say: Say): Promise<Engine> {
+  const { options } = resolved;
+  const planner = new ExtentPlanner(resolved, say);
   const deadline = performance.now() + PATIENCE_MS;
   let nextStart = 0;
   let started = false;
-  let dpdk = options.dpdk;
+  let ports: readonly PlannedPort[] = [];
   for (;;) {
     const engine = await findUnlessEnding(options.engine);
-    if (engine !== undefined) return { ...engine, started };
+    if (engine !== undefined) return { ...engine, started, ports };
     const now = performance.now();
     if (now > deadline) break;
     if (now >= nextStart) {
-      const result = await startEngine(options, linger, dpdk);
+      const extent = await planner.next();
+      if (extent === undefined) continue;
+      const result = await startEngine(options, linger, extent);
       if (result.outcome === 'dpdk') {
-        if (origins.dpdk.kind !== 'default' || options.eal.length > 0 || options.hugepages === 'on') throw result.error;
-        onNote(`DPDK does not start here (${result.error.what}): same-host sockets only`);
-        dpdk = false;
+        planner.refused(extent, result.error);
         continue;
       }
-      started = result.outcome === 'ready';
       nextStart = performance.now() + RESTART_MS;
-      if (started) continue;
+      if (result.outcome === 'ready') {
+        await planner.complete(extent, result.pid);
+        [started, ports] = [true, extent.ports];
+        continue;
+      }
+      started = false;
     }
     await sleep(RETRY_MS);
   }

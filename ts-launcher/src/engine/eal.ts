@@ -2,10 +2,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { LauncherError } from '../errors.js';
 import type { Options } from '../options/resolve.js';
+import { ealDevices } from '../ports/arguments.js';
+import type { PlannedPort } from '../ports/plan.js';
 import { engineIdentity } from './name.js';
 
-/** Memory that DPDK itself gets (its heap, in MiB): control structures now, packet pools take engine memory. */
-const DPDK_MEMORY_MIB = 64;
+/** Memory that DPDK itself gets (its heap, in MiB): control structures; with ports also packets that are sent. */
+const DPDK_MEMORY_MIB = { alone: 64, withPorts: 128 } as const;
 
 /** Huge pages of one size. `size` in KiB. */
 export interface HugePages {
@@ -57,13 +59,19 @@ export function allowedCpus(): number[] {
  * The EAL's arguments for an engine.
  * @throws LauncherError ZS1206 huge pages required and none free, ZS1003 CPUs that are not allowed
  */
-export function ealArguments(options: Options, free = freeHugeMib(), allowed = allowedCpus()): string[] {
-  const huge = options.hugepages === 'on' || (options.hugepages === 'auto' && free >= DPDK_MEMORY_MIB);
-  if (huge && free < DPDK_MEMORY_MIB) {
+export function ealArguments(
+  options: Options,
+  ports: readonly PlannedPort[] = [],
+  free = freeHugeMib(),
+  allowed = allowedCpus(),
+): string[] {
+  const memory = ports.length > 0 ? DPDK_MEMORY_MIB.withPorts : DPDK_MEMORY_MIB.alone;
+  const huge = options.hugepages === 'on' || (options.hugepages === 'auto' && free >= memory);
+  if (huge && free < memory) {
     throw new LauncherError(
       'ZS1206',
-      `${free} MiB of free huge pages, ${DPDK_MEMORY_MIB} MiB are needed`,
-      `echo 64 > /proc/sys/vm/nr_hugepages as root, or --hugepages auto`,
+      `${free} MiB of free huge pages, ${memory} MiB are needed`,
+      `echo ${memory} > /proc/sys/vm/nr_hugepages as root, or --hugepages auto`,
     );
   }
   const cores = options.cores ?? String(allowed.at(-1) ?? 0);
@@ -78,18 +86,18 @@ export function ealArguments(options: Options, free = freeHugeMib(), allowed = a
   const chosen = [
     // No files shared with other DPDK processes; DPDK refuses --in-memory together with --no-huge.
     ...(huge ? ['--in-memory'] : ['--no-huge', '--no-shconf']),
-    ...['-m', String(DPDK_MEMORY_MIB)],
+    ...['-m', String(memory)],
     ...['--file-prefix', `zstack-${engineIdentity(options.engine)}`],
     '--no-pci',
     ...['-l', cores],
     `--log-level=*:${{ error: 'error', warn: 'warning', info: 'info', debug: 'debug' }[options.log]}`,
   ];
-  return withUserArguments(chosen, options.eal);
+  return withDevices(chosen, [...ealDevices(ports), ...options.eal]);
 }
 
-/** The user's arguments come last; one that asks for devices takes `--no-pci` away. */
-function withUserArguments(chosen: string[], user: readonly string[]): string[] {
-  const wantsPci = user.some((arg) => arg === '-a' || arg.startsWith('--allow') || /^-a./.test(arg));
-  const wantsNoPciTwice = user.includes('--no-pci');
-  return [...chosen.filter((arg) => arg !== '--no-pci' || (!wantsPci && !wantsNoPciTwice)), ...user];
+/** Devices and the user's arguments come last; one that asks for PCI devices takes `--no-pci` away. */
+function withDevices(chosen: string[], more: readonly string[]): string[] {
+  const wantsPci = more.some((arg) => arg === '-a' || arg.startsWith('--allow') || /^-a./.test(arg));
+  const wantsNoPciTwice = more.includes('--no-pci');
+  return [...chosen.filter((arg) => arg !== '--no-pci' || (!wantsPci && !wantsNoPciTwice)), ...more];
 }

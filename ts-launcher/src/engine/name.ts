@@ -16,6 +16,11 @@ export function adminAddress(name: string, uid?: number): string {
   return `\0zstack-${engineIdentity(name, uid)}-admin`.padEnd(SUN_PATH_SIZE, '\0');
 }
 
+/** The name of the control socket as /proc/net/unix writes it. Who binds it is the engine. */
+export function controlProcName(name: string, uid?: number): string {
+  return `@zstack-${engineIdentity(name, uid)}`;
+}
+
 /** The name as /proc/net/unix writes it, with `@` for NUL. */
 export function adminProcName(name: string, uid?: number): string {
   return adminAddress(name, uid).replaceAll('\0', '@');

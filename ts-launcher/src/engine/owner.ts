@@ -1,7 +1,7 @@
 /** Is the process behind an engine's address ours? Abstract names are free for everybody, so anybody could have taken it. */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { LauncherError } from '../errors.js';
-import { adminProcName } from './name.js';
+import { adminProcName, controlProcName } from './name.js';
 
 /**
  * Checks that process `pid`, which the engine says it is, belongs to this user and holds the listening socket. Node has
@@ -46,5 +46,17 @@ function linkOf(path: string): string {
     return readlinkSync(path);
   } catch {
     return '';
+  }
+}
+
+/** True when a process has the engine's name: an engine that runs, starts or ends. */
+export function isElected(name: string): boolean {
+  const wanted = controlProcName(name);
+  try {
+    return readFileSync('/proc/net/unix', 'latin1')
+      .split('\n')
+      .some((line) => line.trim().split(/\s+/)[7] === wanted);
+  } catch {
+    return false;
   }
 }

@@ -21,6 +21,29 @@ export const clientSchema = z.looseObject({
   sleeps: count,
 });
 
+/** A port; what a driver does not count is left out. */
+export const portSchema = z.looseObject({
+  device: z.string(),
+  driver: z.string().optional(),
+  kind: z.string().optional(),
+  ip: z.array(z.string()).optional(),
+  gateway: z.string().nullish(),
+  mac: z.string().optional(),
+  mtu: count.optional(),
+  link: z.boolean().optional(),
+  sleep: z.string().optional(),
+  rx_packets: count.optional(),
+  tx_packets: count.optional(),
+  rx_bytes: count.optional(),
+  tx_bytes: count.optional(),
+  rx_missed: count.optional(),
+  rx_errors: count.optional(),
+  tx_errors: count.optional(),
+  rx_nombuf: count.optional(),
+  /** Why frames are copied, or how many were; empty when none has to be. */
+  copies: z.union([z.string(), count]).optional(),
+});
+
 export const statusSchema = z.looseObject({
   pid: count,
   version: z.string(),
@@ -39,8 +62,14 @@ export const statusSchema = z.looseObject({
     enabled: z.boolean(),
     hugepages: z.unknown(),
     args: z.array(z.string()),
-    ports: z.array(z.unknown()),
+    ports: z.array(z.unknown()).optional(),
   }),
+  // An engine without ports may leave these out.
+  ports: z.array(portSchema).optional(),
+  stack: z.record(z.string(), z.number()).optional(),
+  wire: z
+    .looseObject({ connections: count.optional(), own_sessions: count.optional(), loans: count.optional() })
+    .optional(),
 });
 
 export const socketSchema = z.looseObject({
@@ -63,6 +92,7 @@ export const whySchema = z.looseObject({
 });
 
 export type EngineStatus = z.infer<typeof statusSchema>;
+export type PortStatus = z.infer<typeof portSchema>;
 export type WhyAnswer = z.infer<typeof whySchema>;
 export type SocketReport = z.infer<typeof socketSchema>;
 

@@ -5,6 +5,8 @@ import type { Readable } from 'node:stream';
 import { LauncherError } from '../errors.js';
 import type { Options } from '../options/resolve.js';
 import { part } from '../paths.js';
+import { enginePorts } from '../ports/arguments.js';
+import type { PlannedPort } from '../ports/plan.js';
 import { ealArguments } from './eal.js';
 import { createLog, readLog } from './log.js';
 
@@ -20,12 +22,19 @@ export type StartResult =
 const EXIT_TAKEN = 3;
 const EXIT_DPDK = 4;
 
-/** The command line of an engine; `dpdk` false leaves DPDK out whatever the options say. */
-export function engineArguments(options: Options, linger: number, dpdk: boolean): string[] {
+/** What an engine is to have besides same-host sockets. */
+export interface Extent {
+  /** False leaves DPDK out whatever the options say. */
+  readonly dpdk: boolean;
+  readonly ports: readonly PlannedPort[];
+}
+
+/** The command line of an engine. */
+export function engineArguments(options: Options, linger: number, { dpdk, ports }: Extent): string[] {
   return [
     ...['--name', options.engine, '--linger', String(linger), '--memory', String(options.memory)],
     ...['--log-level', options.log],
-    ...(dpdk ? ['--', ...ealArguments(options)] : ['--no-dpdk']),
+    ...(dpdk ? [...enginePorts(ports), '--', ...ealArguments(options, ports)] : ['--no-dpdk']),
   ];
 }
 
@@ -38,11 +47,11 @@ export function engineArguments(options: Options, linger: number, dpdk: boolean)
 export async function startEngine(
   options: Options,
   linger: number,
-  dpdk: boolean,
+  extent: Extent,
   timeoutMs = 10_000,
 ): Promise<StartResult> {
   const program = part('engine');
-  const args = engineArguments(options, linger, dpdk);
+  const args = engineArguments(options, linger, extent);
   const log = createLog();
   try {
     const child = spawn(program, args, {

@@ -17,6 +17,8 @@ export interface Options {
   readonly cores: string | undefined;
   readonly eal: readonly string[];
   readonly dpdk: boolean;
+  readonly port: readonly string[];
+  readonly netns: string | undefined;
   readonly tcp: 'auto' | 'kernel';
   readonly udp: 'auto' | 'kernel';
   readonly spinUs: number;

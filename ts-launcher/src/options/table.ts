@@ -37,6 +37,9 @@ const TCP_UDP = { kind: 'choice', values: ['auto', 'kernel'] } as const;
 /** A name of an engine starts with a letter, so that `<uid>-<name>`, the form that wrapped programs see, is another form. */
 export const ENGINE_NAME = /^[a-z][a-z0-9_-]{0,31}$/;
 
+/** The ports of an engine when nobody says: `tap` falls back to none where it is not permitted. */
+export const DEFAULT_PORT: 'tap' | 'none' = 'none';
+
 export const OPTIONS = {
   engine: {
     flag: '--engine <name>',
@@ -98,6 +101,27 @@ export const OPTIONS = {
     type: { kind: 'flag' },
     default: true,
     text: 'start the engine without DPDK: same-host sockets only',
+    engine: true,
+  },
+  port: {
+    flag: '--port <spec>',
+    env: 'ZSTACK_PORT',
+    toml: 'port',
+    type: {
+      kind: 'list',
+      form: 'tap[:NAME], af_packet:IF, af_xdp:IF, pci:ADDRESS, memif:PATH or none, then `,key=value`...; in the environment several, separated by spaces',
+    },
+    default: [DEFAULT_PORT],
+    text: 'a port of the engine, by which other hosts are reached; may be repeated',
+    engine: true,
+  },
+  netns: {
+    flag: '--netns <name>',
+    env: 'ZSTACK_NETNS',
+    toml: 'netns',
+    type: { kind: 'text', pattern: /^(?!\.{1,2}$)[^/\s\0]{1,255}$/, form: 'the name of a network namespace' },
+    default: undefined,
+    text: "network namespace that the kernel's end of a TAP is put into; default: where the engine runs",
     engine: true,
   },
   tcp: {

@@ -1,30 +1,44 @@
 /** Tells the user, once each, where the program can be reached and by whom. */
 import type { EngineEvent } from '../engine/admin.js';
-import { note, warn } from '../output.js';
+import { note, warn, type Say } from '../output.js';
 
-/** What the printing needs; the real ones by default, others in tests. */
-export interface Say {
-  note(text: string): void;
-  warn(text: string): void;
-}
+/** Names the port of the engine that has an address; `undefined` when it is not known. */
+export type PortOf = (address: string) => Promise<string | undefined>;
 
 /**
  * A receiver of engine events that prints each listener and each warning once.
  * @param quiet warnings only
+ * @param portOf asked for the addresses of the engine at which a listener is reached
  */
-export function eventPrinter(quiet: boolean, say: Say = { note, warn }): (event: EngineEvent) => void {
+export function eventPrinter(
+  quiet: boolean,
+  say: Say = { note, warn },
+  portOf: PortOf = () => Promise.resolve(undefined),
+): (event: EngineEvent) => void {
   const said = new Set<string>();
+  const once = (text: string) => {
+    if (said.has(text)) return false;
+    said.add(text);
+    return true;
+  };
+  const onWire = async (address: string, where: string) => {
+    const port = await portOf(address).catch(() => undefined);
+    say.note(`listening on ${where} (${port === undefined ? 'wire' : `wire, port ${port}`})`);
+  };
   return (event) => {
     if (event.event === 'listen') {
+      if (quiet) return;
       const where = endpoint(event.address, event.port, event.proto);
       // Workers that listen on one address, and listeners that come back with a new engine, are told once.
-      if (quiet || said.has(where)) return;
-      said.add(where);
-      say.note(`listening on ${where} (${event.name}, pid ${event.pid}): ${audience(event.verdict)}`);
+      if (once(where)) {
+        say.note(`listening on ${where} (${event.name}, pid ${event.pid}): ${audience(event.verdict)}`);
+      }
+      for (const address of event.wire ?? []) {
+        const there = endpoint(address, event.port, event.proto);
+        if (once(there)) void onWire(address, there);
+      }
     } else if (event.event === 'warning') {
-      if (said.has(event.text)) return;
-      said.add(event.text);
-      say.warn(event.text);
+      if (once(event.text)) say.warn(event.text);
     }
   };
 }
@@ -36,12 +50,15 @@ export function endpoint(address: string, port: number, proto: string): string {
 }
 
 function audience(verdict: string): string {
+  const local = 'Z-stack programs of this user and network namespace through shared memory';
   switch (verdict) {
     case 'kernel':
       return 'everybody through the kernel';
     case 'local':
-      return 'Z-stack programs of this user and network namespace through shared memory';
+      return local;
+    case 'wire':
+      return `${local}; other hosts over the wire`;
     default:
-      return 'Z-stack programs of this user and network namespace through shared memory; all others through the kernel';
+      return `${local}; all others through the kernel`;
   }
 }

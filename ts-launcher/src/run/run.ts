@@ -3,9 +3,10 @@ import { randomBytes } from 'node:crypto';
 import type { ChildProcess } from 'node:child_process';
 import type { Engine } from '../engine/connect.js';
 import { LauncherError } from '../errors.js';
+import { portWith } from '../engine/port-names.js';
 import { flagName, type Resolved } from '../options/resolve.js';
 import { OPTION_NAMES, spec } from '../options/table.js';
-import { note, printError, warn } from '../output.js';
+import { note, printError, sayUnless, warn } from '../output.js';
 import { part } from '../paths.js';
 import { inspect, refusal } from '../target/inspect.js';
 import { findCommand } from '../target/lookup.js';
@@ -58,7 +59,7 @@ async function engineFor(resolved: Resolved): Promise<Engine | undefined> {
   const { findOrStartEngine } = await import('../engine/connect.js');
   try {
     part('preload');
-    const engine = await findOrStartEngine(resolved, options.linger, options.quiet ? () => undefined : warn);
+    const engine = await findOrStartEngine(resolved, options.linger, sayUnless(options.quiet));
     const late = OPTION_NAMES.filter((name) => spec(name).engine && name !== 'linger' && origins[name].kind === 'flag');
     if (!engine.started && late.length > 0 && !options.quiet) {
       note(`engine ${options.engine} runs already: ${late.map(flagName).join(', ')} without effect`);
@@ -75,7 +76,9 @@ async function engineFor(resolved: Resolved): Promise<Engine | undefined> {
 async function leased(engine: Engine | undefined, resolved: Resolved): Promise<NodeJS.ProcessEnv> {
   if (engine === undefined) return process.env;
   const token = randomBytes(12).toString('hex');
-  engine.client.onEvent(eventPrinter(resolved.options.quiet));
+  let status: Promise<unknown> | undefined;
+  const portOf = async (address: string) => portWith(await (status ??= engine.client.request('status')), address);
+  engine.client.onEvent(eventPrinter(resolved.options.quiet, { note, warn }, portOf));
   await engine.client.request('lease', { run: token, pid: process.pid });
   return wrappedEnvironment(process.env, resolved.options, token, part('preload'));
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // An engine for the tests of the launcher: the command line, the report on descriptor 3, the administration protocol.
-// The name chooses what goes wrong: crash*, nodpdk*, slow*, mute*.
+// The name chooses what goes wrong: crash*, nodpdk*, noport*, slow*, mute*; and what it does: events*, wire*, maketap*.
+import { execFileSync } from 'node:child_process';
 import { writeSync, closeSync } from 'node:fs';
 import { createServer } from 'node:net';
 
@@ -9,6 +10,7 @@ const value = (flag) => args[args.indexOf(flag) + 1];
 const name = value('--name');
 const linger = Number(value('--linger'));
 const dpdk = !args.includes('--no-dpdk');
+const ports = args.flatMap((arg, index) => (arg === '--port' ? [args[index + 1].split(',')] : []));
 const ealArgs = args.includes('--') ? args.slice(args.indexOf('--') + 1) : [];
 const address = `\0zstack-${process.getuid()}-${name}-admin`.padEnd(108, '\0');
 
@@ -32,6 +34,18 @@ if (name.startsWith('refuse')) {
 if (name.startsWith('nodpdk') && dpdk) {
   report('error ZS2010: EAL refused its arguments - hint: --no-dpdk');
   process.exit(4);
+}
+
+if (name.startsWith('noport') && ports.length > 0) {
+  report('error ZS2120: the device does not start - hint: another one');
+  process.exit(4);
+}
+if (name.startsWith('maketap')) {
+  // Only in a namespace of the test's own: these stay until it is removed.
+  for (const [device] of ports) {
+    const vdev = ealArgs.find((arg) => arg.startsWith(`--vdev=${device},`));
+    execFileSync('ip', ['tuntap', 'add', 'mode', 'tap', 'name', /iface=([^,]+)/.exec(vdev)[1]]);
+  }
 }
 
 const started = Date.now();
@@ -62,6 +76,17 @@ function status() {
     })),
     totals: { connects: 1, accepts: 1 },
     dpdk: { version: 'DPDK 0', enabled: dpdk, hugepages: false, args: ealArgs, ports: [] },
+    ...(ports.length === 0
+      ? {}
+      : {
+          ports: ports.map(([device, ip]) => ({
+            ...{ device, driver: device.slice(0, -1), kind: device.slice(4, -1), ip: [ip.slice(3)], gateway: null },
+            ...{ mac: '02:00:00:00:00:01', mtu: 1500, link: true, sleep: 'fd', rx_packets: 3, tx_packets: 4 },
+            ...{ rx_bytes: 300, tx_bytes: 4096, rx_missed: 0, rx_errors: 2, tx_errors: 0, rx_nombuf: 0, copies: 1 },
+          })),
+          stack: { arp_replies: 2, ip_bad_checksum: 0 },
+          wire: { connections: 5, own_sessions: 1, loans: 7 },
+        }),
   };
 }
 
@@ -86,6 +111,15 @@ const commands = {
         event,
         { ...event, address: '::', port: 53, proto: 'udp' },
         { event: 'warning', text: 'odd\u001b[31m' },
+      ]) {
+        setImmediate(() => socket.write(`${JSON.stringify(each)}\n`));
+      }
+    }
+    if (name.startsWith('wire')) {
+      const wire = ports.map(([, ip]) => ip.slice(3).split('/')[0]);
+      for (const each of [
+        { ...event, wire },
+        { ...event, pid: 78, wire },
       ]) {
         setImmediate(() => socket.write(`${JSON.stringify(each)}\n`));
       }

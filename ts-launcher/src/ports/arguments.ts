@@ -1,0 +1,45 @@
+/** What EAL and `zstackd` are told of the ports (docs/INTERFACES.md). */
+import { formatAddress, formatPrefix } from './address.js';
+import type { PlannedPort } from './plan.js';
+
+/** EAL's arguments: a device each. */
+export function ealDevices(ports: readonly PlannedPort[]): string[] {
+  return ports.flatMap((port) => {
+    switch (port.kind) {
+      case 'tap':
+        return [`--vdev=${port.device},iface=${port.place}`];
+      case 'af_packet':
+        return [`--vdev=${port.device},iface=${port.place}${frames(port.mtu)}`];
+      case 'af_xdp':
+        return [`--vdev=${port.device},iface=${port.place},start_queue=${port.queue}`];
+      case 'memif':
+        return [`--vdev=${port.device},role=${port.role},id=${port.id},socket=${port.place},socket-abstract=no`];
+      case 'pci':
+        return ['-a', port.place];
+    }
+  });
+}
+
+/** The driver cuts what does not fit its frames, 2 KiB with the kernel's header unless told. */
+function frames(mtu = 0): string {
+  if (mtu <= 1900) return '';
+  const size = mtu <= 3900 ? 4096 : 16384;
+  return `,blocksz=${size},framesz=${size},framecnt=512`;
+}
+
+/** The options `--port` for `zstackd`. */
+export function enginePorts(ports: readonly PlannedPort[]): string[] {
+  return ports.flatMap((port) => {
+    const { device, address, address6, gateway, gateway6, mtu, mac } = port;
+    const settings = [
+      `ip=${formatPrefix(address)}`,
+      gateway && `gateway=${formatAddress(gateway)}`,
+      address6 && `ip6=${formatPrefix(address6)}`,
+      gateway6 && `gateway6=${formatAddress(gateway6)}`,
+      mtu !== undefined && `mtu=${mtu}`,
+      mac !== undefined && `mac=${mac}`,
+      port.kind === 'memif' && `bell=${port.place}.bell`,
+    ];
+    return ['--port', [device, ...settings.filter((setting) => typeof setting === 'string')].join(',')];
+  });
+}
