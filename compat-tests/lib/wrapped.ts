@@ -20,6 +20,6 @@ export function wrappedVariables(engine: string, run: string): Record<string, st
 export function launcher(...args: string[]): { command: string[]; env: Record<string, string> } {
   return {
     command: [LAUNCHER, ...args],
-    env: { ZSTACK_BOOTSTRAP: '0', ZSTACK_BUILD_DIR: BUILD, XDG_CONFIG_HOME: '/nonexistent' },
+    env: { ZSTACK_BOOTSTRAP: '0', ZSTACK_BUILD_DIR: BUILD, ZSTACK_PORT: 'none', XDG_CONFIG_HOME: '/nonexistent' },
   };
 }

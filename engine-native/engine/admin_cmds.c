@@ -60,6 +60,7 @@ static json_t *cmd_lease(struct engine *e, struct admin_conn *a, json_t *request
     a->lease = true;
     snprintf(a->run, sizeof a->run, "%s", run);
     linger_update(e);
+    wire_repeat_warning(e, a->run);
     return result(json_object());
 }
 

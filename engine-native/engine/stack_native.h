@@ -4,6 +4,7 @@
 #define ZSTACK_STACK_NATIVE_H
 
 #include "port.h"
+#include "rxpool.h"
 #include "tcp.h"
 #include "udp.h"
 #undef NS_PER_S /* rte_cycles.h has one of floating point */
@@ -23,7 +24,8 @@ struct native {
     const struct wire_events *events;
     void *engine;
     struct stack *st;
-    struct rte_mempool *rx, *tx, *indirect;
+    struct rxpool rx; /* what ports receive into; applications map it for reading */
+    struct rte_mempool *tx, *indirect;
     struct port *port[WIRE_PORTS_MAX];
     struct net_port *net[WIRE_PORTS_MAX];
     struct port_spec spec[WIRE_PORTS_MAX];

@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "stack_native.h"
 
+#include "arp.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -10,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RX_BUFFERS 8191u
+#define RX_BUFFERS 16383u
 #define TX_BUFFERS 8191u
-#define INDIRECT_BUFFERS 2047u
+#define INDIRECT_BUFFERS 8191u
 #define BUFFER_CACHE 256u
 #define MAX_CONNS 131072u
 #define MAX_NEIGHBOURS 1024u
@@ -26,12 +28,22 @@ static void trace(void *arg, const char *line)
     n->events->log(n->engine, false, line);
 }
 
+static void conflict(void *arg, const struct net_port *port, const struct rte_ether_addr *mac)
+{
+    struct native *n = arg;
+    char line[192], ip[INET_ADDRSTRLEN];
+    inet_ntop(AF_INET, &port->conf.addr, ip, sizeof ip);
+    snprintf(line, sizeof line, "port %s: %s is taken by another host, " RTE_ETHER_ADDR_PRT_FMT
+             " - hint: give the port another address", port->conf.name, ip, RTE_ETHER_ADDR_BYTES(mac));
+    n->events->log(n->engine, true, line);
+}
+
 static bool open_pools(struct native *n, struct engine_failure *f)
 {
-    n->rx = rte_pktmbuf_pool_create("zs_rx", RX_BUFFERS, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    int err = rxpool_create(&n->rx, "zs_rx", RX_BUFFERS, RTE_MBUF_DEFAULT_BUF_SIZE);
     n->tx = rte_pktmbuf_pool_create("zs_tx", TX_BUFFERS, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     n->indirect = rte_pktmbuf_pool_create("zs_indirect", INDIRECT_BUFFERS, BUFFER_CACHE, 0, 0, SOCKET_ID_ANY);
-    if (n->rx != NULL && n->tx != NULL && n->indirect != NULL)
+    if (err == 0 && n->tx != NULL && n->indirect != NULL)
         return true;
     engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",
                 "no memory for the packet buffers");
@@ -40,9 +52,9 @@ static bool open_pools(struct native *n, struct engine_failure *f)
 
 static bool open_stack(struct native *n, const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *f)
 {
-    struct stack_conf sc = {.pool = n->tx, .indirect_pool = n->indirect, .view = n->view, .name = "wire",
+    struct stack_conf sc = {.pool = n->tx, .indirect_pool = n->indirect, .rx = &n->rx, .view = n->view, .name = "wire",
                             .max_conns = MAX_CONNS, .max_neighbours = MAX_NEIGHBOURS, .reass_max_bytes = REASS_BYTES,
-                            .ooo_max_segs = OOO_SEGMENTS, .rcvbuf = RCVBUF, .trace = trace, .trace_arg = n};
+                            .ooo_max_segs = OOO_SEGMENTS, .rcvbuf = RCVBUF, .trace = trace, .conflict = conflict, .trace_arg = n};
     (void)conf;
     n->st = random_bytes(sc.key, sizeof sc.key) ? stack_create(&sc, now) : NULL;
     if (n->st == NULL)
@@ -61,7 +73,7 @@ static bool open_port(struct native *n, const char *text, uint64_t now, struct e
         engine_fail(f, ENGINE_EXIT_USAGE, "ZS2011", "zstackd --help tells the form", "--port %s: %s", text, wrong);
         return false;
     }
-    struct port *p = port_open(spec, n->rx, &why);
+    struct port *p = port_open(spec, n->rx.pool, &why);
     if (p == NULL) {
         engine_fail(f, ENGINE_EXIT_DPDK, "ZS2121", why.hint, "%s", why.text);
         return false;
@@ -93,7 +105,9 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
         native_close(n, now);
         return NULL;
     }
-    net_flush(n->st); /* the announcements of the addresses */
+    for (uint32_t i = 0; i < n->nports; i++)
+        arp_probe(n->net[i]);
+    net_flush(n->st); /* and the announcements of the addresses */
     return n;
 }
 
@@ -108,7 +122,7 @@ void native_close(void *stack, uint64_t now)
     }
     for (uint32_t i = 0; i < n->nports; i++)
         port_close(n->port[i]);
-    rte_mempool_free(n->rx);
+    rxpool_destroy(&n->rx);
     rte_mempool_free(n->tx);
     rte_mempool_free(n->indirect);
     free(n);
@@ -142,14 +156,12 @@ uint32_t native_addresses(void *stack, struct zs_wire_addr *to, uint32_t max)
 
 int native_segment(void *stack)
 {
-    (void)stack;
-    return -1;
+    return ((struct native *)stack)->rx.fd;
 }
 
 uint64_t native_segment_size(void *stack)
 {
-    (void)stack;
-    return 0;
+    return ((struct native *)stack)->rx.size;
 }
 
 static json_t *cidr(rte_be32_t ip, uint8_t prefix)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -23,12 +24,20 @@
 static void wire_log(void *engine, bool warning, const char *line)
 {
     struct engine *e = engine;
-    if (warning) {
-        LOG_WARN(e, "%s", line);
-        admin_warn(e, line);
-    } else {
+    if (!warning) {
         LOG_DEBUG(e, "%s", line);
+        return;
     }
+    if (strcmp(e->wire->warning, line) == 0)
+        return; /* said already */
+    snprintf(e->wire->warning, sizeof e->wire->warning, "%s", line);
+    admin_warn(e, line);
+}
+
+void wire_repeat_warning(struct engine *e, const char *run)
+{
+    if (e->wire != NULL && e->wire->warning[0] != 0)
+        admin_event(e, run, json_pack("{s:s, s:s}", "event", "warning", "text", e->wire->warning));
 }
 
 static const struct wire_events events = {

@@ -48,6 +48,7 @@ struct wire {
     uint64_t no_spin_until;
     uint32_t rounds;     /* since the last look at the descriptors */
     bool asleep;
+    char warning[256]; /* the last one, for programs that come later */
 };
 
 /* ---- wire.c ---- */
@@ -58,6 +59,7 @@ void wire_publish(struct engine *e); /* addresses and routes into the arena's he
 bool wire_before_wait(struct engine *e, uint64_t now, uint64_t *timeout_ns);
 void wire_after_wait(struct engine *e);
 void wire_poll(struct engine *e);
+void wire_repeat_warning(struct engine *e, const char *run);
 bool wire_has(const struct wire *w, const struct zs_addr *local); /* the wire serves an endpoint bound to that */
 /* An own session of the wire: sweeps leave it alone. */
 bool wire_owns(const struct engine *e, uint32_t session);

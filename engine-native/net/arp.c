@@ -80,8 +80,8 @@ void arp_destroy(struct stack *st)
 
 /* ---- Packets ---- */
 
-static void send_arp(struct net_port *port, uint16_t op, const struct rte_ether_addr *eth_dst,
-                     const struct rte_ether_addr *target_mac, rte_be32_t target)
+static void send_arp_from(struct net_port *port, rte_be32_t sender, uint16_t op, const struct rte_ether_addr *eth_dst,
+                          const struct rte_ether_addr *target_mac, rte_be32_t target)
 {
     struct rte_mbuf *m = ip_alloc(port->stack);
     if (m == NULL)
@@ -94,8 +94,14 @@ static void send_arp(struct net_port *port, uint16_t op, const struct rte_ether_
     arp->arp_hlen = RTE_ETHER_ADDR_LEN;
     arp->arp_plen = sizeof(rte_be32_t);
     arp->arp_opcode = rte_cpu_to_be_16(op);
-    arp->arp_data = (struct rte_arp_ipv4){port->conf.mac, port->conf.addr, *target_mac, target};
+    arp->arp_data = (struct rte_arp_ipv4){port->conf.mac, sender, *target_mac, target};
     port_send(port, m);
+}
+
+static void send_arp(struct net_port *port, uint16_t op, const struct rte_ether_addr *eth_dst,
+                     const struct rte_ether_addr *target_mac, rte_be32_t target)
+{
+    send_arp_from(port, port->conf.addr, op, eth_dst, target_mac, target);
 }
 
 static const struct rte_ether_addr broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
@@ -117,6 +123,12 @@ void arp_announce(struct net_port *port)
     port->announce.fire = announce_due;
     port->announcements_left = ARP_ANNOUNCE_NUM;
     announce_due(port->stack, &port->announce);
+}
+
+void arp_probe(struct net_port *port)
+{
+    NET_COUNT(port->stack, ARP_REQUESTS_TX);
+    send_arp_from(port, 0, RTE_ARP_OP_REQUEST, &broadcast, &unknown, port->conf.addr);
 }
 
 /* ---- Cache ---- */
@@ -243,7 +255,8 @@ static void conflict(struct net_port *port, const struct rte_ether_addr *mac)
 {
     struct stack *st = port->stack;
     NET_COUNT(st, ARP_CONFLICT);
-    net_trace(st, "port %s: address conflict with " RTE_ETHER_ADDR_PRT_FMT, port->conf.name, RTE_ETHER_ADDR_BYTES(mac));
+    if (st->conf.conflict != NULL)
+        st->conf.conflict(st->conf.trace_arg, port, mac);
     if (port->defended != 0 && st->now - port->defended < ARP_DEFEND_INTERVAL_NS)
         return;
     port->defended = st->now;

@@ -35,6 +35,9 @@ void arp_input(struct net_port *port, struct rte_mbuf *m);
 void arp_send(struct net_port *port, struct rte_mbuf *m, rte_be32_t hop);
 /* Announces the port's address, now and once more later. */
 void arp_announce(struct net_port *port);
+/* Asks who has the port's address (RFC 5227 2.1.1): whoever answers is in conflict with us. Nobody waits for that: the address
+ * is used at once, as RFC 4429 does for IPv6. */
+void arp_probe(struct net_port *port);
 /* State of a neighbour, or -1 when it is unknown. */
 int arp_state(struct stack *st, const struct net_port *port, rte_be32_t addr);
 

@@ -13,29 +13,34 @@ static uint16_t fold(uint64_t sum)
     return (uint16_t)((sum >> 16) + (sum & 0xffff));
 }
 
-/* Ones' complement sums do not depend on the width of the words (RFC 1071 2 (C)): 32 bits at a time, carries in the upper
- * half, two chains of additions. No segment is long enough to overflow it. */
+/* Addition with end-around carry. */
+static inline uint64_t add(uint64_t sum, uint64_t v)
+{
+    sum += v;
+    return sum + (sum < v);
+}
+
+/* Ones' complement sums do not depend on the width of the words (RFC 1071 2 (C)): 64 bits at a time, in two chains. */
 static uint16_t sum_of(const uint8_t *p, uint32_t len)
 {
-    uint64_t even = 0, odd = 0;
-    for (; len >= 16; len -= 16, p += 16) {
-        uint64_t a, b;
-        memcpy(&a, p, 8);
-        memcpy(&b, p + 8, 8);
-        even += (a >> 32) + (uint32_t)a;
-        odd += (b >> 32) + (uint32_t)b;
+    uint64_t sum = 0, other = 0;
+    for (; len >= 32; len -= 32, p += 32) {
+        uint64_t v[4];
+        memcpy(v, p, sizeof v);
+        sum = add(add(sum, v[0]), v[1]);
+        other = add(add(other, v[2]), v[3]);
     }
     for (; len >= 2; len -= 2, p += 2) {
         uint16_t v;
         memcpy(&v, p, 2);
-        even += v;
+        sum = add(sum, v);
     }
     if (len > 0) { /* as if a zero byte followed, in either byte order */
         uint16_t v = 0;
         memcpy(&v, p, 1);
-        even += v;
+        sum = add(sum, v);
     }
-    return fold(even + odd);
+    return fold(add(sum, other));
 }
 
 uint16_t net_cksum(const struct rte_mbuf *m, uint32_t len)

@@ -103,6 +103,8 @@ struct stack_conf {
     const char *congestion;            /* name of the congestion control, NULL default */
     /* One line per event worth telling: state changes, address conflicts. NULL: nobody listens. */
     void (*trace)(void *arg, const char *line);
+    /* Another host says that the port's address is his. NULL: nobody listens. */
+    void (*conflict)(void *arg, const struct net_port *port, const struct rte_ether_addr *mac);
     void *trace_arg;
 };
 

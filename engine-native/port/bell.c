@@ -114,15 +114,17 @@ static struct sockaddr_un address(const struct bell *b)
     return sun;
 }
 
-/* True when the socket file was left by an engine that is gone, and was removed. */
-static bool remove_stale(const struct bell *b, const struct sockaddr_un *sun)
+bool port_remove_stale_socket(const char *path)
 {
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
     struct stat st;
+    if ((size_t)snprintf(sun.sun_path, sizeof sun.sun_path, "%s", path) >= sizeof sun.sun_path)
+        return false;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)sun, sizeof *sun) != 0 && errno == ECONNREFUSED;
+    bool dead = fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof sun) != 0 && errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
-    return dead && lstat(b->path, &st) == 0 && S_ISSOCK(st.st_mode) && unlink(b->path) == 0;
+    return dead && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && unlink(path) == 0;
 }
 
 /* Returns 0 or an errno. */
@@ -134,7 +136,7 @@ static int listen_at(struct bell *b, int set)
     if (fd < 0)
         return errno;
     int err = bind(fd, (struct sockaddr *)&sun, sizeof sun) == 0 ? 0 : errno;
-    if (err == EADDRINUSE && remove_stale(b, &sun))
+    if (err == EADDRINUSE && port_remove_stale_socket(b->path))
         err = bind(fd, (struct sockaddr *)&sun, sizeof sun) == 0 ? 0 : errno;
     if (err == 0 && (listen(fd, 4) != 0 || !port_watch(set, fd, true)))
         err = errno;

@@ -78,6 +78,12 @@ bool iface_read(struct iface *i, unsigned index, struct port_failure *f)
     return true;
 }
 
+bool iface_exists(const struct iface *i)
+{
+    char name[IFNAMSIZ];
+    return if_indextoname(i->index, name) != NULL;
+}
+
 /* By index: a name may be another interface's by now. */
 bool iface_is_running(const struct iface *i)
 {
@@ -106,43 +112,84 @@ bool iface_promisc(struct iface *i)
 
 /* ---- Long frames ---- */
 
-/* The other end of a veth when it is in this network namespace, else 0. */
-static unsigned veth_peer(const struct iface *i)
+struct link {
+    unsigned peer; /* of a veth, when it is in this network namespace */
+    uint32_t gso_max_segs;
+};
+
+/* One request to rtnetlink, with its answer. */
+static ssize_t rtnetlink(void *ask, size_t size, void *answer, size_t answer_size)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd < 0)
+        return -1;
+    ssize_t n = send(fd, ask, size, 0) == (ssize_t)size ? recv(fd, answer, answer_size, 0) : -1;
+    close(fd);
+    return n;
+}
+
+static bool read_link(unsigned index, struct link *link)
 {
     struct {
         struct nlmsghdr h;
         struct ifinfomsg info;
-    } ask = {{sizeof ask, RTM_GETLINK, NLM_F_REQUEST, 1, 0}, {.ifi_family = AF_UNSPEC, .ifi_index = (int)i->index}};
-    char answer[32768];
-    unsigned peer = 0;
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    ssize_t n = fd >= 0 && send(fd, &ask, sizeof ask, 0) == sizeof ask ? recv(fd, answer, sizeof answer, 0) : -1;
-    if (fd >= 0)
-        close(fd);
-    struct nlmsghdr *h = (void *)answer;
-    if (n < (ssize_t)sizeof *h || !NLMSG_OK(h, (size_t)n) || h->nlmsg_type != RTM_NEWLINK)
-        return 0;
-    struct ifinfomsg *info = NLMSG_DATA(h);
-    int len = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof *info));
+    } ask = {{sizeof ask, RTM_GETLINK, NLM_F_REQUEST, 1, 0}, {.ifi_family = AF_UNSPEC, .ifi_index = (int)index}};
+    union {
+        char bytes[32768];
+        struct nlmsghdr h;
+    } answer;
+    ssize_t n = rtnetlink(&ask, sizeof ask, &answer, sizeof answer);
+    bool elsewhere = false;
+    *link = (struct link){0, 0};
+    if (n < 0 || !NLMSG_OK(&answer.h, (size_t)n) || answer.h.nlmsg_type != RTM_NEWLINK)
+        return false;
+    struct ifinfomsg *info = NLMSG_DATA(&answer.h);
+    int len = (int)(answer.h.nlmsg_len - NLMSG_LENGTH(sizeof *info));
     for (struct rtattr *a = IFLA_RTA(info); RTA_OK(a, len); a = RTA_NEXT(a, len)) {
+        elsewhere = elsewhere || a->rta_type == IFLA_LINK_NETNSID;
         if (a->rta_type == IFLA_LINK)
-            memcpy(&peer, RTA_DATA(a), sizeof peer);
-        else if (a->rta_type == IFLA_LINK_NETNSID)
-            return 0;
+            memcpy(&link->peer, RTA_DATA(a), sizeof link->peer);
+        else if (a->rta_type == IFLA_GSO_MAX_SEGS)
+            memcpy(&link->gso_max_segs, RTA_DATA(a), sizeof link->gso_max_segs);
     }
-    return peer;
+    if (elsewhere)
+        link->peer = 0;
+    return true;
 }
 
+static bool set_gso_max_segs(unsigned index, uint32_t segs)
+{
+    struct {
+        struct nlmsghdr h;
+        struct ifinfomsg info;
+        struct rtattr attr;
+        uint32_t value;
+    } ask = {{sizeof ask, RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, 1, 0},
+             {.ifi_family = AF_UNSPEC, .ifi_index = (int)index},
+             {RTA_LENGTH(sizeof segs), IFLA_GSO_MAX_SEGS},
+             segs};
+    union {
+        char bytes[4096];
+        struct nlmsghdr h;
+    } answer;
+    ssize_t n = rtnetlink(&ask, sizeof ask, &answer, sizeof answer);
+    return n >= 0 && NLMSG_OK(&answer.h, (size_t)n) && answer.h.nlmsg_type == NLMSG_ERROR &&
+           ((struct nlmsgerr *)NLMSG_DATA(&answer.h))->error == 0;
+}
+
+/* The other end of a veth sends no more than one segment in a frame, of whatever protocol. */
 static bool peer_cuts(struct iface *i)
 {
-    char name[IFNAMSIZ];
-    unsigned peer = veth_peer(i);
-    if (peer == 0 || if_indextoname(peer, name) == NULL)
+    struct link own, peer;
+    if (!read_link(i->index, &own) || own.peer == 0 || !read_link(own.peer, &peer))
         return false;
-    i->peer_index = peer;
-    i->peer_tso_was_on = is_on(name, ETHTOOL_GTSO) && turn(name, ETHTOOL_STSO, false);
-    i->peer_gso_was_on = is_on(name, ETHTOOL_GGSO) && turn(name, ETHTOOL_SGSO, false);
-    return !is_on(name, ETHTOOL_GTSO) && !is_on(name, ETHTOOL_GGSO);
+    if (peer.gso_max_segs == 1)
+        return true;
+    if (!set_gso_max_segs(own.peer, 1))
+        return false;
+    i->peer_index = own.peer;
+    i->peer_gso_max_segs = peer.gso_max_segs;
+    return true;
 }
 
 bool iface_no_long_frames(struct iface *i)
@@ -168,12 +215,8 @@ void iface_restore(struct iface *i)
         if (i->mtu_changed)
             request(name, SIOCSIFMTU, &r);
     }
-    if (i->peer_index != 0 && if_indextoname(i->peer_index, name) != NULL) {
-        if (i->peer_gso_was_on)
-            turn(name, ETHTOOL_SGSO, true);
-        if (i->peer_tso_was_on)
-            turn(name, ETHTOOL_STSO, true);
-    }
+    if (i->peer_index != 0)
+        set_gso_max_segs(i->peer_index, i->peer_gso_max_segs);
     *i = (struct iface){.promisc_fd = -1};
 }
 

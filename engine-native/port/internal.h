@@ -13,6 +13,8 @@
 #define PORT_STASH 32u
 #define MS_NS UINT64_C(1000000)
 #define SLEEP_POLL_NS MS_NS         /* a device that cannot wake us */
+#define SLEEP_QUIET_NS (4 * MS_NS) /* one that has been quiet for POLL_QUIET sleeps */
+#define POLL_QUIET 500u
 #define SLEEP_LINK_NS (10 * MS_NS)  /* a memif that is not connected */
 #define SERVICE_NS (100 * MS_NS)    /* memif: control channel, reconnects */
 
@@ -27,11 +29,12 @@ struct iface {
     /* What was changed, for putting it back */
     int promisc_fd;
     bool gro_was_on, lro_was_on, mtu_changed;
-    unsigned peer_index; /* of a veth whose segmentation was switched off */
-    bool peer_tso_was_on, peer_gso_was_on;
+    unsigned peer_index; /* of a veth that was told not to send several segments in one frame */
+    uint32_t peer_gso_max_segs;
 };
 
 bool iface_read(struct iface *i, unsigned index, struct port_failure *f);
+bool iface_exists(const struct iface *i);
 bool iface_is_running(const struct iface *i);
 bool iface_set_mtu(struct iface *i, uint32_t mtu);
 bool iface_promisc(struct iface *i);
@@ -86,29 +89,37 @@ struct memif_hold;
 struct memif {
     bool client;
     uint32_t buffer_size;
+    char socket[108];
     struct memif_hold *hold;
-    bool held;
+    bool held; /* the connection is up and stays up */
     uint64_t next_service, next_start;
 };
 
 bool memif_devargs(struct memif *m, const char *args, struct port_failure *f);
 bool memif_start(struct port *p, struct port_failure *f);
-void memif_stop(struct port *p);
-void memif_service(struct port *p, uint64_t now);
+void memif_close_device(struct port *p);
+void memif_service(struct port *p);
+bool memif_is_ready(const struct memif *m); /* bursts may run */
 
 /* ---- Finding the descriptor that tells of frames (queue_fd.c) ---- */
 
-#define QUEUE_FDS_MAX 256
+#define QUEUE_FDS_MAX 64
 
 struct queue_fds {
     int fd[QUEUE_FDS_MAX];
     unsigned n;
 };
 
-/* The sockets of a domain: AF_PACKET bound to that interface, or AF_XDP. */
-void queue_fds_list(struct queue_fds *fds, int domain, unsigned ifindex);
-/* The only one in `after` that is not in `before`; -1 none, -2 several. */
-int queue_fds_new(const struct queue_fds *before, const struct queue_fds *after);
+enum queue_fd_type {
+    QUEUE_FD_PACKET, /* an AF_PACKET socket that receives from the interface */
+    QUEUE_FD_XDP,    /* an AF_XDP socket */
+    QUEUE_FD_BPF,    /* a program or map */
+};
+
+void queue_fds_list(struct queue_fds *fds, enum queue_fd_type type, unsigned ifindex);
+void queue_fds_subtract(struct queue_fds *fds, const struct queue_fds *others);
+/* Closes those that still are of that type. */
+void queue_fds_close(const struct queue_fds *fds, enum queue_fd_type type);
 
 /* ---- The port ---- */
 
@@ -116,8 +127,7 @@ struct port {
     struct port_spec spec;
     enum port_kind kind;
     uint16_t id;
-    bool owned, configured, started, parked;
-    uint64_t owner;
+    bool owned, started;
     char driver[32];
     struct rte_mempool *pool;
     struct rte_ether_addr mac;
@@ -126,6 +136,7 @@ struct port {
     uint32_t frame_max; /* a received one at least this long is not one of this link; 0: not looked at */
     bool mark_sums, rx_intr;
     int queue_fd;
+    struct queue_fds xdp, bpf; /* made by net_af_xdp when it was configured */
     bool queue_gone; /* the interface was removed */
     int set;         /* epoll instance: queue, bell */
     struct iface iface;
@@ -134,6 +145,7 @@ struct port {
     struct memif memif;
     struct rte_mbuf *stash[PORT_STASH]; /* received by the last look before a sleep */
     uint16_t stashed;
+    uint32_t quiet; /* sleeps since the last frame */
     uint64_t rx_long, rx_missed, wakes;
     bool peer_unreachable, told_long, told_gone;
     char warning[256];

@@ -7,14 +7,18 @@
  * started again by somebody. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <rte_errno.h>
 #include <rte_interrupts.h>
 #include <rte_log.h>
 #include <rte_memzone.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +26,8 @@
 
 #define HOLD_NAME "zstack_port_hold"
 #define DEFAULT_BUFFER 2048u
+#define DEFAULT_SOCKET "/run/memif.sock"
+#define LISTENER_FD_MAX 1024
 
 /* ---- Holding EAL's interrupt thread ---- */
 
@@ -53,8 +59,8 @@ static void hold_callback(void *arg)
     pthread_mutex_unlock(&h->lock);
 }
 
-/* Waits until the thread is held. What became ready before our event is handled before it. */
-static void hold_thread(struct memif_hold *h)
+/* Waits until the thread is held. What became ready before our event is handled before it. False: it is busy elsewhere. */
+static bool hold_thread(struct memif_hold *h)
 {
     struct timespec end;
     uint64_t one = 1;
@@ -65,7 +71,9 @@ static void hold_thread(struct memif_hold *h)
     if (!h->holds && write(h->event, &one, sizeof one) == sizeof one)
         while (!h->holds && pthread_cond_timedwait(&h->changed, &h->lock, &end) == 0)
             ;
+    bool holds = h->want = h->holds;
     pthread_mutex_unlock(&h->lock);
+    return holds;
 }
 
 static void release_thread(struct memif_hold *h)
@@ -128,15 +136,18 @@ static struct memif_hold *hold_get(void)
     return h;
 }
 
-static void hold(struct memif *m, bool on)
+static void hold(struct memif *m)
 {
-    if (m->held == on)
+    m->held = hold_thread(m->hold);
+    m->hold->holders += m->held;
+}
+
+static void release(struct memif *m)
+{
+    if (!m->held)
         return;
-    m->held = on;
-    m->hold->holders += on ? 1 : -1u;
-    if (on && m->hold->holders == 1)
-        hold_thread(m->hold);
-    else if (!on && m->hold->holders == 0)
+    m->held = false;
+    if (--m->hold->holders == 0)
         release_thread(m->hold);
 }
 
@@ -149,10 +160,13 @@ bool memif_devargs(struct memif *m, const char *args, struct port_failure *f)
     m->client = role == NULL || (strcmp(role, "server") != 0 && strcmp(role, "master") != 0);
     const char *size = port_devarg(args, "bsize", value, sizeof value);
     m->buffer_size = size != NULL ? (uint32_t)strtoul(size, NULL, 10) : DEFAULT_BUFFER;
+    if (port_devarg(args, "socket", m->socket, sizeof m->socket) == NULL)
+        snprintf(m->socket, sizeof m->socket, "%s", DEFAULT_SOCKET);
     const char *copy = port_devarg(args, "zero-copy", value, sizeof value);
     if (copy == NULL || strcmp(copy, "yes") != 0)
         return true;
-    port_fail(f, "leave zero-copy=yes out of the --vdev", "zero-copy of memif hands out DPDK's whole memory and cannot send ours");
+    port_fail(f, "leave zero-copy=yes out of the --vdev",
+              "zero-copy of memif hands out DPDK's whole memory and cannot send ours");
     return false;
 }
 
@@ -190,35 +204,90 @@ bool memif_start(struct port *p, struct port_failure *f)
     return true;
 }
 
-void memif_stop(struct port *p)
+/* The driver forgets its listening socket without taking it from the interrupt thread, which would call it for the next
+ * client, with freed memory. The descriptor cannot be closed, for that thread panics then: it becomes one that never
+ * wakes. */
+static void silence_listener(const struct port *p)
 {
-    if (p->memif.hold == NULL)
-        return;
-    hold(&p->memif, false);
-    hold_put(p->memif.hold);
+    for (int fd = 3; fd < LISTENER_FD_MAX; fd++) {
+        struct sockaddr_un at = {.sun_family = AF_UNSPEC};
+        socklen_t len = sizeof at - 1, one = sizeof(int);
+        int listens = 0;
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &one) != 0 || !listens ||
+            getsockname(fd, (struct sockaddr *)&at, &len) != 0 || at.sun_family != AF_UNIX)
+            continue;
+        const char *name = at.sun_path[0] == 0 ? at.sun_path + 1 : at.sun_path;
+        int silent = strcmp(name, p->memif.socket) == 0 ? eventfd(0, EFD_CLOEXEC) : -1;
+        if (silent < 0)
+            continue;
+        dup3(silent, fd, O_CLOEXEC);
+        close(silent);
+    }
+}
+
+/* Stops the device, and closes it, while the interrupt thread is nowhere in the driver. */
+static void stop_device(struct port *p, bool close_too)
+{
+    struct memif_hold *h = p->memif.hold;
+    release(&p->memif);
+    if (h != NULL)
+        hold_thread(h);
+    if (p->started)
+        rte_eth_dev_stop(p->id);
+    p->started = false;
+    if (close_too) {
+        rte_eth_dev_close(p->id);
+        if (!p->memif.client)
+            silence_listener(p);
+    }
+    if (h != NULL && h->holders == 0)
+        release_thread(h);
+}
+
+void memif_close_device(struct port *p)
+{
+    stop_device(p, true);
+    if (p->memif.hold != NULL)
+        hold_put(p->memif.hold);
     p->memif.hold = NULL;
 }
 
-void memif_service(struct port *p, uint64_t now)
+static void restart(struct port *p, uint64_t now)
+{
+    if (!p->memif.client || now < p->memif.next_start)
+        return;
+    stop_device(p, false);
+    /* A handshake takes a few messages; one that has not come to its end by then will not. */
+    p->memif.next_start = now + (start_quietly(p) ? 5 : 1) * SERVICE_NS;
+}
+
+bool memif_is_ready(const struct memif *m)
+{
+    return m->held && m->hold->holds;
+}
+
+void memif_service(struct port *p)
 {
     struct memif *m = &p->memif;
-    if (m->held) {
-        release_thread(m->hold);
-        hold_thread(m->hold);
+    uint64_t now = port_now();
+    if (memif_is_ready(m) && now < m->next_service)
+        return;
+    if (now >= m->next_service) {
+        /* The moment in which the interrupt thread may work, also for the messages by which another port connects. */
+        m->next_service = now + (m->held ? SERVICE_NS : SLEEP_LINK_NS);
+        if (m->hold->holders > 0) {
+            release_thread(m->hold);
+            if (!hold_thread(m->hold))
+                return;
+        }
+        if (p->spec.bell[0] != 0)
+            bell_service(&p->bell, p->set);
     }
-    bool up = is_connected(p);
-    if (up && !m->held) {
-        hold(m, true);
-        up = is_connected(p);
+    if (is_connected(p) && !m->held)
+        hold(m);
+    /* Before it was held it may have gone down. */
+    if (!is_connected(p)) {
+        release(m);
+        restart(p, now);
     }
-    hold(m, up);
-    if (!up && m->client && now >= m->next_start) {
-        /* A handshake takes a few messages; one that has not come to an end by now will not. */
-        m->next_start = now + 5 * SERVICE_NS;
-        if (p->started)
-            rte_eth_dev_stop(p->id);
-        if (!start_quietly(p))
-            m->next_start = now + SERVICE_NS;
-    }
-    m->next_service = now + (up ? SERVICE_NS : SLEEP_LINK_NS);
 }

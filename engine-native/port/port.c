@@ -58,7 +58,8 @@ static enum port_kind kind_of(const char *driver)
     static const struct {
         const char *driver;
         enum port_kind kind;
-    } kinds[] = {{"net_tap", PORT_TAP}, {"net_af_packet", PORT_AF_PACKET}, {"net_af_xdp", PORT_AF_XDP}, {"net_memif", PORT_MEMIF}};
+    } kinds[] = {{"net_tap", PORT_TAP}, {"net_af_packet", PORT_AF_PACKET}, {"net_af_xdp", PORT_AF_XDP},
+                 {"net_memif", PORT_MEMIF}};
     for (size_t i = 0; i < RTE_DIM(kinds); i++)
         if (strcmp(driver, kinds[i].driver) == 0)
             return kinds[i].kind;
@@ -67,17 +68,19 @@ static enum port_kind kind_of(const char *driver)
 
 static bool find(struct port *p, struct port_failure *f)
 {
-    struct rte_eth_dev_owner owner = {.name = "zstack"};
+    struct rte_eth_dev_owner owner = {.name = "zstack"}, other = {.id = RTE_ETH_DEV_NO_OWNER};
     if (rte_eth_dev_get_port_by_name(p->spec.device, &p->id) != 0) {
-        port_fail(f, "name it among the EAL arguments (--vdev=net_tap0,iface=... or -a 0000:03:00.0) and give the same name to --port",
-                  "DPDK has no device %s", p->spec.device);
+        port_fail(f,
+                  "name it among the EAL arguments (--vdev=net_tap0,iface=... or -a 0000:03:00.0), with the same name as "
+                  "after --port", "DPDK has no device %s", p->spec.device);
         return false;
     }
-    if (rte_eth_dev_owner_new(&owner.id) != 0 || rte_eth_dev_owner_set(p->id, &owner) != 0) {
+    rte_eth_dev_owner_get(p->id, &other);
+    if (other.id != RTE_ETH_DEV_NO_OWNER || rte_eth_dev_owner_new(&owner.id) != 0 ||
+        rte_eth_dev_owner_set(p->id, &owner) != 0) {
         port_fail(f, "give each device one --port", "the device %s is in use by another port", p->spec.device);
         return false;
     }
-    p->owner = owner.id;
     p->owned = true;
     return true;
 }
@@ -206,7 +209,7 @@ static bool configure(struct port *p, const struct rte_eth_dev_info *info, struc
 {
     struct rte_eth_conf conf = {.intr_conf.rxq = p->kind == PORT_TAP || p->kind == PORT_PCI};
     uint16_t rx = p->kind == PORT_TAP ? 1 : RX_DESCRIPTORS, tx = TX_DESCRIPTORS;
-    struct queue_fds before, after;
+    struct queue_fds sockets, programs;
     if (p->kind == PORT_PCI) {
         conf.rxmode.mtu = p->mtu;
         conf.rxmode.offloads = info->rx_offload_capa & CKSUM_RX;
@@ -216,7 +219,8 @@ static bool configure(struct port *p, const struct rte_eth_dev_info *info, struc
     p->caps = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? NET_CAP_MULTI_SEGS : 0) |
               (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM ? NET_CAP_TX_IPV4_CKSUM : 0) |
               ((conf.txmode.offloads & CKSUM_TX_L4) == CKSUM_TX_L4 ? NET_CAP_TX_L4_CKSUM : 0);
-    queue_fds_list(&before, AF_XDP, 0);
+    queue_fds_list(&sockets, QUEUE_FD_XDP, 0);
+    queue_fds_list(&programs, QUEUE_FD_BPF, 0);
     int error = rte_eth_dev_configure(p->id, 1, 1, &conf);
     if (error != 0 && conf.intr_conf.rxq) {
         conf.intr_conf.rxq = 0;
@@ -230,8 +234,11 @@ static bool configure(struct port *p, const struct rte_eth_dev_info *info, struc
         error = rte_eth_tx_queue_setup(p->id, 0, tx, SOCKET_ID_ANY, NULL);
     p->rx_intr = conf.intr_conf.rxq;
     if (p->kind == PORT_AF_XDP) {
-        queue_fds_list(&after, AF_XDP, 0);
-        p->queue_fd = queue_fds_new(&before, &after);
+        queue_fds_list(&p->xdp, QUEUE_FD_XDP, 0);
+        queue_fds_subtract(&p->xdp, &sockets);
+        queue_fds_list(&p->bpf, QUEUE_FD_BPF, 0);
+        queue_fds_subtract(&p->bpf, &programs);
+        p->queue_fd = p->xdp.n == 1 ? p->xdp.fd[0] : -1;
     }
     if (error != 0)
         configure_failed(p, error, f);
@@ -240,13 +247,13 @@ static bool configure(struct port *p, const struct rte_eth_dev_info *info, struc
 
 static bool find_queue_fd(struct port *p, const struct rte_eth_dev_info *info, struct port_failure *f)
 {
-    struct queue_fds none = {.n = 0}, all;
+    struct queue_fds sockets;
     if (p->kind == PORT_TAP || (p->kind == PORT_PCI && p->rx_intr))
         p->queue_fd = rte_eth_dev_rx_intr_ctl_q_get_fd(p->id, 0);
     if (p->kind == PORT_AF_PACKET) {
-        queue_fds_list(&all, AF_PACKET, p->iface.index);
-        p->queue_fd = queue_fds_new(&none, &all);
-        if (p->queue_fd == -2 || info->max_rx_queues > 1) {
+        queue_fds_list(&sockets, QUEUE_FD_PACKET, p->iface.index);
+        p->queue_fd = sockets.n == 1 ? sockets.fd[0] : -1;
+        if (sockets.n > 1 || info->max_rx_queues > 1) {
             port_fail(f, "give the interface to one device, without qpairs=", "%s: the interface %s has several receive queues",
                       p->spec.device, p->iface.name);
             return false;
@@ -340,30 +347,23 @@ struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool
     return NULL;
 }
 
-/* net_af_xdp of DPDK 22.11 miscounts its users of a umem and leaves the socket open, and the kernel's queue with it. */
-static void close_left_socket(int fd)
-{
-    int domain = 0;
-    socklen_t len = sizeof domain;
-    if (fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_XDP)
-        close(fd);
-}
-
 void port_close(struct port *p)
 {
     rte_pktmbuf_free_bulk(p->stash, p->stashed);
-    memif_stop(p);
     bell_stop(&p->bell);
     if (p->owned) {
         if (p->kind == PORT_TAP) {
             tap_close_device(p->id, p->queue_fd, p->started);
+        } else if (p->kind == PORT_MEMIF) {
+            memif_close_device(p);
         } else {
             if (p->started)
                 rte_eth_dev_stop(p->id);
             rte_eth_dev_close(p->id);
         }
-        if (p->kind == PORT_AF_XDP)
-            close_left_socket(p->queue_fd);
+        /* net_af_xdp of DPDK 22.11 leaves its socket open, and the kernel's queue taken with it. */
+        queue_fds_close(&p->xdp, QUEUE_FD_XDP);
+        queue_fds_close(&p->bpf, QUEUE_FD_BPF);
     }
     iface_restore(&p->iface);
     if (p->set >= 0)

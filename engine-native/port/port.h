@@ -71,6 +71,10 @@ struct port;
 /* 0, or -1 with what was expected and what came. */
 int port_spec_parse(const char *text, struct port_spec *spec, char *why, size_t why_size);
 
+/* Removes a socket file that was left by a program that is gone. For the `socket=` of a memif server, before EAL starts:
+ * the driver does not get over one. */
+bool port_remove_stale_socket(const char *path);
+
 /* Configures and starts the device. Frames come in buffers of `rx_pool`, one memory chunk of at least PORT_RX_POOL_MIN
  * buffers, each with room for a frame, which outlives the port. NULL: failed, see *f; the device is then closed unless
  * another port has it. */

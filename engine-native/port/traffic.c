@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "internal.h"
 
@@ -26,14 +27,10 @@ bool port_watch(int set, int fd, bool add)
 
 /* ---- Frames ---- */
 
-static void service(struct port *p)
+/* False while no burst may run. */
+static bool is_ready(const struct port *p)
 {
-    uint64_t now = port_now();
-    if (now < p->memif.next_service)
-        return;
-    memif_service(p, now);
-    if (p->spec.bell[0] != 0)
-        bell_service(&p->bell, p->set);
+    return p->started && !p->queue_gone && (p->kind != PORT_MEMIF || memif_is_ready(&p->memif));
 }
 
 /* Drops what was cut off and marks what the kernel left unfinished. */
@@ -63,19 +60,21 @@ uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n)
         return n;
     }
     if (p->kind == PORT_MEMIF)
-        service(p);
-    if (!p->started || p->queue_gone)
+        memif_service(p);
+    if (!is_ready(p))
         return 0;
     if (p->tap.trigger != NULL)
         p->tap.trigger(0);
     n = rte_eth_rx_burst(p->id, 0, frames, n);
+    if (n > 0)
+        p->quiet = 0;
     return n > 0 && (p->mark_sums || p->frame_max != 0) ? inspect(p, frames, n) : n;
 }
 
 static uint16_t transmit(void *dev, struct rte_mbuf **frames, uint16_t n)
 {
     struct port *p = dev;
-    if (!p->started || p->queue_gone)
+    if (!is_ready(p))
         return 0;
     n = rte_eth_tx_burst(p->id, 0, frames, n);
     if (p->bell.up)
@@ -98,20 +97,26 @@ int port_sleep_fd(const struct port *p)
     return p->set;
 }
 
+/* A thousand wake-ups a second cost 1 % of a core: not for long. */
+static uint64_t poll_ns(const struct port *p)
+{
+    return p->quiet < POLL_QUIET ? SLEEP_POLL_NS : SLEEP_QUIET_NS;
+}
+
 uint64_t port_sleep_max_ns(const struct port *p)
 {
     if (p->kind == PORT_MEMIF)
-        return !p->memif.held ? SLEEP_LINK_NS : p->bell.up ? SERVICE_NS : SLEEP_POLL_NS;
-    if (p->queue_gone || p->queue_fd >= 0)
+        return !p->memif.held ? SLEEP_LINK_NS : p->bell.up ? SERVICE_NS : poll_ns(p);
+    if (p->queue_gone || (p->kind == PORT_PCI ? p->rx_intr : p->queue_fd >= 0))
         return UINT64_MAX;
-    return SLEEP_POLL_NS;
+    return poll_ns(p);
 }
 
 bool port_sleep(struct port *p)
 {
     if (p->kind == PORT_MEMIF)
-        service(p);
-    p->parked = true;
+        memif_service(p);
+    p->quiet++;
     if (p->bell.up)
         bell_asleep(&p->bell, true);
     if (p->rx_intr && p->kind == PORT_PCI && rte_eth_dev_rx_intr_enable(p->id, 0) != 0)
@@ -125,34 +130,40 @@ bool port_sleep(struct port *p)
     return false;
 }
 
+static void gone(struct port *p)
+{
+    if (!p->queue_gone)
+        port_watch(p->set, p->queue_fd, false);
+    p->queue_gone = true;
+}
+
 /* The socket says that it has an error until somebody asks which; a device that is gone says so for ever. */
 static void queue_error(struct port *p)
 {
     int error = 0;
     socklen_t len = sizeof error;
     bool socket = p->kind == PORT_AF_PACKET || p->kind == PORT_AF_XDP;
-    if (socket && getsockopt(p->queue_fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && if_indextoname(p->iface.index, (char[IFNAMSIZ]){0}) != NULL)
-        return;
-    p->queue_gone = true;
-    port_watch(p->set, p->queue_fd, false);
+    if (!socket || getsockopt(p->queue_fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || !iface_exists(&p->iface))
+        gone(p);
 }
 
 void port_wake(struct port *p)
 {
     struct epoll_event events[8];
-    int n = p->kind == PORT_PCI && p->queue_fd < 0 ? 0 : epoll_wait(p->set, events, RTE_DIM(events), 0);
+    int n = epoll_wait(p->set, events, RTE_DIM(events), 0);
     p->wakes++;
     for (int i = 0; i < n; i++) {
         if (events[i].data.fd != p->queue_fd)
             bell_event(&p->bell, p->set, events[i].data.fd);
         else if (events[i].events & (EPOLLERR | EPOLLHUP))
             queue_error(p);
+        else if (p->kind == PORT_PCI && read(p->queue_fd, &(uint64_t){0}, sizeof(uint64_t)) < 0)
+            p->rx_intr = false;
     }
     if (p->rx_intr && p->kind == PORT_PCI)
         rte_eth_dev_rx_intr_disable(p->id, 0);
     if (p->bell.mine != NULL)
         bell_asleep(&p->bell, false);
-    p->parked = false;
 }
 
 /* ---- Figures ---- */
@@ -165,8 +176,11 @@ static bool link_up(struct port *p)
     /* The driver asks by a name that may be another interface's. */
     if (p->kind == PORT_TAP && p->queue_fd >= 0)
         return tap_is_up(p->queue_fd);
-    if (p->iface.index != 0)
+    if (p->iface.index != 0) {
+        if (!iface_exists(&p->iface))
+            gone(p);
         return iface_is_running(&p->iface);
+    }
     return rte_eth_link_get_nowait(p->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
@@ -203,14 +217,15 @@ const char *port_warning(struct port *p)
 {
     if (p->queue_gone && !p->told_gone) {
         p->told_gone = true;
-        snprintf(p->warning, sizeof p->warning, "%s: the interface was removed; restart the engine once it is back", p->spec.device);
+        snprintf(p->warning, sizeof p->warning, "%s: the interface was removed; restart the engine once it is back",
+                 p->spec.device);
         return p->warning;
     }
     if (p->rx_long > 0 && !p->told_long) {
         p->told_long = true;
         snprintf(p->warning, sizeof p->warning,
-                 "%s: frames longer than the mtu came and were dropped; switch segmentation off at the other end: "
-                 "ethtool -K IFACE tso off gso off, or ip link set IFACE gso_max_segs 1", p->spec.device);
+                 "%s: frames longer than the mtu came and were dropped. At the other end: ip link set IFACE gso_max_segs 1. "
+                 "Or net_af_xdp, which also takes IP fragments", p->spec.device);
         return p->warning;
     }
     return NULL;

@@ -111,9 +111,8 @@ static struct tcp_loans *loans_of(struct tcp_conn *c, const struct zs_session *a
             return NULL;
         l->app = zs_session_index(c->st->conf.view, app);
         l->gen = atomic_load(&app->gen);
-    }
-    if (l->count == 0)
         l->seen = zs_tx_lent(app);
+    }
     return l;
 }
 

@@ -55,7 +55,10 @@ uint16_t tcp_window_field(struct tcp_conn *c, bool syn)
     /* Silly-window avoidance: the right edge moves by a good piece or not at all, and never back. */
     if (syn || (space > promised && space - promised >= RTE_MIN(receive_buffer(c) / 2, (uint32_t)c->rcv_mss)))
         window = RTE_MAX(space, promised);
-    uint32_t field = RTE_MIN((window + mask) >> scale, (uint32_t)UINT16_MAX);
+    /* The field counts in units. Rounded up, so that a little room is not told as none, but only as far as there is room: else
+     * each ACK would move the edge, and a peer that sends byte by byte never met it. Rounded down, the edge that the peer
+     * sees goes back by less than a unit (RFC 7323 2.4); what it had sent before is still taken. */
+    uint32_t field = RTE_MIN(window + mask <= space ? (window + mask) >> scale : window >> scale, (uint32_t)UINT16_MAX);
     c->rcv_adv = seq_max(c->rcv_adv, seq_add(c->rcv_nxt, field << scale));
     return (uint16_t)field;
 }

@@ -34,6 +34,9 @@ bool bed_run(void (*body)(void *arg), void *arg)
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        /* cmocka's handlers would go on with the next test, in the child. */
+        for (int sig = 1; sig < SIGRTMIN; sig++)
+            signal(sig, SIG_DFL);
         body(arg);
         fflush(NULL);
         _exit(0);
@@ -260,7 +263,11 @@ void bed_send(struct port *p, struct rte_mempool *pool, const uint8_t *frame, si
         else
             CHECK(rte_pktmbuf_chain(head, m) == 0);
     }
-    CHECK(conf.ops->tx_burst(conf.dev, &head, 1) == 1);
+    /* A memif takes nothing before the other side has looked once. */
+    for (int i = 0; conf.ops->tx_burst(conf.dev, &head, 1) == 0; i++) {
+        CHECK(i < SECONDS * 1000);
+        usleep(1000);
+    }
 }
 
 void bed_settle(struct port *p)
@@ -270,7 +277,7 @@ void bed_settle(struct port *p)
     for (int i = 0; i < 1000; i++) {
         while (port_rx(p, &m, 1) == 1)
             rte_pktmbuf_free(m);
-        if (port_sleep(p) && poll(&fd, 1, 10) == 0)
+        if (port_sleep(p) && poll(&fd, 1, 1) == 0)
             return;
         port_wake(p);
     }

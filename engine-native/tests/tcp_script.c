@@ -90,7 +90,7 @@ struct script {
     struct sock sock;
     uint64_t now;
     uint32_t iss, peer_iss, ts_base;
-    bool have_iss, have_ts, ours_active;
+    bool have_iss, have_ts, ours_active, hold;
     int accept_result;
 };
 #define OUR_PORT RTE_BE16(80)
@@ -353,6 +353,9 @@ static void check_line(struct script *s, const char *what, const char *arg, uint
         tcp_memory(s->st, &memory);
         if (memory.lent != n)
             SCRIPT_FAIL(s, "%u are lent\n", memory.lent);
+    } else if (strcmp(what, "referring") == 0) {
+        if (rte_mempool_in_use_count(s->bed->indirect) != n)
+            SCRIPT_FAIL(s, "%u pieces\n", rte_mempool_in_use_count(s->bed->indirect));
     } else if (strcmp(what, "eof") == 0) {
         if (zs_rx_avail(app) != 0 || sock_fin(k) != ZS_FIN)
             SCRIPT_FAIL(s, "no EOF: %llu unread, fin %u\n", (unsigned long long)zs_rx_avail(app), sock_fin(k));
@@ -417,6 +420,8 @@ static void command(struct script *s, const char *text)
         sock_shutdown(&s->sock, s->now);
     } else if (strcmp(what, "option") == 0) {
         option(s, text + 7);
+    } else if (strcmp(what, "hold") == 0 || strcmp(what, "send") == 0) {
+        s->hold = what[0] == 'h';
     } else if (strcmp(what, "rcvbuf") == 0) {
         s->st->conf.rcvbuf = (uint32_t)n;
     } else if (strcmp(what, "accept") == 0) {
@@ -460,7 +465,8 @@ void script_run(struct bed *b, const char *name, const char *const *lines)
             pass_time(&s, (uint64_t)(strtod(s.line + 1, NULL) * (double)MS));
         else
             command(&s, s.line);
-        net_flush(s.st);
+        if (!s.hold)
+            net_flush(s.st);
         skip_arp(&s);
     }
     s.line = "end";

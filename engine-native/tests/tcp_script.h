@@ -11,6 +11,9 @@
  *     iss N | peer N        (before the handshake) initial sequence numbers: the stack's, the peer's
  *     icmp TYPE CODE SEQ    an ICMP error about our segment that began there
  *
+ *     hold | send           packets wait in the port's queue from here on; no longer
+ *     referring N           pieces of the application's memory that packets refer to
+ *
  * Sequence numbers count from the SYN, timestamps from our first. Payload is checked, both ways. Whatever is sent and not
  * expected by the next line fails the script. */
 #ifndef ZSTACK_TEST_TCP_SCRIPT_H

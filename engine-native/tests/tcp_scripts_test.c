@@ -177,7 +177,7 @@ CASE(challenges_are_limited, OPEN, "< S 9:9(0)", "> . 1:1(0)", "< S 9:9(0)", "> 
 CASE(segments_without_ack_are_dropped, OPEN, "< P 1:11(10)", "< F 1:1(0)", "count tcp_no_ack 2", "state ESTABLISHED")
 CASE(old_timestamps_are_turned_away, "listen", "< S 0:0(0) win 65535 <mss 1460,ws 7,ts 100 0>", "> S. 0:0(0) ack 1",
      "< . 1:1(0) ack 1 win 512 <ts 101 0>", "< P. 1:101(100) ack 1 win 512 <ts 102 0>", "+41",
-     "> . 1:1(0) ack 101 win 1024 <ts 40 102>", "< P. 101:201(100) ack 1 win 512 <ts 50 0>", "> . 1:1(0) ack 101", "count tcp_paws 1",
+     "> . 1:1(0) ack 101 win 1023 <ts 40 102>", "< P. 101:201(100) ack 1 win 512 <ts 50 0>", "> . 1:1(0) ack 101", "count tcp_paws 1",
      "< P. 101:201(100) ack 1 win 512", "count tcp_no_timestamp 1", "read 100")
 CASE(timestamps_take_room, "listen", "< S 0:0(0) win 65535 <mss 1460,ts 1 0>", "> S. 0:0(0) ack 1", "< . 1:1(0) ack 1 <ts 2 0>",
      "write 1500", "> . 1:1449(1448) ack 1 win 65535 <ts 0 2>", "< . 1:1(0) ack 1449 <ts 3 0>", "> P. 1449:1501(52)")

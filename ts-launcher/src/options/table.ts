@@ -38,7 +38,7 @@ const TCP_UDP = { kind: 'choice', values: ['auto', 'kernel'] } as const;
 export const ENGINE_NAME = /^[a-z][a-z0-9_-]{0,31}$/;
 
 /** The ports of an engine when nobody says: `tap` falls back to none where it is not permitted. */
-export const DEFAULT_PORT: 'tap' | 'none' = 'none';
+export const DEFAULT_PORT: 'tap' | 'none' = 'tap';
 
 export const OPTIONS = {
   engine: {

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Two engines that share a memif, each a process: in both roles, whichever starts first, with and without a bell, when the
+ * other is killed in mid traffic, and when the other end of the bell is an enemy. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "../port/internal.h"
+#include "port_bed.h"
+
+#define FRAMES 300
+
+struct pair {
+    bool server; /* this side of the test is memif's server */
+    bool bell;
+    bool other_first;
+    char dir[64];
+};
+
+static struct port *start(const struct pair *pair, bool server, const char *ip, struct rte_mempool **pool, struct bed_fds *fds)
+{
+    char vdev[256], spec[256];
+    const char *arg = vdev;
+    snprintf(vdev, sizeof vdev, "--vdev=net_memif0,role=%s,id=0,socket=%s/memif,socket-abstract=no",
+             server ? "server" : "client", pair->dir);
+    if (server) {
+        char path[96];
+        snprintf(path, sizeof path, "%s/memif", pair->dir);
+        port_remove_stale_socket(path);
+    }
+    bed_eal(&arg, 1);
+    bed_fds(fds);
+    *pool = bed_pool();
+    int n = snprintf(spec, sizeof spec, "net_memif0,ip=%s/24", ip);
+    if (pair->bell)
+        snprintf(spec + n, sizeof spec - (size_t)n, ",bell=%s/bell", pair->dir);
+    return bed_open(spec, *pool);
+}
+
+/* The other engine, a program of its own: returns every test frame, with its seed one higher, and sleeps between. */
+static int echo_main(char **argv)
+{
+    struct pair pair = {.server = strcmp(argv[2], "server") == 0, .bell = strcmp(argv[3], "bell") == 0};
+    struct rte_mempool *pool;
+    struct bed_fds before;
+    uint8_t frame[1600];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(pair.dir, sizeof pair.dir, "%s", argv[4]);
+    struct port *p = start(&pair, pair.server, "10.9.0.2", &pool, &before);
+    for (;;) {
+        struct rte_mbuf *m = bed_next(p);
+        if (m == NULL)
+            continue;
+        uint32_t len = rte_pktmbuf_pkt_len(m);
+        uint8_t seed = (uint8_t)(*rte_pktmbuf_mtod_offset(m, uint8_t *, 14) - 14 * 7);
+        CHECK(bed_is(m, len, seed));
+        rte_pktmbuf_free(m);
+        bed_fill(frame, len, (uint8_t)(seed + 1));
+        bed_send(p, pool, frame, len, 1 + seed % 3, seed % 2);
+    }
+}
+
+static pid_t echo(const struct pair *pair)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/proc/self/exe", "port_memif_test", "--echo", pair->server ? "client" : "server", pair->bell ? "bell" : "none",
+              pair->dir, NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void until_linked(struct port *p, bool up, bool bell)
+{
+    struct port_stats s;
+    struct rte_mbuf *m;
+    time_t end = time(NULL) + 10;
+    do {
+        CHECK(time(NULL) < end);
+        while (port_rx(p, &m, 1) == 1)
+            rte_pktmbuf_free(m);
+        if (port_sleep(p)) {
+            struct pollfd fd = {.fd = port_sleep_fd(p), .events = POLLIN};
+            poll(&fd, 1, (int)(port_sleep_max_ns(p) / 1000000));
+            port_wake(p);
+        }
+        port_stats(p, &s);
+    } while (s.link_up != up || (up && s.bell_up != bell));
+    /* The receiver's first look offers the buffers that the other fills. */
+    while (port_rx(p, &m, 1) == 1)
+        rte_pktmbuf_free(m);
+}
+
+static void talk(struct port *p, struct rte_mempool *pool, unsigned from)
+{
+    static const size_t sizes[] = {60, 61, 777, 1514};
+    uint8_t frame[1600];
+    for (unsigned i = from; i < from + FRAMES; i++) {
+        size_t len = sizes[i % 4];
+        bed_fill(frame, len, (uint8_t)i);
+        bed_send(p, pool, frame, len, 1 + i % 4, i % 2);
+        struct rte_mbuf *m = bed_next(p);
+        CHECK(bed_is(m, len, (uint8_t)(i + 1)));
+        rte_pktmbuf_free(m);
+    }
+}
+
+/* Both asleep, and the other's answer wakes us by the descriptor alone. */
+static void bell_wakes(struct port *p, struct rte_mempool *pool)
+{
+    uint8_t frame[60];
+    for (unsigned i = 0; i < 20; i++) {
+        struct pollfd fd = {.fd = port_sleep_fd(p), .events = POLLIN};
+        struct timespec pause = {.tv_nsec = 2000000};
+        nanosleep(&pause, NULL);
+        bed_fill(frame, sizeof frame, (uint8_t)i);
+        bed_send(p, pool, frame, sizeof frame, 1, false);
+        if (port_sleep(p)) {
+            CHECK(port_sleep_max_ns(p) >= 100000000);
+            CHECK(poll(&fd, 1, 5000) == 1);
+            port_wake(p);
+        }
+        struct rte_mbuf *m = bed_next(p);
+        CHECK(bed_is(m, sizeof frame, (uint8_t)(i + 1)));
+        rte_pktmbuf_free(m);
+    }
+}
+
+/* Kills the other while frames fly: the driver must not take the rings from under a burst. */
+static void kill_in_traffic(struct port *p, struct rte_mempool *pool, pid_t other)
+{
+    uint8_t frame[1514];
+    struct rte_mbuf *m;
+    struct timespec begin, now;
+    bool killed = false;
+    struct net_port_conf conf;
+    port_conf(p, &conf);
+    bed_fill(frame, sizeof frame, 7);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do {
+        struct rte_mbuf *burst[32];
+        for (unsigned i = 0; i < 32; i++) {
+            burst[i] = rte_pktmbuf_alloc(pool);
+            CHECK(burst[i] != NULL);
+            memcpy(rte_pktmbuf_append(burst[i], sizeof frame), frame, sizeof frame);
+        }
+        uint16_t n = conf.ops->tx_burst(conf.dev, burst, 32);
+        rte_pktmbuf_free_bulk(burst + n, 32u - n);
+        while (port_rx(p, &m, 1) == 1)
+            rte_pktmbuf_free(m);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        int64_t ms = (now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000;
+        if (ms > 20 && !killed) {
+            kill(other, SIGKILL);
+            killed = true;
+        }
+        if (ms > 300)
+            break;
+    } while (true);
+    waitpid(other, NULL, 0);
+}
+
+static void run_pair(void *arg)
+{
+    struct pair *pair = arg;
+    struct bed_fds before;
+    struct rte_mempool *pool;
+    strcpy(pair->dir, "/tmp/zsportXXXXXX");
+    CHECK(mkdtemp(pair->dir) != NULL);
+    pid_t other = pair->other_first ? echo(pair) : 0;
+    if (other != 0)
+        nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    struct port *p = start(pair, pair->server, "10.9.0.1", &pool, &before);
+    if (other == 0)
+        other = echo(pair);
+    until_linked(p, true, pair->bell);
+    talk(p, pool, 0);
+    if (pair->bell)
+        bell_wakes(p, pool);
+    else
+        CHECK(port_sleep_max_ns(p) == 1000000);
+    struct port_stats s;
+    port_stats(p, &s);
+    CHECK(s.rx_packets >= FRAMES && s.tx_packets >= FRAMES && strcmp(s.kind, "memif") == 0);
+    for (int i = 0; i < 2; i++) {
+        kill_in_traffic(p, pool, other);
+        until_linked(p, false, false);
+        CHECK(port_sleep_max_ns(p) == 10000000);
+        other = echo(pair);
+        until_linked(p, true, pair->bell);
+        talk(p, pool, 50);
+    }
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+    port_close(p);
+    /* Of the server's listener a silent descriptor stays. */
+    CHECK(pair->server || bed_no_new_fds(&before));
+    bed_command("rm -f %s/memif %s/bell; rmdir %s", pair->dir, pair->dir, pair->dir);
+}
+
+static void test_server(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_pair, &(struct pair){.server = true, .bell = true}));
+}
+
+static void test_client(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_pair, &(struct pair){.server = false, .bell = true}));
+}
+
+static void test_client_second(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_pair, &(struct pair){.server = false, .bell = true, .other_first = true}));
+}
+
+static void test_without_bell(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_pair, &(struct pair){.server = true, .bell = false}));
+}
+
+/* ---- The bell alone ---- */
+
+static struct sockaddr_un bell_address(const char *path)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    snprintf(sun.sun_path, sizeof sun.sun_path, "%s", path);
+    return sun;
+}
+
+static void bell_events(struct bell *b, int set)
+{
+    struct epoll_event e[4];
+    for (int n; (n = epoll_wait(set, e, 4, 20)) > 0;)
+        for (int i = 0; i < n; i++)
+            bell_event(b, set, e[i].data.fd);
+}
+
+static int page(size_t size, int seals)
+{
+    int fd = memfd_create("page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_true(fd >= 0 && ftruncate(fd, (off_t)size) == 0 && fcntl(fd, F_ADD_SEALS, seals) == 0);
+    return fd;
+}
+
+static int dial(const char *path)
+{
+    struct sockaddr_un sun = bell_address(path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof sun), 0);
+    return fd;
+}
+
+static void greet(int conn, const void *data, size_t len, const int *fds, size_t n)
+{
+    struct iovec io = {(void *)data, len};
+    char control[CMSG_SPACE(sizeof(int) * 8)] = "";
+    struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1};
+    if (n > 0) {
+        msg.msg_control = control;
+        msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
+    }
+    assert_int_equal(sendmsg(conn, &msg, MSG_NOSIGNAL), (ssize_t)len);
+}
+
+/* Whatever comes, the bell lives, keeps no descriptor, never blocks, and takes the next that is right. */
+static void test_bell_enemies(void **state)
+{
+    static const uint32_t hello[2] = {0x6c6c6562, 1}, version[2] = {0x6c6c6562, 2}, magic[2] = {1, 1};
+    const char *path = "/tmp/zsbell_test";
+    char name[64];
+    struct port_failure f;
+    struct bell b;
+    struct bed_fds before;
+    (void)state;
+    snprintf(name, sizeof name, "%s%d", path, (int)getpid());
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    int none = page(4096, F_SEAL_SEAL), little = page(100, F_SEAL_SHRINK), good = page(4096, F_SEAL_SHRINK);
+    int many[8] = {good, good, good, good, good, good, good, good};
+    const struct {
+        const void *data;
+        size_t len;
+        const int *fds;
+        size_t n;
+    } bad[] = {{"", 1, NULL, 0},         {hello, 8, NULL, 0},   {hello, 8, &none, 1},   {hello, 8, &little, 1},
+               {version, 8, &good, 1},   {magic, 8, &good, 1},  {hello, 7, &good, 1},   {hello, 8, &set, 1},
+               {"0123456789", 10, many, 8}};
+    assert_true(bell_start(&b, name, true, set, &f));
+    bed_fds(&before);
+    for (size_t i = 0; i < RTE_DIM(bad); i++) {
+        int conn = dial(name);
+        greet(conn, bad[i].data, bad[i].len, bad[i].fds, bad[i].n);
+        bell_events(&b, set);
+        assert_false(b.up);
+        assert_int_equal(b.conn, -1);
+        close(conn);
+        assert_true(bed_no_new_fds(&before));
+    }
+    /* One that is right rings without end, writes nonsense into its page and reads nothing. */
+    int conn = dial(name);
+    greet(conn, hello, 8, &good, 1);
+    bell_events(&b, set);
+    assert_true(b.up);
+    _Atomic uint32_t *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, good, 0);
+    for (uint32_t i = 0; i < 5000; i++) {
+        *word = i * 2654435761u | 1;
+        bell_ring(&b);
+        send(conn, "", 1, MSG_DONTWAIT);
+        if (i % 50 == 0)
+            bell_events(&b, set);
+    }
+    bell_events(&b, set);
+    assert_true(b.up);
+    /* The next one takes its place, and its end is noticed. */
+    int other = dial(name);
+    greet(other, hello, 8, &good, 1);
+    bell_events(&b, set);
+    assert_true(b.up);
+    close(other);
+    bell_events(&b, set);
+    assert_false(b.up);
+    munmap((void *)word, 4096);
+    close(conn);
+    bell_stop(&b);
+    assert_int_equal(access(name, F_OK), -1);
+    close(set);
+    close(none);
+    close(little);
+    close(good);
+}
+
+/* A socket file is taken over from the dead only, and removed only by the one that made it. */
+static void test_bell_file(void **state)
+{
+    char name[64];
+    struct port_failure f;
+    struct bell one, two;
+    (void)state;
+    snprintf(name, sizeof name, "/tmp/zsbell_file%d", (int)getpid());
+    struct sockaddr_un sun = bell_address(name);
+    int set = epoll_create1(EPOLL_CLOEXEC), dead = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(dead, (struct sockaddr *)&sun, sizeof sun), 0);
+    close(dead);
+    assert_true(bell_start(&one, name, true, set, &f));
+    assert_false(bell_start(&two, name, true, set, &f));
+    assert_non_null(strstr(f.text, name));
+    assert_non_null(strstr(f.hint, "bell path"));
+    bell_stop(&two);
+    assert_int_equal(access(name, F_OK), 0);
+    bell_stop(&one);
+    assert_int_equal(access(name, F_OK), -1);
+    assert_false(bell_start(&two, "/nonexistent/bell", true, set, &f));
+    bell_stop(&two);
+    /* A client waits for its server. */
+    assert_true(bell_start(&two, name, false, set, &f));
+    assert_int_equal(two.conn, -1);
+    assert_true(bell_start(&one, name, true, set, &f));
+    bell_service(&two, set);
+    for (int i = 0; i < 100 && !(one.up && two.up); i++) {
+        bell_event(&one, set, i % 2 != 0 ? one.listen_fd : one.conn);
+        bell_event(&two, set, two.conn);
+    }
+    assert_true(one.up && two.up);
+    bell_asleep(&two, true);
+    bell_ring(&one);
+    struct pollfd fd = {.fd = two.conn, .events = POLLIN};
+    assert_int_equal(poll(&fd, 1, 1000), 1);
+    bell_stop(&one);
+    bell_stop(&two);
+    close(set);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[1], "--echo") == 0)
+        return echo_main(argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bell_enemies),
+        cmocka_unit_test(test_bell_file),
+        cmocka_unit_test(test_server),
+        cmocka_unit_test(test_client),
+        cmocka_unit_test(test_client_second),
+        cmocka_unit_test(test_without_bell),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
