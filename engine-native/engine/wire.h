@@ -82,6 +82,7 @@ struct wire_port *wire_port_find(struct wire *w, uint32_t kind, const struct zs_
 
 /* ---- wire_udp.c ---- */
 int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen, struct zs_ctl_reply *reply);
+void wire_udp_finish(struct engine *e, struct tracked *t); /* the endpoint closes: what was sent goes out, then no more */
 void wire_udp_forget(struct engine *e, uint32_t session); /* the endpoint is being freed */
 void wire_udp_send(struct engine *e, struct wire_own *o);
 void wire_datagram(void *engine, const struct zs_addr *from, const struct zs_addr *to, const struct iovec *iov,

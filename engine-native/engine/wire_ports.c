@@ -78,6 +78,8 @@ void wire_endpoint_close(struct engine *e, struct tracked *t)
 {
     struct wire *w = e->wire;
     struct wire_port *p = t->wire_port;
+    if (w != NULL && w->stack != NULL)
+        wire_udp_finish(e, t);
     t->wire_port = NULL;
     if (w == NULL || p == NULL || --p->refs > 0)
         return;

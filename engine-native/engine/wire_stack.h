@@ -43,6 +43,7 @@ struct wire_stack_conf {
     void *engine;
     const char *const *ports; /* as given to --port */
     uint32_t nports;
+    bool trace; /* log what happens, a line per change of state */
 };
 
 struct wire_stack_ops {

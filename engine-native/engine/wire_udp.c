@@ -12,6 +12,8 @@
 
 #define SENDS_PER_TURN 64u /* of one socket, before the others have theirs */
 
+#define FINISH_MAX 8192u    /* when it closes: a full ring of the smallest ones; another holder may still add to it */
+
 static struct tracked *udp_tracked(struct engine *e, const struct client *c, uint32_t session, uint32_t gen)
 {
     struct tracked *t = tracked_by_session(e, session);
@@ -86,6 +88,18 @@ void wire_udp_send(struct engine *e, struct wire_own *o)
         n++;
     if (n == SENDS_PER_TURN)
         zs_notify(&e->view, s); /* our own bit: the rest next time */
+}
+
+void wire_udp_finish(struct engine *e, struct tracked *t)
+{
+    struct wire_own *o = t->wire_tx;
+    if (o == NULL)
+        return;
+    struct zs_session *s = zs_session_at(&e->view, o->own);
+    for (uint32_t n = 0; n < FINISH_MAX && send_one(e, o, s); n++)
+        ;
+    o->port = NULL;
+    atomic_store(&s->state, ZS_S_CLOSED); /* refuses what another holder may still put there */
 }
 
 static struct zs_session *receiver(struct engine *e, const struct zs_addr *from, const struct zs_addr *to)

@@ -63,15 +63,23 @@ int arp_state(struct stack *st, const struct net_port *port, rte_be32_t addr)
 static void entry_free(struct stack *st, struct arp_entry *e)
 {
     wheel_disarm(&st->wheel, &e->timer);
-    for (uint8_t i = 0; i < e->pending; i++)
-        net_drop(st, e->queue[i], NET_ARP_UNRESOLVED);
+    uint8_t n = e->pending;
+    struct rte_mbuf *queue[ARP_PENDING_MAX];
+    memcpy(queue, e->queue, n * sizeof queue[0]);
     LIST_REMOVE(e, link);
     st->arp->count--;
     free(e);
+    for (uint8_t i = 0; i < n; i++) {
+        if (st->arp->max > 0) /* 0: the end of the stack, nobody is to be told */
+            icmp_no_neighbour(st, queue[i]);
+        net_drop(st, queue[i], NET_ARP_UNRESOLVED);
+    }
 }
 
 void arp_destroy(struct stack *st)
 {
+    if (st->arp != NULL)
+        st->arp->max = 0;
     for (uint32_t i = 0; st->arp != NULL && i < ARP_BUCKETS; i++)
         while (!LIST_EMPTY(&st->arp->bucket[i]))
             entry_free(st, LIST_FIRST(&st->arp->bucket[i]));

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <rte_icmp.h>
 
+#include "cksum.h"
 #include "ipv4.h"
 #include "tcp.h"
 #include "udp.h"
@@ -62,11 +63,9 @@ void icmp_error(struct stack *st, uint8_t type, uint8_t code, const struct rte_i
 static void echo(struct stack *st, struct ip_pkt *p)
 {
     struct rte_icmp_hdr *h = rte_pktmbuf_mtod(p->m, struct rte_icmp_hdr *);
-    uint16_t sum = 0;
     h->icmp_type = RTE_IP_ICMP_ECHO_REPLY;
     h->icmp_cksum = 0;
-    rte_raw_cksum_mbuf(p->m, 0, p->len, &sum);
-    h->icmp_cksum = (uint16_t)~sum;
+    h->icmp_cksum = (uint16_t)~net_cksum(p->m, p->len);
     p->m->ol_flags = 0;
     NET_COUNT(st, ICMP_ECHO_REPLIES);
     ip_output(st, p->m, p->ip.dst_addr, p->ip.src_addr, IPPROTO_ICMP);
@@ -91,12 +90,23 @@ static void error_input(struct stack *st, struct ip_pkt *p)
     rte_pktmbuf_free(p->m);
 }
 
+void icmp_no_neighbour(struct stack *st, const struct rte_mbuf *m)
+{
+    const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+    const uint8_t *l4 = (const uint8_t *)(ip + 1); /* of our own packets: no options */
+    bool first = (rte_be_to_cpu_16(ip->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) == 0;
+    if (!first || rte_pktmbuf_data_len(m) < sizeof *ip + 8)
+        return;
+    if (ip->next_proto_id == IPPROTO_UDP)
+        udp_error(st, ip, l4, ICMP_DEST_UNREACHABLE, ICMP_UNREACH_HOST);
+    else if (ip->next_proto_id == IPPROTO_TCP)
+        tcp_icmp(st, ip, l4, ICMP_DEST_UNREACHABLE, ICMP_UNREACH_HOST);
+}
+
 void icmp_input(struct stack *st, struct ip_pkt *p)
 {
-    uint16_t sum = 0;
     NET_COUNT(st, ICMP_RX);
-    if (rte_pktmbuf_data_len(p->m) < sizeof(struct rte_icmp_hdr) || rte_raw_cksum_mbuf(p->m, 0, p->len, &sum) != 0 ||
-        sum != 0xffff) {
+    if (rte_pktmbuf_data_len(p->m) < sizeof(struct rte_icmp_hdr) || net_cksum(p->m, p->len) != 0xffff) {
         net_drop(st, p->m, NET_ICMP_BAD);
         return;
     }

@@ -46,12 +46,16 @@ bool reass_input(struct stack *st, struct ip_pkt *p, const uint8_t *header, uint
 
 /* ---- icmp.c ---- */
 #define ICMP_DEST_UNREACHABLE 3
+#define ICMP_UNREACH_HOST 1
 #define ICMP_UNREACH_PROTOCOL 2
 #define ICMP_UNREACH_PORT 3
 #define ICMP_UNREACH_FRAG_NEEDED 4
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_EXCEEDED_REASSEMBLY 1
 void icmp_input(struct stack *st, struct ip_pkt *p);
+/* A packet of ours that no neighbour took: its sender is told as by an ICMP host-unreachable (RFC 1122 2.3.2.2). m's data
+ * begins with the IPv4 header. The caller keeps it. */
+void icmp_no_neighbour(struct stack *st, const struct rte_mbuf *m);
 /* Sends an error about a packet whose header and first payload bytes are given (RFC 792, 1122 3.2.2), unless the rules
  * or the rate limit forbid it. */
 void icmp_error(struct stack *st, uint8_t type, uint8_t code, const struct rte_ipv4_hdr *ip, const void *payload,

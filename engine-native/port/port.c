@@ -217,6 +217,9 @@ static bool configure(struct port *p, const struct rte_eth_dev_info *info, struc
     }
     conf.txmode.offloads |= info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
     p->caps = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? NET_CAP_MULTI_SEGS : 0) |
+              /* These copy a frame before tx_burst returns; a DMA device reads it later, af_xdp is never trusted with
+               * external buffers. */
+              (p->kind == PORT_TAP || p->kind == PORT_AF_PACKET || p->kind == PORT_MEMIF ? NET_CAP_TX_READS : 0) |
               (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM ? NET_CAP_TX_IPV4_CKSUM : 0) |
               ((conf.txmode.offloads & CKSUM_TX_L4) == CKSUM_TX_L4 ? NET_CAP_TX_L4_CKSUM : 0);
     queue_fds_list(&sockets, QUEUE_FD_XDP, 0);

@@ -25,6 +25,7 @@ struct tcp_table *tcp_create(struct stack *st)
     if (t == NULL)
         return NULL;
     SLIST_INIT(&t->dead);
+    TAILQ_INIT(&t->time_waits);
     st->tcp = t;
     tcp_loans_create(st);
     t->cc = tcp_cc_find(st->conf.congestion);
@@ -73,6 +74,11 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
     if (!ip_route(st, flow->remote_ip, &route))
         return NULL;
     *why = NET_TCP_TABLE_FULL;
+    if (st->tcp->count >= st->conf.max_conns && !TAILQ_EMPTY(&st->tcp->time_waits)) {
+        /* As Linux beyond tcp_max_tw_buckets: who waited longest has waited enough. Freed with the next tcp_reap(). */
+        NET_COUNT(st, TCP_TIME_WAIT_CUT);
+        tcp_conn_end(TAILQ_FIRST(&st->tcp->time_waits), 0);
+    }
     struct tcp_conn *c = st->tcp->count < st->conf.max_conns ? calloc(1, sizeof *c) : NULL;
     if (c == NULL || rte_hash_add_key_data(st->tcp->flows, flow, c) != 0) {
         free(c);
@@ -103,6 +109,10 @@ void tcp_set_state(struct tcp_conn *c, enum tcp_state state)
     net_trace(c->st, "tcp %08x:%u-%08x:%u: %s => %s", rte_be_to_cpu_32(c->flow.local_ip), rte_be_to_cpu_16(c->flow.local_port),
               rte_be_to_cpu_32(c->flow.remote_ip), rte_be_to_cpu_16(c->flow.remote_port), tcp_state_info[c->state].name,
               tcp_state_info[state].name);
+    if (c->state == TCP_TIME_WAIT)
+        TAILQ_REMOVE(&c->st->tcp->time_waits, c, time_wait);
+    if (state == TCP_TIME_WAIT)
+        TAILQ_INSERT_TAIL(&c->st->tcp->time_waits, c, time_wait);
     c->state = (uint8_t)state;
     struct zs_session *app = tcp_app(c);
     if (app != NULL)

@@ -358,9 +358,8 @@ void tcp_icmp(struct stack *st, const struct rte_ipv4_hdr *ip, const uint8_t *l4
         NET_COUNT(st, ICMP_IGNORED);
         return;
     }
-    bool hard = type == ICMP_DEST_UNREACHABLE && (code == ICMP_UNREACH_PORT || code == ICMP_UNREACH_PROTOCOL);
-    if (c->state == TCP_SYN_SENT && hard)
-        tcp_conn_end(c, ECONNREFUSED);
+    if (c->state == TCP_SYN_SENT)
+        tcp_conn_end(c, err); /* as Linux, which does not wait for a route to come back: RFC 5461 4.2 */
     else
         c->soft_error = (int16_t)err; /* RFC 5461: an established connection survives it */
     tcp_reap(st);

@@ -117,6 +117,7 @@ struct tcp_conn {
     struct tcp_listener *listener; /* half-open through it, else NULL */
     LIST_ENTRY(tcp_conn) half_open;
     SLIST_ENTRY(tcp_conn) dead;
+    TAILQ_ENTRY(tcp_conn) time_wait; /* in state TIME-WAIT, in the order of entry */
     const struct tcp_conn_ops *ops;
     void *arg;
 };
@@ -143,6 +144,7 @@ struct tcp_table {
     LIST_HEAD(, tcp_loans) loans;
     const struct tcp_cc_ops *cc;
     SLIST_HEAD(, tcp_conn) dead;
+    TAILQ_HEAD(tcp_time_waits, tcp_conn) time_waits;
     LIST_HEAD(, tcp_listener) listen[TCP_LISTEN_BUCKETS];
 };
 

@@ -182,8 +182,11 @@ CASE(old_timestamps_are_turned_away, "listen", "< S 0:0(0) win 65535 <mss 1460,w
 CASE(timestamps_take_room, "listen", "< S 0:0(0) win 65535 <mss 1460,ts 1 0>", "> S. 0:0(0) ack 1", "< . 1:1(0) ack 1 <ts 2 0>",
      "write 1500", "> . 1:1449(1448) ack 1 win 65535 <ts 0 2>", "< . 1:1(0) ack 1449 <ts 3 0>", "> P. 1449:1501(52)")
 CASE(icmp_refuses_a_connect, "connect", "> S 0:0(0)", "icmp 3 3 0", "error 111", "gone")
-CASE(icmp_is_remembered, "connect", "> S 0:0(0)", "icmp 3 1 0", "state SYN-SENT", "+126990", "> S 0:0(0)", "> S 0:0(0)", "> S 0:0(0)",
-     "> S 0:0(0)", "> S 0:0(0)", "> S 0:0(0)", "+50", "error 113", "gone")
+CASE(icmp_ends_a_connect, "connect", "> S 0:0(0)", "icmp 3 1 0", "error 113", "gone")
+CASE(icmp_is_remembered, OPEN, "write 10", "> P. 1:11(10)", "icmp 3 1 1", "state ESTABLISHED", "+2000000", "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)",
+     "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)",
+     "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)", "> P. 1:11(10)", "> R. 11:11(0) ack 1", "error 113",
+     "gone")
 CASE(icmp_for_other_sequence_numbers_is_ignored, "connect", "> S 0:0(0)", "icmp 3 3 5", "state SYN-SENT", "count icmp_ignored 1")
 
 /* ---- Keep-alive ---- */
@@ -221,7 +224,7 @@ int main(int argc, char **argv)
         T(reset_after_fin_is_a_broken_pipe), T(reset_in_window_is_challenged), T(syn_in_window_is_challenged),
         T(ack_of_the_future_is_challenged), T(ack_of_the_past_is_challenged), T(challenges_are_limited),
         T(segments_without_ack_are_dropped), T(old_timestamps_are_turned_away), T(timestamps_take_room),
-        T(icmp_refuses_a_connect), T(icmp_is_remembered), T(icmp_for_other_sequence_numbers_is_ignored),
+        T(icmp_refuses_a_connect), T(icmp_ends_a_connect), T(icmp_is_remembered), T(icmp_for_other_sequence_numbers_is_ignored),
         T(keepalive_probes_and_gives_up), T(keepalive_of_the_peer_is_answered), T(idle_connection_costs_no_timer),
     };
     if (argc > 1)
