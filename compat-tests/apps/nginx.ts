@@ -12,6 +12,8 @@ export const NGINX = '/usr/sbin/nginx';
 export interface NginxOptions {
   readonly workers?: number;
   readonly daemon?: boolean;
+  /** The address to listen at, 127.0.0.1 unless given. */
+  readonly host?: string;
   /** More lines for the `server` block. */
   readonly server?: string;
   readonly http?: string;
@@ -43,7 +45,7 @@ http {
   default_type application/octet-stream;
   ${options.http ?? ''}
   server {
-    listen 127.0.0.1:${port};
+    listen ${options.host ?? '127.0.0.1'}:${port};
     root ${directory}/html;
     location = /hello { return 200 "Hello from nginx under Z-stack 1234\\n"; }
     ${options.server ?? ''}

@@ -49,6 +49,44 @@ export class Meter {
   }
 }
 
+/** Whether the wire was used: by the counters of the ports and stacks of all engines of a stage. */
+export class WireMeter {
+  private constructor(
+    private readonly engines: readonly Engine[],
+    private readonly before: readonly Readonly<Record<string, number>>[],
+  ) {}
+
+  static async start(engines: readonly Engine[]): Promise<WireMeter> {
+    return new WireMeter(engines, await Promise.all(engines.map(wireCounters)));
+  }
+
+  /** By how much the counters of an engine grew. */
+  async growth(index = 0): Promise<Record<string, number>> {
+    const [engine, before] = [this.engines[index], this.before[index]];
+    if (engine === undefined || before === undefined) throw new Error(`there is no engine ${index}`);
+    const now = await wireCounters(engine);
+    return Object.fromEntries(Object.entries(now).map(([name, value]) => [name, value - (before[name] ?? 0)]));
+  }
+
+  /** At every engine so many TCP connections began, and so many bytes passed its port. */
+  async used(connections: number, bytes = 1): Promise<void> {
+    for (const index of this.engines.keys()) {
+      const growth = await this.growth(index);
+      const opened = (growth['tcp_opened_passive'] ?? 0) + (growth['tcp_opened_active'] ?? 0);
+      expect(opened).toBeGreaterThanOrEqual(connections);
+      expect(growth['port_bytes']).toBeGreaterThanOrEqual(bytes);
+    }
+  }
+}
+
+/** The stack's counters, those of the engine, and `port_bytes` for what its ports received and sent. */
+async function wireCounters(engine: Engine): Promise<Record<string, number>> {
+  const { stack, totals, ports } = await engine.status();
+  if (stack === undefined || ports === undefined) throw new Error('the engine has no port');
+  const bytes = ports.reduce((sum, port) => sum + port.rx_bytes + port.tx_bytes, 0);
+  return { ...totals, ...stack, port_bytes: bytes };
+}
+
 async function counters(engine: Engine): Promise<Map<number, Growth>> {
   const { clients } = await engine.status();
   return new Map(
@@ -80,6 +118,11 @@ export async function socketsOf(
 /** A live connection that `why` calls local. */
 export function localConnections(engine: Engine, pid: number): Promise<WhySocket[]> {
   return socketsOf(engine, pid, 'a local connection', (s) => s.proto === 'tcp' && s.verdict === 'local');
+}
+
+/** A live connection that `why` calls one over the wire. */
+export function wireConnections(engine: Engine, pid: number): Promise<WhySocket[]> {
+  return socketsOf(engine, pid, 'a connection over the wire', (s) => s.proto === 'tcp' && s.verdict === 'wire');
 }
 
 /** Bytes that a process received through shared memory on its UDP sockets, headers of the records included. */

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** An engine of the test's own. */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { promisify } from 'node:util';
 import { AdminClient } from '../../ts-launcher/src/engine/admin.js';
 import { engineIdentity } from '../../ts-launcher/src/engine/name.js';
+import { InsideClient } from './inside.js';
 import type { NetworkNamespace } from './netns.js';
-import { ROOT, ZSTACKD } from './paths.js';
+import { ZSTACKD } from './paths.js';
 import { killQuietly } from './processes.js';
 import { within } from './wait.js';
 
@@ -39,6 +39,22 @@ export interface Status {
   readonly waiters: number;
   readonly clients: readonly EngineClient[];
   readonly totals: Readonly<Record<string, number>>;
+  /** With ports only, as the next two. */
+  readonly ports?: readonly PortStatus[];
+  readonly stack?: Readonly<Record<string, number>>;
+  readonly wire?: { readonly connections: number; readonly own_sessions: number; readonly loans?: number };
+}
+
+export interface PortStatus {
+  readonly device: string;
+  readonly kind: string;
+  readonly sleep: string;
+  readonly mtu: number;
+  readonly rx_packets: number;
+  readonly rx_bytes: number;
+  readonly rx_long: number;
+  readonly tx_packets: number;
+  readonly tx_bytes: number;
 }
 
 export interface WhySocket {
@@ -63,6 +79,8 @@ export interface EngineOptions {
   /** Limit of ring memory, MiB. */
   readonly memory?: number;
   readonly namespace?: NetworkNamespace | undefined;
+  /** A port with its `--port` and the arguments of EAL that make its device; without it there is no DPDK. */
+  readonly port?: { readonly port: string; readonly eal: readonly string[] } | undefined;
 }
 
 /** A name that no other engine has. */
@@ -71,7 +89,7 @@ export function uniqueEngineName(): string {
 }
 
 export class Engine {
-  private admin: AdminClient | undefined;
+  private admin: AdminClient | InsideClient | undefined;
 
   private constructor(
     readonly name: string,
@@ -85,8 +103,9 @@ export class Engine {
     const name = options.name ?? uniqueEngineName();
     const log = join(directory, `engine-${name}.log`);
     const fd = openSync(log, 'a');
-    const args = ['--name', name, '--no-dpdk', '--linger', '0', '--memory', String(options.memory ?? 1024)];
-    const [file = '', ...rest] = [...(options.namespace?.prefix ?? []), ZSTACKD, ...args, '--log-level', 'info'];
+    const args = ['--name', name, '--linger', '0', '--memory', String(options.memory ?? 1024), '--log-level', 'info'];
+    const dpdk = options.port === undefined ? ['--no-dpdk'] : ['--port', options.port.port, '--', ...options.port.eal];
+    const [file = '', ...rest] = [...(options.namespace?.prefix ?? []), ZSTACKD, ...args, ...dpdk];
     const child = spawn(file, rest, { detached: true, cwd: '/', stdio: ['ignore', fd, fd, 'pipe'] });
     closeSync(fd);
     const report = child.stdio[3] as Readable;
@@ -134,25 +153,12 @@ export class Engine {
       throw new Error(
         `the engine ended with ${this.child.exitCode ?? this.child.signalCode}: ${this.logText().slice(-3000)}`,
       );
-    if (this.namespace !== undefined) return this.requestInside(cmd, args);
-    this.admin ??= await AdminClient.open(this.name);
+    this.admin ??=
+      this.namespace === undefined
+        ? await AdminClient.open(this.name)
+        : new InsideClient(this.namespace, this.identity);
     if (this.admin === undefined) throw new Error(`no engine ${this.name} answers: ${this.logText().slice(-2000)}`);
     return this.admin.request(cmd, args);
-  }
-
-  /** Abstract names belong to the network namespace: a program inside it asks. */
-  private async requestInside(cmd: string, args: Record<string, unknown>): Promise<unknown> {
-    const [file = '', ...rest] = [
-      ...(this.namespace?.prefix ?? []),
-      process.execPath,
-      join(ROOT, 'compat-tests', 'lib', 'admin-once.mjs'),
-      this.identity,
-      JSON.stringify({ id: 1, cmd, ...args }),
-    ];
-    const { stdout } = await promisify(execFile)(file, rest, { timeout: 10_000, maxBuffer: 1 << 24 });
-    const answer = JSON.parse(stdout) as { ok: boolean; result?: unknown; error?: { message: string } };
-    if (!answer.ok) throw new Error(answer.error?.message ?? 'refused');
-    return answer.result;
   }
 
   async status(): Promise<Status> {

@@ -10,17 +10,22 @@ async function held(engine: Engine, sessions: ReadonlySet<number>): Promise<stri
   for (const p of processes()) {
     if (sessions.has(p.session)) left.push(`process ${p.name}[${p.pid}] of session ${p.session}, state ${p.state}`);
   }
-  const { sessions: s, memory, waiters, clients } = await engine.status();
+  const { sessions: s, memory, waiters, clients, wire, stack } = await engine.status();
   if (s.in_use !== 0) left.push(`sessions ${JSON.stringify(s)}`);
   if (s.accept_queued !== 0) left.push(`${s.accept_queued} queued connections`);
   if (memory.used !== 0) left.push(`${memory.used} bytes of ring memory`);
-  if (waiters !== 0) left.push(`${waiters} waiters`);
+  // Connections may remain, in TIME_WAIT.
+  if (wire !== undefined && wire.own_sessions !== 0) left.push(`sessions of the wire ${JSON.stringify(wire)}`);
+  const loans = wire?.loans ?? (stack?.['tcp_loans'] ?? 0) - (stack?.['tcp_loans_back'] ?? 0);
+  if (loans !== 0) left.push(`${loans} loans`);
+  // One is the engine's own, for its end of the connections over the wire.
+  if (waiters !== (wire === undefined ? 0 : 1)) left.push(`${waiters} waiters`);
   for (const c of clients) left.push(`client ${c.name}[${c.pid}]`);
   return left.join('; ');
 }
 
-/** Fails unless, within 3 s, the engine holds nothing and no process of these sessions lives. */
-export async function nothingLeft(engine: Engine, sessions: ReadonlySet<number>): Promise<void> {
+/** Fails unless, within 3 s or what is given, the engine holds nothing and no process of these sessions lives. */
+export async function nothingLeft(engine: Engine, sessions: ReadonlySet<number>, timeoutMs = 3000): Promise<void> {
   let last = '';
   await until(
     () => `nothing is left; but: ${last}`,
@@ -28,6 +33,6 @@ export async function nothingLeft(engine: Engine, sessions: ReadonlySet<number>)
       last = await held(engine, sessions);
       return last === '';
     },
-    3000,
+    timeoutMs,
   );
 }

@@ -6,14 +6,35 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Engine, type EngineOptions } from './engine.js';
 import { nothingLeft } from './leftovers.js';
+import { FAR, Link, NEAR, type LinkKind } from './link.js';
 import { NetworkNamespace } from './netns.js';
 import { killQuietly, processes, processInfo, Program, type Outcome, type StartOptions } from './processes.js';
+import { until } from './wait.js';
 import { kernelEnvironment, launcher, wrappedVariables } from './wrapped.js';
 
 export interface StageOptions {
   readonly engine?: EngineOptions;
   /** Everything runs in a network namespace of its own. */
   readonly namespace?: boolean;
+  /** The engine has a port, and there is a peer at its other end; both in namespaces of their own. */
+  readonly wire?: LinkKind;
+  /** With `wire`: the peer is reached only while a program passes the packets on ({@link Stage.relay}). */
+  readonly relay?: boolean;
+}
+
+/** Who serves over the wire: programs under Z-stack at the near end, or those at the far end. */
+export type Direction = 'in' | 'out';
+
+/** Both ends of the wire in the roles of one direction. */
+export interface Ends {
+  /** Where the server is reached. */
+  readonly host: string;
+  server(command: readonly string[], options?: StartOptions): Program;
+  client(command: readonly string[], options?: StartOptions): Program;
+  /** Runs a client to its end, which must be status 0. */
+  ok(command: readonly string[], options?: StartOptions): Promise<Outcome>;
+  /** Waits until somebody listens, as the client sees it. */
+  listening(port: number): Promise<void>;
 }
 
 /** Both kinds of client; `describe.each(CLIENTS)` or `test.each(CLIENTS)`. */
@@ -24,6 +45,8 @@ export const CLIENTS = [
 
 export class Stage {
   private current: Engine | undefined;
+  private farEngine: Engine | undefined;
+  private wire: Link | undefined;
   private path: string | undefined;
   private namespace: NetworkNamespace | undefined;
   private programs: Program[] = [];
@@ -48,11 +71,26 @@ export class Stage {
     return this.namespace;
   }
 
+  get link(): Link {
+    if (this.wire === undefined) throw new Error('the stage has no wire');
+    return this.wire;
+  }
+
+  /** The engines of both ends; one when the far end is a kernel. */
+  get engines(): Engine[] {
+    return [this.engine, ...(this.farEngine === undefined ? [] : [this.farEngine])];
+  }
+
   async open(): Promise<void> {
     // Open to all: programs such as nginx give up their user.
     this.path = mkdtempSync(join(tmpdir(), 'zstack-test-'));
     if (this.options.namespace === true) this.namespace = new NetworkNamespace();
+    if (this.options.wire !== undefined) {
+      this.wire = new Link(this.options.wire, this.path, this.options.relay);
+      this.namespace = this.wire.near;
+    }
     await this.startEngine();
+    if (this.wire?.engines === true) this.farEngine = await Engine.start(this.path, this.wire.engine('far'));
   }
 
   /** Another engine, after the first was ended; with the same name unless told otherwise. */
@@ -61,9 +99,11 @@ export class Stage {
     this.current = await Engine.start(this.directory, {
       ...this.options.engine,
       ...name,
+      ...this.wire?.engine(),
       ...options,
       namespace: this.namespace,
     });
+    this.wire?.connect();
     return this.current;
   }
 
@@ -87,13 +127,41 @@ export class Stage {
     return this.spawn(command, env, options);
   }
 
-  private spawn(command: readonly string[], ours: Record<string, string>, options: StartOptions): Program {
+  /** Starts a program at the far end of the wire: on the kernel, or on the engine there. */
+  far(command: readonly string[], options: StartOptions = {}): Program {
+    const ours = this.farEngine === undefined ? {} : wrappedVariables(this.farEngine.identity, this.run);
+    return this.spawn(command, ours, options, this.link.far);
+  }
+
+  /** Both ends of the wire for a server at the near (`in`) or at the far end (`out`). */
+  ends(direction: Direction): Ends {
+    const [host, server, client] = direction === 'in' ? [NEAR, this.wrapped, this.far] : [FAR, this.far, this.wrapped];
+    const ends: Ends = {
+      host,
+      server: server.bind(this),
+      client: client.bind(this),
+      ok: (command, options = {}) => this.succeed(ends.client(command, options)),
+      listening: async (port) => {
+        // The shell's own connect: a quick one.
+        const probe = ['/bin/bash', '-c', 'exec 3<>"/dev/tcp/$1/$2"', 'bash', host, `${port}`];
+        await until(`somebody listens at ${host}:${port}`, async () => (await ends.client(probe).ended()).status === 0);
+      },
+    };
+    return ends;
+  }
+
+  private spawn(
+    command: readonly string[],
+    ours: Record<string, string>,
+    options: StartOptions,
+    namespace = this.namespace,
+  ): Program {
     const env = { ...kernelEnvironment(), ...options.env };
     // In a namespace `ip netns exec` comes first, without the library: env(1) sets it for the program.
-    const inside = this.namespace?.prefix ?? [];
+    const inside = namespace?.prefix ?? [];
     const settings = Object.entries(ours).map(([key, value]) => `${key}=${value}`);
     const program =
-      this.namespace === undefined
+      namespace === undefined
         ? new Program(command, { ...env, ...ours }, options)
         : new Program([...inside, 'env', ...settings, ...command], env, options);
     this.programs.push(program);
@@ -102,7 +170,10 @@ export class Stage {
 
   /** Runs a program to its end, which must be status 0. */
   async ok(wrapped: boolean, command: readonly string[], options: StartOptions = {}): Promise<Outcome> {
-    const program = this.start(wrapped, command, options);
+    return this.succeed(this.start(wrapped, command, options));
+  }
+
+  private async succeed(program: Program): Promise<Outcome> {
     const outcome = await program.ended();
     if (outcome.status !== 0)
       throw new Error(
@@ -129,16 +200,21 @@ export class Stage {
 
   /** Ends what a test started and checks that nothing is left. */
   async clear(): Promise<void> {
-    await nothingLeft(this.engine, this.kill());
+    const sessions = this.kill();
+    // Over the wire an end may take retransmissions.
+    for (const engine of this.engines) await nothingLeft(engine, sessions, this.wire === undefined ? 3000 : 8000);
   }
 
   async close(): Promise<void> {
     this.kill();
     try {
+      await this.farEngine?.stop();
       await this.current?.stop();
+      await this.wire?.gone();
     } finally {
+      this.farEngine?.kill();
       this.current?.kill();
-      this.namespace?.remove();
+      (this.wire ?? this.namespace)?.remove();
       if (this.path !== undefined) rmSync(this.path, { recursive: true, force: true });
     }
   }

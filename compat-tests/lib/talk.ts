@@ -12,9 +12,11 @@ export class Talk {
 
   private constructor(readonly process: Program) {}
 
-  /** Starts a client for the server at `port`. */
-  static async start(stage: Stage, wrapped: boolean, port: number): Promise<Talk> {
-    const talk = new Talk(stage.start(wrapped, [PYTHON, program('talk.py'), `${port}`], { input: 'open' }));
+  /** Starts a client for the server at `port`: under Z-stack, on the kernel, or at the far end of the wire. */
+  static async start(stage: Stage, where: boolean | 'far', port: number, host = '127.0.0.1'): Promise<Talk> {
+    const command = [PYTHON, program('talk.py'), `${port}`];
+    const options = { input: 'open', env: { TEST_HOST: host } } as const;
+    const talk = new Talk(where === 'far' ? stage.far(command, options) : stage.start(where, command, options));
     await talk.answer(10_000);
     return talk;
   }

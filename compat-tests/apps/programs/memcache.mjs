@@ -3,13 +3,14 @@
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 
+const host = process.env.TEST_HOST ?? '127.0.0.1';
 const [port, connections] = process.argv.slice(2).map(Number);
 const SIZES = [0, 1, 16, 1448, 30_721, 400_000, 1_000_000];
 
 function converse(number) {
   return new Promise((resolve, reject) => {
     const values = SIZES.map((size) => randomBytes(size));
-    const socket = connect({ port, host: '127.0.0.1' });
+    const socket = connect({ port, host });
     const answer = [];
     const wanted = [];
     values.forEach((value, i) => {

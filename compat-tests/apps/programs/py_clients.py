@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients of echo servers and of http.server. py_clients.py asyncio|threads|urllib|udp PORT COUNT"""
+"""Clients of echo servers and of http.server. py_clients.py asyncio|threads|urllib|udp PORT COUNT;
+TEST_HOST in the environment (127.0.0.1)."""
 import asyncio
 import hashlib
 import os
@@ -9,12 +10,13 @@ import threading
 import urllib.request
 
 mode, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+host = os.environ.get("TEST_HOST", "127.0.0.1")
 failures = []
 
 
 def converse(number):
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        with socket.create_connection((host, port), timeout=20) as connection:
             for size in (1, 100, 20_000, 300_000):
                 data = os.urandom(size)
                 sender = threading.Thread(target=connection.sendall, args=(data,))
@@ -37,7 +39,7 @@ def converse(number):
 
 async def converse_async(number):
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
         for size in (1, 100, 20_000, 300_000):
             data = os.urandom(size)
             writer.write(data)
@@ -66,15 +68,15 @@ elif mode == "udp":
         sock.settimeout(5)
         for i in range(count):
             data = os.urandom((0, 1, 1000, 9000, 60_000)[i % 5])
-            sock.sendto(data, ("127.0.0.1", port))
+            sock.sendto(data, (host, port))
             got, source = sock.recvfrom(65536)
-            if got != data or source != ("127.0.0.1", port):
+            if got != data or source != (host, port):
                 failures.append(f"datagram {i} of {len(data)} bytes")
 else:
     # NAME=SHA256 in each line of standard input, fetched COUNT times.
     for line in sys.stdin.read().split() * count:
         name, wanted = line.split("=")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=20) as response:
+        with urllib.request.urlopen(f"http://{host}:{port}/{name}", timeout=20) as response:
             if hashlib.sha256(response.read()).hexdigest() != wanted:
                 failures.append(name)
 print("\n".join(failures) or "done")

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Echo servers of Python's library. py_servers.py asyncio|threading|forking|udp PORT. Ends on SIGTERM."""
+"""Echo servers of Python's library. py_servers.py asyncio|threading|forking|udp PORT; TEST_HOST in the environment
+(127.0.0.1). Ends on SIGTERM."""
 import asyncio
+import os
 import signal
 import socketserver
 import sys
 import threading
 
 mode, port = sys.argv[1], int(sys.argv[2])
+host = os.environ.get("TEST_HOST", "127.0.0.1")
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -36,7 +39,7 @@ async def main():
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, host, port)
     print("ready", flush=True)
     await stop.wait()
     server.close()
@@ -54,7 +57,7 @@ else:
     kind.request_queue_size = 64
     kind.max_packet_size = 65536
     kind.daemon_threads = True
-    with kind(("127.0.0.1", port), EchoDatagram if mode == "udp" else Echo) as server:
+    with kind((host, port), EchoDatagram if mode == "udp" else Echo) as server:
         # shutdown() must not run in the thread that serves.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         print("ready", flush=True)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Does with TCP connections what standard input says, one command per line, with blocking calls. talk.py PORT
+"""Does with TCP connections what standard input says, one command per line, with blocking calls. talk.py PORT;
+TEST_HOST in the environment (127.0.0.1).
 open NAME | say NAME TEXT (send a line, receive it back) | send NAME COUNT (bytes) | read NAME COUNT | wait NAME (receive
 until the end) | close NAME. Answers each with the command and how it went."""
 import errno
+import os
 import socket
 import sys
 
 port = int(sys.argv[1])
+host = os.environ.get("TEST_HOST", "127.0.0.1")
 sockets = {}
 
 
@@ -26,7 +29,7 @@ def receive(name, count):
 
 def command(verb, name, argument):
     if verb == "open":
-        sockets[name] = socket.create_connection(("127.0.0.1", port))
+        sockets[name] = socket.create_connection((host, port))
     elif verb == "say":
         text = argument.encode() + b"\n"
         sockets[name].sendall(text)
