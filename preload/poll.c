@@ -15,6 +15,7 @@ struct pollset {
     struct zs_session **sub; /* what the waiter is subscribed to, by index */
     uint32_t nshm, nkernel;
     bool restartable; /* for a call that SA_RESTART goes on with, unlike poll itself */
+    bool mixed;       /* sockets of a dead engine's domain beside those of a living one: the waiter has only the latter */
     struct zs_domain *d;
 };
 
@@ -40,6 +41,23 @@ static bool any_shm(const struct pollfd *p, nfds_t n)
     return false;
 }
 
+/* The domain to wait in: that of a living engine, if any of the sockets is in one. */
+static void choose_domain(struct pollset *s)
+{
+    struct zs_domain *d = NULL;
+    s->mixed = false;
+    for (nfds_t i = 0; i < s->n; i++) {
+        struct zsock *k = shm_sock(s->p[i].fd);
+        if (k == NULL)
+            continue;
+        s->mixed |= d != NULL && d != k->d;
+        if (d == NULL || (!atomic_load(&d->alive) && atomic_load(&k->d->alive)))
+            d = k->d;
+    }
+    if (d != NULL)
+        s->d = d;
+}
+
 static void classify(struct pollset *s)
 {
     for (nfds_t i = 0; i < s->n; i++) {
@@ -48,11 +66,9 @@ static void classify(struct pollset *s)
         bool kernel = s->p[i].fd >= 0 && !kept && (k == NULL || sock_has_kernel_side(k));
         s->kp[i] = (struct pollfd){.fd = kernel ? s->p[i].fd : -1, .events = s->p[i].events};
         s->nkernel += kernel;
-        if (k != NULL) {
-            s->nshm++;
-            s->d = k->d;
-        }
+        s->nshm += k != NULL;
     }
+    choose_domain(s);
 }
 
 static int scan(struct pollset *s)
@@ -149,9 +165,11 @@ static int spin(struct pollset *s, uint64_t deadline)
 static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask)
 {
     const uint64_t blind_ns = 2000000, watch_ns = 250000000;
+    if (!atomic_load(&s->d->alive) && zs_attached() != NULL)
+        choose_domain(s); /* an engine is back: listeners and UDP sockets have moved to it */
     struct zs_wait *w = atomic_load(&s->d->alive) || zs_thread.wait.d == s->d ? thread_wait(s->d) : NULL;
     /* Without a waiter there is nobody to wake us: look often. Without an engine: look for a new one. */
-    uint64_t limit = w == NULL ? blind_ns : atomic_load(&s->d->alive) ? 0 : watch_ns;
+    uint64_t limit = w == NULL || s->mixed ? blind_ns : atomic_load(&s->d->alive) ? 0 : watch_ns;
     uint64_t now = zs_now_ns();
     uint64_t left = deadline == 0 ? limit : deadline > now ? deadline - now : 0;
     if (limit != 0 && limit < left)

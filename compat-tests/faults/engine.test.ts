@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** SIGKILL and SIGSTOP of the engine: pairs go on, new sockets use the kernel, listeners come back, nothing hangs. */
 import { localConnections, Meter, socketsOf } from '../lib/accel.js';
+import { freePort } from '../lib/ports.js';
 import { useStage } from '../lib/stage.js';
 import { Talk } from '../lib/talk.js';
 import { until } from '../lib/wait.js';
@@ -90,6 +91,40 @@ describe('the engine dies', () => {
     await client.end();
     await program.end('SIGTERM');
   }, 30_000);
+});
+
+describe('the engine dies while a server is blocked', () => {
+  const stage = useStage();
+
+  test.each(['accept', 'poll'])(
+    'in %s: its listener comes back',
+    async (call) => {
+      const port = await freePort();
+      const code = `
+import select, socket
+s = socket.socket()
+s.bind(('127.0.0.1', ${port}))
+s.listen()
+p = select.poll()
+p.register(s, select.POLLIN)
+print('listening', flush=True)
+while True:
+    '${call}' == 'poll' and p.poll()
+    s.accept()[0].sendall(b'hello')
+`;
+      const server = stage.wrapped(['/usr/bin/python3', '-c', code]);
+      await server.says(/listening/);
+      await stage.engine.crash();
+      const engine = await stage.startEngine();
+      await socketsOf(engine, server.pid, 'a listener', (s) => s.verdict === 'both');
+      const meter = await Meter.start(engine);
+      const fetch = `import socket; print(socket.create_connection(('127.0.0.1', ${port})).recv(5).decode())`;
+      expect((await stage.ok(true, ['/usr/bin/python3', '-c', fetch])).stdout).toBe('hello\n');
+      await meter.accelerated(1, 5);
+      await server.end('SIGTERM');
+    },
+    30_000,
+  );
 });
 
 describe('the engine is stopped', () => {

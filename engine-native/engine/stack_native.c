@@ -10,6 +10,9 @@
 #include <string.h>
 
 #define RX_BURST 32u
+/* Half-open connections of a listener: what waits for accept is bounded by the backlog, in the queue. Linux would answer a
+ * burst beyond the backlog with SYN cookies rather than drop it. */
+#define HALF_OPEN_MIN 4096u
 #define BURSTS_PER_TURN 4u /* of one port, before the applications have their turn */
 
 /* ---- Addresses ---- */
@@ -127,7 +130,7 @@ static int native_listen(void *stack, const struct zs_addr *local, uint32_t back
     rte_be32_t ip;
     if (!from_zs(local, &ip))
         return -EAFNOSUPPORT;
-    int err = tcp_listen(n->st, ip, local->port, backlog, &listener_ops, n, &l);
+    int err = tcp_listen(n->st, ip, local->port, RTE_MAX(backlog, HALF_OPEN_MIN), &listener_ops, n, &l);
     *listener = l;
     return err;
 }
