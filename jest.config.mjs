@@ -12,6 +12,8 @@ const shared = {
 /** The projects: fast tests of the launcher; the compatibility tests, which are to run one after the other (`--runInBand`). */
 export default {
   watchman: false,
+  // A hang is a failure; a slow machine is none.
+  testTimeout: 60_000,
   projects: [
     { ...shared, displayName: 'ts-launcher', testMatch: ['<rootDir>/ts-launcher/test/**/*.test.ts'] },
     { ...shared, displayName: 'compat-tests', testMatch: ['<rootDir>/compat-tests/**/*.test.ts'] },

@@ -24,7 +24,7 @@ async function held(engine: Engine, sessions: ReadonlySet<number>): Promise<stri
   return left.join('; ');
 }
 
-/** Fails unless, within 3 s or what is given, the engine holds nothing and no process of these sessions lives. */
+/** Fails unless, within 10 s or what is given, the engine holds nothing and no process of these sessions lives. */
 export async function nothingLeft(engine: Engine, sessions: ReadonlySet<number>, timeoutMs = 3000): Promise<void> {
   let last = '';
   await until(

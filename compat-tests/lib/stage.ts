@@ -223,8 +223,8 @@ export class Stage {
 /** Makes the stage of a test file (or of a `describe`) with its hooks. */
 export function useStage(options: StageOptions = {}): Stage {
   const stage = new Stage(options);
-  beforeAll(() => stage.open(), 20_000);
-  afterEach(() => stage.clear(), 20_000);
-  afterAll(() => stage.close(), 20_000);
+  beforeAll(() => stage.open(), 60_000);
+  afterEach(() => stage.clear(), 60_000);
+  afterAll(() => stage.close(), 60_000);
   return stage;
 }

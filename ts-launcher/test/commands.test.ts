@@ -87,7 +87,7 @@ describe('doctor', () => {
     for (const check of report.checks) if (check.status !== 'ok') expect(check.remedy).not.toBe('');
     expect(status).toBe(report.ok ? 0 : 1);
     expect(report.ok).toBe(report.checks.every((check) => check.status !== 'fail'));
-  }, 20_000);
+  }, 60_000);
 
   test('a target that cannot be reached: status 1, on the list', async () => {
     const { execFileSync } = await import('node:child_process');
@@ -100,13 +100,13 @@ describe('doctor', () => {
     const human = await box.run(['doctor', path]);
     expect(human.stdout).toContain('FAIL  linking');
     expect(human.stdout).not.toContain('\u001b');
-  }, 20_000);
+  }, 60_000);
 
   test('what is not installed is found missing', async () => {
     const { stdout, status } = await box.run(['doctor', '--json'], { env: { ZSTACK_BUILD_DIR: '/nonexistent' } });
     expect(status).toBe(1);
     expect(schema.parse(JSON.parse(stdout)).checks.find(({ name }) => name === 'installation')?.status).toBe('fail');
-  }, 20_000);
+  }, 60_000);
 });
 
 test('help and version go to stdout with status 0', async () => {

@@ -1,5 +1,5 @@
 /** Finding, starting and sharing an engine; its events; the subcommands that talk to it. With the fake engine. */
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,15 +27,19 @@ describe('election', () => {
     'ten launchers at once share one engine (%s)',
     async (prefix) => {
       const engine = box.engine(prefix);
-      const runs = Array.from({ length: 10 }, () => box.run(['--engine', engine, '--linger', '1', 'sleep', '2']));
-      await sleep(1800);
+      const [here, go] = [join(box.directory, `${prefix}-here`), join(box.directory, `${prefix}-go`)];
+      const command = ['sh', '-c', 'echo >> "$0"; while [ ! -e "$1" ]; do sleep 0.05; done', here, go];
+      const runs = Array.from({ length: 10 }, () => box.run(['--engine', engine, '--linger', '1', ...command]));
+      const arrived = () => (existsSync(here) ? readFileSync(here).length : 0);
+      for (let i = 0; i < 500 && arrived() < 10; i++) await sleep(50);
       const pids = processesWith(`--name\0${engine}\0`);
+      writeFileSync(go, '');
       const results = await Promise.all(runs);
       expect(results.map(({ status, stderr }) => [status, stderr])).toEqual(Array.from({ length: 10 }, () => [0, '']));
       expect(pids).toHaveLength(1);
       expect(await gone(engine)).toBe(true);
     },
-    30_000,
+    60_000,
   );
 
   test('an engine that nobody uses any more ends, and leaves no file', async () => {
@@ -173,7 +177,7 @@ describe('engine subcommands', () => {
     expect(again.dpdk.enabled).toBe(false);
     expect((await command('stop')).status).toBe(0);
     expect((await command('status')).status).toBe(3);
-  }, 20_000);
+  }, 60_000);
 
   test('stop is refused while a program runs, --force does it', async () => {
     const child = box.start(['--engine', engine, 'sh', '-c', 'echo ready; sleep 2']);
