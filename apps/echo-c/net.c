@@ -73,6 +73,16 @@ int connect_to(const char *host, int port)
     die("connect");
 }
 
+int connect_at(const char *where)
+{
+    const char *colon = strrchr(where, ':');
+    char host[INET_ADDRSTRLEN] = "127.0.0.1";
+
+    if (colon != NULL)
+        snprintf(host, sizeof(host), "%.*s", (int)(colon - where), where);
+    return connect_to(host, (int)number(colon != NULL ? colon + 1 : where, "PORT", 1, 65535));
+}
+
 int read_all(int fd, void *data, size_t size)
 {
     for (size_t done = 0; done < size;) {

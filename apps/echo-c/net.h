@@ -18,6 +18,9 @@ int listen_at(int port);
 /* A connected TCP socket with TCP_NODELAY; tries for up to 5 s while the connection is refused. */
 int connect_to(const char *host, int port);
 
+/* The same for HOST:PORT, or PORT on this host. */
+int connect_at(const char *where);
+
 /* Reads exactly size bytes. Returns 0 when the peer closed before the first one, else 1. */
 int read_all(int fd, void *data, size_t size);
 

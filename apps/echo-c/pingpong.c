@@ -3,7 +3,7 @@
  * Round trips.
  *
  *   pingpong server PORT [SIZE]            sends back every message, one connection after the other
- *   pingpong client PORT SECONDS [SIZE]    blocking write and read of SIZE bytes (default 64) in turn
+ *   pingpong client [HOST:]PORT SECONDS [SIZE]    blocking write and read of SIZE bytes (default 64) in turn
  *   pingpong raw CPU CPU SECONDS           two threads pass a cache line to and fro: the machine's own limit
  *
  * Client and raw print one JSON object: round trips, median, 99th percentile, minimum and mean in ns.
@@ -83,11 +83,11 @@ static int server(int port, size_t size)
     }
 }
 
-static int client(int port, double seconds, size_t size)
+static int client(const char *where, double seconds, size_t size)
 {
     static char message[MAX_SIZE];
     struct histogram *h = new_histogram();
-    int fd = connect_to("127.0.0.1", port);
+    int fd = connect_at(where);
 
     memset(message, 'z', size);
     for (int i = 0; i < WARM_UP; i++) {
@@ -176,9 +176,9 @@ int main(int argc, char **argv)
     if (strcmp(mode, "server") == 0 && (argc == 3 || argc == 4))
         return server((int)number(argv[2], "PORT", 1, 65535), argc == 4 ? (size_t)number(argv[3], "SIZE", 1, MAX_SIZE) : 64);
     if (strcmp(mode, "client") == 0 && (argc == 4 || argc == 5))
-        return client((int)number(argv[2], "PORT", 1, 65535), atof(argv[3]), argc == 5 ? (size_t)number(argv[4], "SIZE", 1, MAX_SIZE) : 64);
+        return client(argv[2], atof(argv[3]), argc == 5 ? (size_t)number(argv[4], "SIZE", 1, MAX_SIZE) : 64);
     if (strcmp(mode, "raw") == 0 && argc == 5)
         return raw((int)number(argv[2], "CPU", 0, 1023), (int)number(argv[3], "CPU", 0, 1023), atof(argv[4]));
-    fprintf(stderr, "usage: pingpong server PORT [SIZE] | client PORT SECONDS [SIZE] | raw CPU CPU SECONDS\n");
+    fprintf(stderr, "usage: pingpong server PORT [SIZE] | client [HOST:]PORT SECONDS [SIZE] | raw CPU CPU SECONDS\n");
     return 2;
 }

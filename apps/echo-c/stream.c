@@ -3,7 +3,7 @@
  * Throughput of a byte stream.
  *
  *   stream server PORT                    receives, adds up every byte, and tells the sender the sum at its end of file
- *   stream client PORT SECONDS [CHUNK]    writes CHUNK bytes (default 65536) again and again, then checks the sum
+ *   stream client [HOST:]PORT SECONDS [CHUNK]    writes CHUNK bytes (default 65536) again and again, then checks the sum
  *
  * The client prints one JSON object: bytes, seconds and bytes per second, measured until the receiver's answer.
  */
@@ -71,10 +71,10 @@ static int server(int port)
     }
 }
 
-static int client(int port, double seconds, size_t chunk)
+static int client(const char *where, double seconds, size_t chunk)
 {
     unsigned char *data = malloc(chunk);
-    int fd = connect_to("127.0.0.1", port);
+    int fd = connect_at(where);
     uint64_t bytes = 0, chunks = 0;
     struct answer answer;
 
@@ -116,7 +116,7 @@ int main(int argc, char **argv)
     if (strcmp(mode, "server") == 0 && argc == 3)
         return server((int)number(argv[2], "PORT", 1, 65535));
     if (strcmp(mode, "client") == 0 && (argc == 4 || argc == 5))
-        return client((int)number(argv[2], "PORT", 1, 65535), atof(argv[3]), argc == 5 ? (size_t)number(argv[4], "CHUNK", 1, MAX_CHUNK) : BUFFER);
-    fprintf(stderr, "usage: stream server PORT | client PORT SECONDS [CHUNK]\n");
+        return client(argv[2], atof(argv[3]), argc == 5 ? (size_t)number(argv[4], "CHUNK", 1, MAX_CHUNK) : BUFFER);
+    fprintf(stderr, "usage: stream server PORT | client [HOST:]PORT SECONDS [CHUNK]\n");
     return 2;
 }

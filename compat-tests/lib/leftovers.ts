@@ -25,7 +25,7 @@ async function held(engine: Engine, sessions: ReadonlySet<number>): Promise<stri
 }
 
 /** Fails unless, within 10 s or what is given, the engine holds nothing and no process of these sessions lives. */
-export async function nothingLeft(engine: Engine, sessions: ReadonlySet<number>, timeoutMs = 3000): Promise<void> {
+export async function nothingLeft(engine: Engine, sessions: ReadonlySet<number>, timeoutMs = 10_000): Promise<void> {
   let last = '';
   await until(
     () => `nothing is left; but: ${last}`,

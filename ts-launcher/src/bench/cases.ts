@@ -7,6 +7,10 @@ import { part, ROOT } from '../paths.js';
 /** What a case is given for one measurement. */
 export interface Place {
   readonly port: number;
+  /** The address that clients connect to. */
+  readonly host: string;
+  /** The address that servers listen at, where they can be told. */
+  readonly bind: string;
   /** Seconds that a measurement takes, at least 1. */
   readonly seconds: number;
   /** An empty directory of this measurement. */
@@ -32,7 +36,8 @@ export interface Case {
   value(stdout: string): number;
 }
 
-function json(key: string): (stdout: string) => number {
+/** Reads one number of a JSON object. */
+export function json(key: string): (stdout: string) => number {
   return (stdout) => {
     const value = (JSON.parse(stdout) as Record<string, unknown>)[key];
     if (typeof value !== 'number') throw new LauncherError('ZS1501', `no ${key} in the result: ${stdout}`);
@@ -40,14 +45,19 @@ function json(key: string): (stdout: string) => number {
   };
 }
 
-const wrk = ({ port, seconds }: Place): string[] => [
-  ...['wrk', '-t1', '-c32', `-d${Math.max(1, Math.round(seconds))}s`, `http://127.0.0.1:${port}/`],
+const wrk = ({ host, port, seconds }: Place): string[] => [
+  ...['wrk', '-t1', '-c32', `-d${Math.max(1, Math.round(seconds))}s`, `http://${host}:${port}/`],
 ];
 
 function wrkValue(stdout: string): number {
   const trouble = /Socket errors:.*|Non-2xx.*/.exec(stdout)?.[0];
   if (trouble !== undefined) throw new LauncherError('ZS1501', `wrk reports ${trouble}`);
   return number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1], 'wrk', stdout);
+}
+
+/** The requests that wrk counted. */
+export function wrkRequests(stdout: string): number {
+  return number(/([\d]+) requests in /.exec(stdout)?.[1], 'wrk', stdout);
 }
 
 function number(text: string | undefined, program: string, stdout: string): number {
@@ -58,7 +68,7 @@ function number(text: string | undefined, program: string, stdout: string): numb
 }
 
 /** nginx as the benchmark wants it: one worker, 36 bytes from memory, connections kept alive. */
-function nginxConfiguration({ port, directory }: Place): string {
+function nginxConfiguration({ bind, port, directory }: Place): string {
   for (const name of ['tmp', 'logs']) mkdirSync(join(directory, name), { recursive: true });
   const file = join(directory, 'nginx.conf');
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
@@ -70,7 +80,7 @@ function nginxConfiguration({ port, directory }: Place): string {
 events { worker_connections 1024; }
 http {
   access_log off; keepalive_requests 1000000000; ${temporary.join(' ')}
-  server { listen 127.0.0.1:${port}; location / { default_type text/plain; return 200 "Hello from nginx, 36 bytes of text.\\n"; } }
+  server { listen ${bind}:${port}; location / { default_type text/plain; return 200 "Hello from nginx, 36 bytes of text.\\n"; } }
 }
 `,
   );
@@ -90,7 +100,7 @@ export const CASES: readonly Case[] = [
     better: 'lower',
     needs: [],
     server: ({ port }) => ({ command: [part('pingpong'), 'server', String(port)] }),
-    client: ({ port, seconds }) => [part('pingpong'), 'client', String(port), String(seconds)],
+    client: ({ host, port, seconds }) => [part('pingpong'), 'client', `${host}:${port}`, String(seconds)],
     value: json('median_ns'),
   },
   {
@@ -100,7 +110,7 @@ export const CASES: readonly Case[] = [
     better: 'higher',
     needs: [],
     server: ({ port }) => ({ command: [part('stream'), 'server', String(port)] }),
-    client: ({ port, seconds }) => [part('stream'), 'client', String(port), String(seconds), '65536'],
+    client: ({ host, port, seconds }) => [part('stream'), 'client', `${host}:${port}`, String(seconds), '65536'],
     value: (stdout) => json('bytes_per_s')(stdout) / 1e6,
   },
   {

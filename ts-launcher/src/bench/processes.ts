@@ -14,6 +14,8 @@ export type World = 'kernel' | 'zstack';
 export interface Program {
   readonly command: readonly string[];
   readonly cpu: number;
+  /** The network namespace to run in; without a name this process' own. */
+  readonly netns?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -22,9 +24,34 @@ const READY_MS = 10_000;
 const END_MS = 3_000;
 
 /** The command line for a program in a world; `zstack` goes through the launcher, to `engine`. */
-export function commandLine({ command, cpu }: Program, world: World, engine: string): [string, ...string[]] {
+export function commandLine({ command, cpu, netns }: Program, world: World, engine: string): [string, ...string[]] {
   const pinned: [string, ...string[]] = ['taskset', '-c', String(cpu), ...command];
-  return world === 'kernel' ? pinned : [join(ROOT, 'zstack-run'), '--quiet', '--engine', engine, '--', ...pinned];
+  const line: [string, ...string[]] =
+    world === 'kernel' ? pinned : launcher('--quiet', '--engine', engine, '--', ...pinned);
+  return netns === undefined ? line : ['ip', 'netns', 'exec', netns, ...line];
+}
+
+/** A command line of the launcher itself. */
+export function launcher(...args: string[]): [string, ...string[]] {
+  return [join(ROOT, 'zstack-run'), ...args];
+}
+
+/** What runs, for the case that everything has to end at once. */
+const running = new Set<number>();
+
+function follow<T extends PromiseLike<unknown> & { readonly pid?: number }>(child: T): T {
+  const { pid } = child;
+  if (pid === undefined) return child;
+  running.add(pid);
+  const forget = () => running.delete(pid);
+  void child.then(forget, forget);
+  return child;
+}
+
+/** Kills everything that was started here and what it started. */
+export function killAll(): void {
+  for (const pid of running) for (const each of [...descendants(pid), pid]) killQuietly(each);
+  running.clear();
 }
 
 function environment(program: Program): Record<string, string> {
@@ -36,14 +63,11 @@ function environment(program: Program): Record<string, string> {
  * @returns what it wrote to stdout
  * @throws LauncherError ZS1501 when it fails
  */
-export async function runProgram(program: Program, world: World, engine: string): Promise<string> {
+export async function runProgram(program: Program, world: World, engine: string, timeoutMs = 120_000): Promise<string> {
   const [file, ...args] = commandLine(program, world, engine);
-  const result = await execa(file, args, {
-    env: environment(program),
-    reject: false,
-    timeout: 120_000,
-    stdin: 'ignore',
-  });
+  const result = await follow(
+    execa(file, args, { env: environment(program), reject: false, timeout: timeoutMs, stdin: 'ignore' }),
+  );
   if (!result.failed) return result.stdout;
   const name = program.command[0] ?? file;
   if (result.code === 'ENOENT')
@@ -52,48 +76,69 @@ export async function runProgram(program: Program, world: World, engine: string)
   throw new LauncherError('ZS1501', `${name} (${world}) failed: ${reason === '' ? result.shortMessage : reason}`, '');
 }
 
-/** A server that runs. */
-export interface Server {
-  /** Ends it, and what it started, by SIGTERM, then by SIGKILL. */
-  stop(): Promise<void>;
+/**
+ * Runs a command line as it is.
+ * @returns what it wrote to stdout
+ * @throws LauncherError ZS1501 when it fails
+ */
+export async function runRaw([file = '', ...args]: readonly string[], what: string): Promise<string> {
+  const env = { ZSTACK_BOOTSTRAP: '0' };
+  const result = await follow(execa(file, args, { env, reject: false, timeout: 30_000, stdin: 'ignore' }));
+  if (!result.failed) return result.stdout;
+  const reason = result.stderr.trim().split('\n').at(-1) ?? '';
+  throw new LauncherError('ZS1501', `${what} failed: ${reason === '' ? result.shortMessage : reason}`);
 }
 
+/** A server that runs. */
+export interface Server {
+  /** Its process and those that it started. */
+  pids(): number[];
+  /**
+   * Ends it, and what it started, by SIGTERM, then by SIGKILL.
+   * @returns what it wrote to stdout
+   */
+  stop(): Promise<string>;
+}
+
+/** Tells, given what the server wrote to stdout, whether it serves. */
+export type Ready = (stdout: string) => boolean | Promise<boolean>;
+
 /**
- * Starts a server and waits until it listens.
+ * Starts a server and waits until it serves.
  * @throws LauncherError ZS1501 when it does not
  */
-export async function startServer(program: Program, world: World, engine: string, port: number): Promise<Server> {
+export async function startServer(program: Program, world: World, engine: string, ready: Ready): Promise<Server> {
   const [file, ...args] = commandLine(program, world, engine);
-  const child = execa(file, args, {
-    env: environment(program),
-    reject: false,
-    stdin: 'ignore',
-    stdout: 'ignore',
-    maxBuffer: 1 << 20,
-  });
+  const child = follow(
+    execa(file, args, { env: environment(program), reject: false, stdin: 'ignore', maxBuffer: 1 << 20 }),
+  );
   const name = program.command[0] ?? file;
   let ended: string | undefined;
+  let stdout = '';
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  const pids = () => (child.pid === undefined ? [] : [child.pid, ...descendants(child.pid)]);
   const end = child.then((result) => {
     ended = result.stderr.trim().split('\n').at(-1) ?? '';
   });
   const stop = async () => {
-    const family = child.pid === undefined ? [] : descendants(child.pid);
+    const family = pids();
     child.kill('SIGTERM');
     await Promise.race([end, sleep(END_MS, undefined, { ref: false })]);
-    if (ended !== undefined) return;
-    for (const pid of [...family, ...(child.pid === undefined ? [] : [child.pid])]) killQuietly(pid);
+    if (ended === undefined) for (const pid of family.reverse()) killQuietly(pid);
     await end;
+    return stdout;
   };
   const deadline = performance.now() + READY_MS;
   while (performance.now() < deadline && ended === undefined) {
-    if (await accepts(port)) return { stop };
+    if (await ready(stdout)) return { pids, stop };
     await sleep(20);
   }
   await stop();
-  throw new LauncherError('ZS1501', `${name} (${world}) does not listen on port ${port}: ${ended ?? ''}`, '');
+  throw new LauncherError('ZS1501', `${name} (${world}) does not serve: ${ended ?? ''}`, '');
 }
 
-function killQuietly(pid: number): void {
+/** Kills a process that may have ended already. */
+export function killQuietly(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
@@ -116,7 +161,7 @@ export function descendants(pid: number): number[] {
 }
 
 /** True when something accepts connections on 127.0.0.1:port. */
-function accepts(port: number): Promise<boolean> {
+export function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: '127.0.0.1', port });
     socket.once('connect', () => {

@@ -12,7 +12,7 @@ import type { Resolved } from '../options/resolve.js';
 import { part } from '../paths.js';
 import { findCommand } from '../target/lookup.js';
 import type { Case, Place } from './cases.js';
-import { freePort, runProgram, startServer, type World } from './processes.js';
+import { accepts, freePort, runProgram, startServer, type World } from './processes.js';
 import { ratio, summarize, type Summary } from './statistics.js';
 
 /** The comparison of one case. */
@@ -86,7 +86,8 @@ export async function runBench(resolved: Resolved, plan: Plan): Promise<BenchRes
   }
 }
 
-function requireProgram(program: string): void {
+/** @throws LauncherError ZS1302 when the program is not installed */
+export function requireProgram(program: string): void {
   try {
     findCommand(program, process.env['PATH']);
   } catch {
@@ -131,10 +132,10 @@ async function measure(
   const port = await freePort();
   const directory = join(setup.directory, `${each.name}-${world}-${port}`);
   mkdirSync(directory);
-  const place: Place = { port, seconds, directory };
+  const place: Place = { port, host: '127.0.0.1', bind: '127.0.0.1', seconds, directory };
   const { cpus, name } = setup;
   const client = (command: readonly string[]) => runProgram({ command, cpu: cpus.client }, world, name);
-  const server = await startServer({ ...each.server(place), cpu: cpus.server }, world, name, port);
+  const server = await startServer({ ...each.server(place), cpu: cpus.server }, world, name, () => accepts(port));
   try {
     let command = each.client(place);
     if (each.calibrate && each.calibrated) {

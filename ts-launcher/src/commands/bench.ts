@@ -1,20 +1,35 @@
 /** `zstack-run bench`: kernel and Z-stack side by side on this machine. */
-import { InvalidArgumentError, type Command } from 'commander';
+import { writeFileSync } from 'node:fs';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { addOptions } from '../cli.js';
+import { PORT_KINDS, wireProblem, type WireKind } from '../bench/bed.js';
 import { CASES } from '../bench/cases.js';
+import { svg } from '../bench/chart.js';
+import { overloadChart, runOverload } from '../bench/overload.js';
 import { runBench, type BenchResult } from '../bench/run.js';
-import type { Summary } from '../bench/statistics.js';
+import { DEFAULT_WIRE, WIRE_CASES, type WireCase } from '../bench/wire-cases.js';
+import { runWire, type WireResult } from '../bench/wire.js';
+import { LauncherError, textOf } from '../errors.js';
+import type { Resolved } from '../options/resolve.js';
 import { OPTION_NAMES } from '../options/table.js';
 import { note, print } from '../output.js';
-import { plainTable } from './format.js';
+import { benchText, overloadText, wireText } from './bench-text.js';
 import type { Register } from './index.js';
 
-const NAMES = CASES.map(({ name }) => name);
+/** What the server computes per connection in the TCP half of --overload: a kernel client offers only so many. */
+const TCP_WORK_US = 100;
+
+const NAMES = [...CASES, ...WIRE_CASES].map(({ name }) => name);
 
 interface Flags {
   rounds: number;
   seconds: number;
   only?: string[];
+  wire?: boolean;
+  overload?: boolean;
+  over: WireKind;
+  work: number;
+  svg?: string;
   json?: boolean;
 }
 
@@ -26,18 +41,20 @@ export const register: Register = (program, context) => {
     .option('--rounds <n>', 'measurements per case and side', within(1, 1000), 3)
     .option('--seconds <s>', 'length of a measurement', within(1, 3600), 3)
     .option('--only <case>', `one of ${NAMES.join(', ')}; may be repeated`, chosen)
+    .option('--wire', 'all cases over a wire, between two network namespaces (root); without, a few of them')
+    .option('--overload', 'goodput under more load than can be served, between two network namespaces (root)')
+    .addOption(
+      new Option('--over <port>', 'for --overload: the kind of port')
+        .choices(PORT_KINDS.slice(0, 3))
+        .default('af_packet'),
+    )
+    .option('--work <us>', 'for --overload: what the server computes per UDP request, us', within(0, 10_000), 10)
+    .option('--svg <file>', 'for --overload: the picture')
     .option('--json', 'as JSON')
     .action(async (flags: Flags, command: Command) => {
       const resolved = await context(command).resolve();
-      const { only } = flags;
-      const result = await runBench(resolved, {
-        cases: CASES.filter(({ name }) => only === undefined || only.includes(name)),
-        rounds: flags.rounds,
-        seconds: flags.seconds,
-        progress: resolved.options.quiet ? () => undefined : note,
-      });
-      print(flags.json === true ? JSON.stringify(result, null, 2) : benchText(result));
-      context(command).exit(result.cases.every(({ accelerated }) => accelerated) ? 0 : 1);
+      const status = await (flags.overload === true ? overload(resolved, flags) : compare(resolved, flags));
+      context(command).exit(status);
     });
 };
 
@@ -54,39 +71,53 @@ function chosen(name: string, earlier: string[] | undefined): string[] {
   throw new InvalidArgumentError(`expected one of ${NAMES.join(', ')}`);
 }
 
-/** The results for people. */
-export function benchText(result: BenchResult): string {
-  const rows = result.cases.map(({ name, unit, kernel, zstack, ratio, accelerated }) => [
-    name,
-    unit,
-    figure(kernel.median),
-    spread(kernel),
-    figure(zstack.median),
-    spread(zstack),
-    `x${ratio.toFixed(2)}`,
-    accelerated ? 'yes' : 'NO',
-  ]);
-  const table = plainTable(
-    ['case', 'unit', 'kernel', '(min..max)', 'Z-stack', '(min..max)', 'better', 'accelerated'],
-    rows,
-    [2, 4, 6],
-  );
-  const { server, client } = result.cpus;
-  const foot = [
-    `medians of ${result.rounds} rounds of ${result.seconds} s, alternating; server on CPU ${server}, client on CPU ${client}`,
-  ];
-  if (result.raw_round_trip_ns !== null)
-    foot.push(`a cache line there and back between the two CPUs: ${result.raw_round_trip_ns} ns`);
-  if (result.cases.some(({ accelerated }) => !accelerated)) {
-    foot.push('NO: the engine saw no accelerated pair, both columns are the kernel; see `zstack-run why`');
+/** The cases over a wire that were asked for, or that fit here. */
+function wireCases({ only, wire }: Flags, progress: (text: string) => void): readonly WireCase[] {
+  if (only !== undefined) return WIRE_CASES.filter(({ name }) => only.includes(name));
+  if (wire === true) return WIRE_CASES;
+  const problem = wireProblem();
+  if (problem === undefined) return WIRE_CASES.filter(({ name }) => DEFAULT_WIRE.includes(name));
+  progress(`nothing over a wire: ${problem}`);
+  return [];
+}
+
+async function compare(resolved: Resolved, flags: Flags): Promise<number> {
+  const { only, rounds, seconds } = flags;
+  const progress = resolved.options.quiet ? () => undefined : note;
+  const cases = CASES.filter(({ name }) => (only === undefined ? flags.wire !== true : only.includes(name)));
+  const wire = wireCases(flags, progress);
+  const local: BenchResult | undefined =
+    cases.length === 0 ? undefined : await runBench(resolved, { cases, rounds, seconds, progress });
+  const remote: WireResult[] =
+    wire.length === 0 ? [] : await runWire(resolved, { cases: wire, rounds, seconds, progress });
+  if (flags.json === true) {
+    print(JSON.stringify({ ...(local ?? { rounds, seconds }), wire: remote }, null, 2));
+  } else {
+    const texts = [local && benchText(local), remote.length > 0 && wireText(remote, { rounds, seconds })];
+    print(texts.filter((text) => typeof text === 'string').join('\n\n'));
   }
-  return `${table}\n\n${foot.join('\n')}`;
+  return [...(local?.cases ?? []), ...remote].every(({ accelerated }) => accelerated) ? 0 : 1;
 }
 
-function figure(value: number): string {
-  return Math.round(value).toLocaleString('en');
+/** @returns 1 when Z-stack's goodput falls below 95 % of its peak under twice the load of the peak */
+async function overload(resolved: Resolved, flags: Flags): Promise<number> {
+  // Before minutes are spent.
+  if (flags.svg !== undefined) writePicture(flags.svg, '');
+  const result = await runOverload(resolved, {
+    ...{ rounds: flags.rounds, seconds: flags.seconds, port: flags.over },
+    ...{ work: { udp: flags.work, tcp: TCP_WORK_US }, protocols: ['udp', 'tcp'] as const },
+    progress: resolved.options.quiet ? () => undefined : note,
+  });
+  print(flags.json === true ? JSON.stringify(result, null, 2) : overloadText(result));
+  if (flags.svg !== undefined) writePicture(flags.svg, svg(overloadChart(result)));
+  const own = result.experiments.flatMap(({ curves }) => curves.filter(({ target }) => target === 'zstack'));
+  return own.every(({ at_twice }) => at_twice !== null && at_twice >= 0.95) ? 0 : 1;
 }
 
-function spread({ min, max }: Summary): string {
-  return `(${figure(min)}..${figure(max)})`;
+function writePicture(file: string, picture: string): void {
+  try {
+    writeFileSync(file, picture);
+  } catch (error) {
+    throw new LauncherError('ZS1501', `the picture cannot be written: ${textOf(error)}`, 'name another file');
+  }
 }
