@@ -1,0 +1,125 @@
+/** Results of benchmarks for people. */
+import { TARGET_NAMES, type OverloadResult } from '../bench/overload.js';
+import type { BenchResult, CaseResult } from '../bench/run.js';
+import type { Summary } from '../bench/statistics.js';
+import type { WireResult } from '../bench/wire.js';
+import { plainTable } from './format.js';
+
+/** The results on this host. */
+export function benchText(result: BenchResult): string {
+  const { server, client } = result.cpus;
+  const foot = [
+    `medians of ${result.rounds} rounds of ${result.seconds} s, alternating; server on CPU ${server}, client on CPU ${client}`,
+  ];
+  if (result.raw_round_trip_ns !== null)
+    foot.push(`a cache line there and back between the two CPUs: ${result.raw_round_trip_ns} ns`);
+  if (result.cases.some(({ accelerated }) => !accelerated)) {
+    foot.push('NO: the engine saw no accelerated pair, both columns are the kernel; see `zstack-run why`');
+  }
+  return `${caseTable(result.cases)}\n\n${foot.join('\n')}`;
+}
+
+function caseTable(cases: readonly CaseResult[]): string {
+  const rows = cases.map(({ name, unit, kernel, zstack, ratio, accelerated }) => [
+    name,
+    unit,
+    figure(kernel.median),
+    spread(kernel),
+    figure(zstack.median),
+    spread(zstack),
+    `x${ratio.toFixed(2)}`,
+    accelerated ? 'yes' : 'NO',
+  ]);
+  return plainTable(
+    ['case', 'unit', 'kernel', '(min..max)', 'Z-stack', '(min..max)', 'better', 'accelerated'],
+    rows,
+    [2, 4, 6],
+  );
+}
+
+/** The results over a wire. */
+export function wireText(
+  results: readonly WireResult[],
+  { rounds, seconds }: { rounds: number; seconds: number },
+): string {
+  const foot = [
+    `over a wire: medians of ${rounds} rounds of ${seconds} s, alternating; two network namespaces, server and engine on one CPU, client on another one`,
+    'kernel: a kernel server behind a veth, with frames of 1514 bytes but for -large; memif: a Z-stack client with an engine of its own',
+  ];
+  const texts = [caseTable(results), cpuTable(results), frameTable(results), foot.join('\n')];
+  return texts.filter((text) => text !== '').join('\n\n');
+}
+
+function cpuTable(results: readonly WireResult[]): string {
+  const rows = results.flatMap(({ name, cpu }) => {
+    if (cpu === undefined) return [];
+    const { kernel, zstack } = cpu;
+    const sides = [kernel.server, zstack.server, kernel.machine, zstack.machine];
+    return [[name, ...sides.flatMap((side) => [fine(side.median), `(${fine(side.min)}..${fine(side.max)})`])]];
+  });
+  if (rows.length === 0) return '';
+  const sides = ['server: kernel', 'server + engine: Z-stack', 'machine: kernel', 'machine: Z-stack'];
+  const head = ['CPU us per request', ...sides.flatMap((side) => [side, '(min..max)'])];
+  return `${plainTable(head, rows, [1, 3, 5, 7])}\nmachine: all CPU time that was not idle, the client's and interrupts' included`;
+}
+
+function frameTable(results: readonly WireResult[]): string {
+  const rows = results.flatMap(({ name, frames }) =>
+    frames === undefined
+      ? []
+      : (['kernel', 'zstack'] as const).map((world) => {
+          const { sent, port, delivered } = frames[world];
+          return [
+            ...[name, world === 'kernel' ? 'kernel' : 'Z-stack', figure(sent.median)],
+            ...[figure(port.median), spread(port), figure(delivered.median)],
+          ];
+        }),
+  );
+  if (rows.length === 0) return '';
+  return plainTable(
+    ['frames/s', 'served by', 'handed over', 'at the port', '(min..max)', 'delivered'],
+    rows,
+    [2, 3, 5],
+  );
+}
+
+/** The overload experiment: a table per protocol and server. */
+export function overloadText(result: OverloadResult): string {
+  const { cpus } = result;
+  const tables = result.experiments.flatMap(({ protocol, work_us, curves }) =>
+    curves.map(({ target, points, peak, at_twice, least_beyond }) => {
+      const rows = points.map(({ offered, goodput, median_us, p99_us }) => [
+        ...[
+          figure(offered.median),
+          figure(goodput.median),
+          spread(goodput),
+          `${((100 * goodput.median) / peak).toFixed(1)} %`,
+        ],
+        ...[`x${(offered.median / peak).toFixed(2)}`, figure(median_us), figure(p99_us)],
+      ]);
+      const head = ['offered/s', 'goodput/s', '(min..max)', 'of peak', 'load', 'median us', '99 % us'];
+      const share = (value: number | null) =>
+        value === null ? 'the sender did not come so far' : `${(100 * value).toFixed(1)} % of the peak`;
+      const name = target === 'zstack' ? `Z-stack over ${result.port}` : TARGET_NAMES[target];
+      return [
+        `${protocol.toUpperCase()}, ${work_us} us of work per request, ${name}`,
+        plainTable(head, rows, [0, 1, 3, 4, 5, 6]),
+        `at twice the peak: ${share(at_twice)}; the least beyond: ${share(least_beyond)}`,
+      ].join('\n');
+    }),
+  );
+  const foot = `medians of ${result.rounds} rounds of ${result.seconds} s, alternating; server and engine on CPU ${cpus.server}, sender on CPU ${cpus.client}`;
+  return [...tables, foot].join('\n\n');
+}
+
+function figure(value: number): string {
+  return Math.round(value).toLocaleString('en');
+}
+
+function fine(value: number): string {
+  return Number.isFinite(value) ? value.toFixed(2) : '?';
+}
+
+function spread({ min, max }: Summary): string {
+  return `(${figure(min)}..${figure(max)})`;
+}
