@@ -8,6 +8,7 @@ import { program, ROOT } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
 import { type Direction, useStage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
+import { until } from '../lib/wait.js';
 import { wireProgram } from './wire.js';
 
 const DIRECTIONS: readonly (readonly [string, Direction])[] = [
@@ -38,6 +39,12 @@ describe.each([
     await used.used(1, 2 * SIZE);
   }
 
+  /** While the cable is still there: a FIN that was lost is sent again, and then every session is gone. */
+  async function settled(): Promise<void> {
+    const own = async () => Promise.all(stage.engines.map(async (e) => (await e.status()).wire?.own_sessions ?? 0));
+    await until('every connection has ended', async () => (await own()).every((n) => n === 0), 60_000);
+  }
+
   test.each(DIRECTIONS)(
     'a file goes there and back, %s',
     async (_, direction) => {
@@ -63,8 +70,9 @@ describe.each([
       await ends.ok(curl, { timeoutMs: 60_000 });
       expect(await sha256(file('got'))).toBe(await sha256(file('data')));
       await suffered(used);
+      await settled();
     },
-    90_000,
+    150_000,
   );
 
   test.each(DIRECTIONS)(
@@ -79,7 +87,8 @@ describe.each([
       const command = [PYTHON, program('py_clients.py'), 'asyncio', `${port}`, '20'];
       expect((await ends.ok(command, { env, timeoutMs: 60_000 })).stdout).toBe('done\n');
       await suffered(used);
+      await settled();
     },
-    90_000,
+    150_000,
   );
 });

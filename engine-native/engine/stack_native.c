@@ -79,7 +79,16 @@ static int on_accept(void *arg, struct tcp_conn *tcp, const struct tcp_flow *flo
     return 0;
 }
 
-static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
+static bool on_full(void *arg, const struct tcp_flow *flow)
+{
+    struct native *n = arg;
+    struct zs_addr local, remote;
+    to_zs(flow->local_ip, flow->local_port, &local);
+    to_zs(flow->remote_ip, flow->remote_port, &remote);
+    return n->events->accept_full(n->engine, &local, &remote);
+}
+
+static const struct tcp_listener_ops listener_ops = {.accept = on_accept, .full = on_full};
 
 static int native_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t own, void *conn,
                           void **handle, uint64_t now)

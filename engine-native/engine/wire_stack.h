@@ -26,6 +26,8 @@ struct wire_events {
     /* A connection was opened by a remote host. The engine gives it sessions. 0; -EAGAIN: no room in the accept queue now;
      * other: refused. */
     int (*accept)(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn);
+    /* Is there no room for it in the accept queue? */
+    bool (*accept_full)(void *engine, const struct zs_addr *local, const struct zs_addr *remote);
     void (*connected)(void *engine, void *conn);
     /* The stack forgets the connection. */
     void (*closed)(void *engine, void *conn);

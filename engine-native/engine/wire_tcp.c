@@ -18,6 +18,13 @@ static struct tracked *listener_for(struct engine *e, const struct zs_addr *loca
     return t != NULL && t->kind == ZS_KIND_TCP_LISTEN && !t->closing ? t : NULL;
 }
 
+bool wire_accept_full(void *engine, const struct zs_addr *local, const struct zs_addr *remote)
+{
+    struct engine *e = engine;
+    struct tracked *t = listener_for(e, local, remote);
+    return t != NULL && zs_accept_count(&e->view, t->listener) > atomic_load(&e->view.arena->listener[t->listener].backlog);
+}
+
 int wire_accept(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn)
 {
     struct engine *e = engine;

@@ -118,6 +118,10 @@ void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *
         NET_COUNT(st, TCP_SYN_QUEUE_FULL);
         return;
     }
+    if (l->ops->full != NULL && l->ops->full(l->arg, &s->flow)) {
+        NET_COUNT(st, TCP_ACCEPT_FULL);
+        return;
+    }
     struct tcp_conn *c = tcp_conn_new(st, &s->flow, &why);
     if (c == NULL) {
         st->counters[why]++;

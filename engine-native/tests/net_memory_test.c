@@ -124,7 +124,7 @@ static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
 /* What waits for a neighbour's address may wait for seconds: by then the application has overwritten the ring. */
 static void test_waiting_for_arp_is_a_copy(void **state)
 {
-    static const struct tcp_listener_ops ops = {on_accept};
+    static const struct tcp_listener_ops ops = {.accept = on_accept};
     static struct wire w;
     struct sock a = {0}, b = {0};
     struct tcp_listener *l;

@@ -509,7 +509,7 @@ static int no_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
     (void)flow;
     return -EAGAIN;
 }
-static const struct tcp_listener_ops listener_ops = {no_accept};
+static const struct tcp_listener_ops listener_ops = {.accept = no_accept};
 
 static void test_syn_flood_is_bounded(void **state)
 {

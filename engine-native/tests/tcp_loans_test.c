@@ -81,7 +81,7 @@ static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
     tcp_attach(c, s->own, &sock_ops, s);
     return 0;
 }
-static const struct tcp_listener_ops listener_ops = {on_accept};
+static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
 
 static void pass(struct pair *p, uint64_t ns)
 {

@@ -187,7 +187,7 @@ static int script_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *f
     tcp_attach(c, s->sock.own, &sock_ops, &s->sock);
     return 0;
 }
-static const struct tcp_listener_ops script_listener = {script_accept};
+static const struct tcp_listener_ops script_listener = {.accept = script_accept};
 
 /* ---- Segments in ---- */
 

@@ -24,7 +24,7 @@ static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
     return 0;
 }
 
-static const struct tcp_listener_ops listener_ops = {on_accept};
+static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
 
 static void dump(const struct stack *st)
 {
