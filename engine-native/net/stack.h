@@ -56,6 +56,10 @@ struct rxpool;
 #define NET_CAP_TX_READS (1u << 3)
 #define NET_CAP_TX_REFERS (NET_CAP_MULTI_SEGS | NET_CAP_TX_READS)
 
+/* Parts of TCP to do without: for tests and comparisons. */
+#define NET_WITHOUT_SACK (1u << 0)
+#define NET_WITHOUT_TIMESTAMPS (1u << 1)
+
 /* A device, or the simulated wire. */
 struct net_port_ops {
     /* Takes up to n frames and owns those; returns how many. The rest is dropped by the caller. */
@@ -100,6 +104,7 @@ struct stack_conf {
     uint32_t reass_max_bytes;          /* of buffers held by incomplete datagrams */
     uint32_t ooo_max_segs;             /* out-of-order segments kept, all connections together */
     uint32_t rcvbuf;                   /* default receive buffer of a connection, 0: NET_RCVBUF */
+    uint32_t without;                  /* NET_WITHOUT_*: not offered, not accepted */
     const char *congestion;            /* name of the congestion control, NULL default */
     /* One line per event worth telling: state changes, address conflicts. NULL: nobody listens. */
     void (*trace)(void *arg, const char *line);

@@ -194,6 +194,8 @@ void tcp_conn_end(struct tcp_conn *c, int err)
     tcp_release_sessions(c, err);
     tcp_listener_leave(c);
     tcp_ooo_free(c);
+    tcp_board_free(c);
+    tcp_sack_out_free(c);
     wheel_disarm(&st->wheel, &c->timer);
     rte_hash_del_key(st->tcp->flows, &c->flow);
     st->tcp->count--;
@@ -225,6 +227,7 @@ void tcp_enter_time_wait(struct tcp_conn *c)
     tcp_set_state(c, TCP_TIME_WAIT);
     tcp_release_sessions(c, 0);
     tcp_ooo_free(c);
+    tcp_board_free(c);
     tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_TIME_WAIT_NS);
 }
 

@@ -132,6 +132,18 @@ void tcp_ooo_free(struct tcp_conn *c)
         rte_pktmbuf_free(ooo_unlink(c, &c->ooo));
 }
 
+/* The run of kept segments that holds `at`. */
+static struct tcp_block ooo_run(const struct tcp_conn *c, tcp_seq at)
+{
+    struct tcp_block run = {at, at};
+    for (struct rte_mbuf *m = c->ooo; m != NULL && seq_leq(ooo_of(m)->seq, seq_max(at, run.end)); m = ooo_of(m)->next) {
+        if (m == c->ooo || !seq_eq(ooo_of(m)->seq, run.end))
+            run.start = ooo_of(m)->seq;
+        run.end = seq_add(ooo_of(m)->seq, ooo_of(m)->len);
+    }
+    return run;
+}
+
 /* Keeps a segment, less what is there already. Takes the buffer. */
 static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint32_t skip, uint32_t len)
 {
@@ -145,8 +157,11 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
     while (*link != NULL && seq_leq(ooo_of(*link)->seq, at)) {
         const struct ooo *o = ooo_of(*link);
         int32_t cut = seq_diff(seq_add(o->seq, o->len), at);
+        if (cut > 0)
+            tcp_sack_twice(c, at, seq_add(at, RTE_MIN((uint32_t)cut, len)));
         if (cut >= (int32_t)len) {
             net_drop(st, m, NET_TCP_DUPLICATE);
+            tcp_sack_kept(c, ooo_run(c, at)); /* RFC 2883 4: what holds it follows */
             return;
         }
         if (cut > 0) {
@@ -159,15 +174,18 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
     while (*link != NULL && seq_lt(ooo_of(*link)->seq, seq_add(at, len))) {
         const struct ooo *o = ooo_of(*link);
         if (seq_gt(seq_add(o->seq, o->len), seq_add(at, len))) {
+            tcp_sack_twice(c, o->seq, seq_add(at, len));
             len = (uint32_t)seq_diff(o->seq, at);
             break;
         }
+        tcp_sack_twice(c, o->seq, seq_add(o->seq, o->len));
         net_drop(st, ooo_unlink(c, link), NET_TCP_DUPLICATE);
     }
     *ooo_of(m) = (struct ooo){*link, at, skip, len};
     *link = m;
     c->ooo_count++;
     st->tcp->ooo_segs++;
+    tcp_sack_kept(c, ooo_run(c, at));
     NET_COUNT(st, TCP_OOO_QUEUED);
 }
 

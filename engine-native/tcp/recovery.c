@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Loss recovery: fast retransmit and fast recovery (RFC 5681 3.2) with NewReno's partial acknowledgements (RFC 6582), and the
- * retransmission timeout (RFC 6298 5). */
+ * retransmission timeout (RFC 6298 5). With SACK the former is sack_recovery.c's. */
 #include "tcp_conn.h"
 
 #define DUPACK_THRESHOLD 3u
@@ -79,6 +79,9 @@ void tcp_retransmit_timeout(struct tcp_conn *c)
     c->dupacks = 0;
     c->recover = c->snd_max; /* RFC 6582 3.2 (4) */
     c->flags &= ~(TCP_F_RECOVERY | TCP_F_RTT_TIMED);
-    c->snd_nxt = c->snd_una;
+    if (c->flags & TCP_F_SACK_SEND)
+        tcp_sack_timeout(c);
+    else
+        c->snd_nxt = c->snd_una;
     tcp_send_data(c);
 }

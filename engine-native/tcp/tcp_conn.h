@@ -42,8 +42,21 @@ enum tcp_timer { TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE,
 #define TCP_F_RTT_TIMED (1u << 6)   /* rtt_seq is being timed */
 #define TCP_F_PASSIVE (1u << 7)     /* came through a listener */
 #define TCP_F_DEAD (1u << 8)        /* on the list of those to free */
+#define TCP_F_SACK (1u << 9)        /* SACK agreed on: we tell what came out of order */
+#define TCP_F_SACK_SEND (1u << 10)  /* and listen: there is a scoreboard while data is outstanding. snd_nxt falls back no more */
+#define TCP_F_LOSS (1u << 11)       /* with SACK: a timeout happened, recover is not reached */
+#define TCP_F_RESEND (1u << 12)     /* the next hole is filled whatever cwnd says */
+#define TCP_F_RESCUED (1u << 13)    /* RFC 6675's rescue retransmission of this recovery was made */
 
 struct tcp_conn;
+struct tcp_board;
+struct tcp_sack_out;
+
+/* Sequence numbers from start to before end. */
+struct tcp_block {
+    tcp_seq start, end;
+};
+#define TCP_SACK_MAX 4u /* blocks that fit into a header */
 
 /* Congestion control. Sizes in bytes; `flight` is what is outstanding. It owns c->ssthresh, and c->cwnd outside of
  * recovery. */
@@ -107,6 +120,8 @@ struct tcp_conn {
     uint64_t ts_recent_at;
     struct rte_mbuf *ooo; /* by sequence number, disjoint; see receiver.c */
     struct tcp_loans *loans; /* NULL until the first */
+    struct tcp_board *board; /* scoreboard.h; NULL: nothing is outstanding, or no SACK */
+    struct tcp_sack_out *sack_out;
     struct zs_tx tx;
 
     /* The first byte of own's ring that a packet refers to which may wait in a transmit queue: while queued_flush is
@@ -115,9 +130,11 @@ struct tcp_conn {
     uint32_t queued_flush;
 
     struct tcp_listener *listener; /* half-open through it, else NULL */
-    LIST_ENTRY(tcp_conn) half_open;
-    SLIST_ENTRY(tcp_conn) dead;
-    TAILQ_ENTRY(tcp_conn) time_wait; /* in state TIME-WAIT, in the order of entry */
+    union { /* a connection is on one list at a time */
+        LIST_ENTRY(tcp_conn) half_open;
+        SLIST_ENTRY(tcp_conn) dead;
+        TAILQ_ENTRY(tcp_conn) time_wait; /* in state TIME-WAIT, in the order of entry */
+    };
     const struct tcp_conn_ops *ops;
     void *arg;
 };
@@ -148,11 +165,13 @@ struct tcp_table {
     LIST_HEAD(, tcp_listener) listen[TCP_LISTEN_BUCKETS];
 };
 
-/* Options of a segment, RFC 9293 3.2, 7323. */
+/* Options of a segment, RFC 9293 3.2, 7323, 2018. */
 struct tcp_options {
     uint16_t mss; /* 0: none */
     uint8_t wscale;
-    bool has_wscale, has_ts;
+    bool has_wscale, has_ts, sack_ok;
+    uint8_t sacks;
+    struct tcp_block sack[TCP_SACK_MAX];
     uint32_t tsval, tsecr;
 };
 
@@ -232,7 +251,7 @@ void tcp_reap(struct stack *st);
 /* ---- options.c ---- */
 bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o);
 #define TCP_OPTIONS_MAX 40u
-uint32_t tcp_options_build(const struct tcp_conn *c, uint8_t flags, uint8_t *p); /* bytes, a multiple of 4 */
+uint32_t tcp_options_build(struct tcp_conn *c, uint8_t flags, uint8_t *p); /* bytes, a multiple of 4 */
 uint32_t tcp_ts_now(const struct tcp_conn *c);
 
 /* ---- handshake.c ---- */
@@ -256,6 +275,8 @@ void tcp_answer_rst(struct stack *st, const struct tcp_seg *s);
 void tcp_send_data(struct tcp_conn *c); /* what windows and timers allow; then an ACK if one is still owed */
 void tcp_window_probe(struct tcp_conn *c);
 bool tcp_retransmit_first(struct tcp_conn *c);
+bool tcp_retransmit(struct tcp_conn *c, tcp_seq at, uint32_t space); /* with SACK. False: not sent, or the connection ended */
+uint32_t tcp_mss_now(struct tcp_conn *c); /* payload of a full segment, beside the blocks that it has to carry */
 void tcp_acked(struct tcp_conn *c, tcp_seq ack); /* snd_una moves: frees ring memory, takes RTT samples, stops timers */
 
 /* ---- receiver.c ---- */
@@ -269,6 +290,22 @@ static inline uint32_t tcp_rcv_wnd(const struct tcp_conn *c)
     int32_t wnd = seq_diff(c->rcv_adv, c->rcv_nxt);
     return wnd > 0 ? (uint32_t)wnd : 0;
 }
+
+/* ---- sack_out.c ---- */
+void tcp_sack_kept(struct tcp_conn *c, struct tcp_block run); /* a segment was kept; what it is contiguous with */
+void tcp_sack_twice(struct tcp_conn *c, tcp_seq start, tcp_seq end);
+uint32_t tcp_sack_length(struct tcp_conn *c); /* of the option, padding included */
+uint32_t tcp_sack_block(struct tcp_conn *c, struct tcp_block out[TCP_SACK_MAX]);
+void tcp_sack_told(struct tcp_conn *c);
+void tcp_sack_out_free(struct tcp_conn *c);
+
+/* ---- scoreboard.c; more in scoreboard.h ---- */
+void tcp_board_free(struct tcp_conn *c);
+
+/* ---- sack_recovery.c ---- */
+void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked); /* after tcp_acked(), if it moved */
+void tcp_sack_resend(struct tcp_conn *c, bool last); /* last: there is no new data that could be sent */
+void tcp_sack_timeout(struct tcp_conn *c);
 
 /* ---- loans.c ---- */
 /* Lends payload to the application: NET_TCP_RX_LENT, and m is taken; another counter says why it is to be copied. The

@@ -45,7 +45,8 @@ struct bed {
     struct rte_mempool *pool, *indirect;
     struct rxpool rx;  /* of received frames; app has it mapped */
     bool lend;         /* stacks and wires made from now on lend payload, and send it from rings */
-    uint32_t hold_max; /* stack_conf.rx_hold_max */
+    uint32_t hold_max, without; /* stack_conf.rx_hold_max, without */
+    const char *congestion;     /* stack_conf.congestion */
 };
 void bed_start(struct bed *b); /* EAL, pools, arena: once per program */
 void bed_check_empty(struct bed *b); /* no packet, session or block in use */
