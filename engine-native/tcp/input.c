@@ -341,6 +341,7 @@ void tcp_poke(struct tcp_conn *c, uint64_t now)
     if (closed && c->state == TCP_FIN_WAIT_2 && !tcp_timer_on(c, TCP_T_TIME_WAIT))
         tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_FIN_WAIT_NS);
     tcp_keepalive_start(c);
+    tcp_cc_follow(c);
     if (!tcp_loans_look(c)) {
         tcp_conn_fault(c);
         tcp_reap(st);

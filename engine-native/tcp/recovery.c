@@ -34,7 +34,7 @@ void tcp_recovery_ack(struct tcp_conn *c, tcp_seq ack, uint32_t acked)
 {
     c->dupacks = 0;
     if (!(c->flags & TCP_F_RECOVERY)) {
-        c->cc->acked(c, acked);
+        tcp_cc_acked(c, acked);
         return;
     }
     if (seq_geq(ack, c->recover)) { /* RFC 6582 3.2 (3), full: option 1, which avoids a burst */
@@ -72,8 +72,9 @@ void tcp_retransmit_timeout(struct tcp_conn *c)
         tcp_send_syn(c);
         return;
     }
-    if (c->retries++ == 0) /* RFC 5681 3.1: once per loss, not per retransmission */
-        c->cc->timeout(c, tcp_flight(c));
+    /* RFC 5681 3.1: once per loss, not per retransmission; fast recovery that failed has reduced already. */
+    if (c->retries++ == 0 && !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)))
+        c->cc->timeout(c, c->flags & TCP_F_SACK_SEND ? RTE_MIN(tcp_flight(c), c->cwnd) : tcp_flight(c));
     c->cwnd = c->mss;
     c->cc_acked = 0;
     c->dupacks = 0;

@@ -89,7 +89,8 @@ void tcp_sack_resend(struct tcp_conn *c, bool last)
 static void enter(struct tcp_conn *c)
 {
     NET_COUNT(c->st, TCP_FAST_RETRANSMIT);
-    c->cc->lost(c, tcp_flight(c));
+    /* What is outstanding, without what the peer has and limited transmit added: cwnd, or less. */
+    c->cc->lost(c, RTE_MIN(tcp_flight(c), c->cwnd));
     c->cwnd = c->ssthresh; /* RFC 6675 5 (4.2); pipe does the rest */
     c->recover = c->snd_max;
     c->flags = (c->flags | TCP_F_RECOVERY | TCP_F_RESEND) & ~TCP_F_RESCUED;
@@ -101,12 +102,13 @@ void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked)
     struct tcp_news news;
     tcp_board_ack(c, s, acked, &news);
     c->dupacks = acked > 0 ? 0 : (uint8_t)RTE_MIN(c->dupacks + (news.sacked > 0), UINT8_MAX);
+    bool recovering = c->flags & TCP_F_RECOVERY;
     if ((c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) && seq_geq(c->snd_una, c->recover))
         c->flags &= ~(TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_RESEND); /* cwnd is ssthresh, or below it after a timeout */
-    else if ((c->flags & TCP_F_RECOVERY) && acked > 0)
+    else if (recovering && acked > 0)
         NET_COUNT(c->st, TCP_PARTIAL_ACK);
-    if (acked > 0 && !(c->flags & TCP_F_RECOVERY))
-        c->cc->acked(c, acked);
+    if (acked > 0 && !recovering)
+        tcp_cc_acked(c, acked);
     if (c->board != NULL)
         find_lost(c);
     if (tcp_lost(c) > 0 && !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)))

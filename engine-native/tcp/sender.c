@@ -153,7 +153,7 @@ void tcp_send_data(struct tcp_conn *c)
             return;
         bool rests = seq_eq(c->snd_una, c->snd_max) && c->st->now - c->last_send > tcp_rto_ns(c);
         if (rests && p.bytes > 0)
-            c->cc->idle(c);
+            tcp_cc_idle(c);
         if (c->flags & TCP_F_SACK_SEND)
             tcp_sack_resend(c, false);
         while (c->state != TCP_CLOSED && tcp_lost(c) == 0 && send_one(c, &p))

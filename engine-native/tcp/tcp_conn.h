@@ -28,6 +28,7 @@
 #define TCP_FIN_WAIT_NS (60 * NET_NS_PER_S)  /* nobody is there to read what comes */
 #define TCP_PAWS_IDLE_NS (UINT64_C(24) * 86400 * NET_NS_PER_S) /* RFC 7323 5.5 */
 #define TCP_CHALLENGES_PER_S 10u      /* RFC 5961 7, per connection: a limit for all would tell one peer about another */
+#define TCP_CWND_MAX (1u << 30)       /* RFC 7323 2.3: no window is larger */
 #define TCP_OOO_CONN_MAX 512u         /* segments kept out of order, per connection */
 
 enum tcp_timer { TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_TIMER_N };
@@ -62,13 +63,20 @@ struct tcp_block {
  * recovery. */
 struct tcp_cc_ops {
     const char *name;
-    void (*init)(struct tcp_conn *c);
+    void (*init)(struct tcp_conn *c);                     /* its own state; also when it takes over */
     void (*acked)(struct tcp_conn *c, uint32_t bytes);    /* new data acknowledged, not in recovery */
     void (*lost)(struct tcp_conn *c, uint32_t flight);    /* fast retransmit begins: sets ssthresh */
     void (*timeout)(struct tcp_conn *c, uint32_t flight); /* first retransmission timeout of a segment: sets ssthresh */
     void (*idle)(struct tcp_conn *c);                     /* sending again after a pause of an RTO or more */
 };
-const struct tcp_cc_ops *tcp_cc_find(const char *name); /* cc.c; NULL name: the default; unknown: NULL */
+
+/* cubic.c. Windows in bytes. */
+struct tcp_cubic {
+    uint64_t epoch;    /* when the current growth began; 0: with the next ACK */
+    uint64_t friendly; /* RFC 9438's W_est, in 1/256 bytes */
+    uint32_t w_max, prior, k_ms;
+};
+extern const struct tcp_cc_ops tcp_cubic;
 
 /* Buffers that an application reads from, oldest first, chained by next. Of a connection, or of one that is no more. */
 struct tcp_loans {
@@ -108,6 +116,7 @@ struct tcp_conn {
     uint32_t cwnd, ssthresh, cc_acked;
     tcp_seq recover; /* RFC 6582 */
     const struct tcp_cc_ops *cc;
+    struct tcp_cubic cubic;
 
     /* Round trip time, RFC 6298. srtt 0: no sample yet. */
     tcp_seq rtt_seq;
@@ -316,6 +325,14 @@ bool tcp_loans_look(struct tcp_conn *c);  /* takes back what was read. False: a 
 void tcp_loans_leave(struct tcp_conn *c); /* the connection is over, reading may go on */
 void tcp_loans_create(struct stack *st);
 void tcp_loans_destroy(struct stack *st);
+
+/* ---- cc.c ---- */
+const struct tcp_cc_ops *tcp_cc_find(const char *name); /* NULL name: the default; unknown: NULL */
+void tcp_cc_follow(struct tcp_conn *c);                 /* the application may have chosen another */
+void tcp_cc_init(struct tcp_conn *c);
+void tcp_cc_acked(struct tcp_conn *c, uint32_t bytes); /* not in recovery */
+void tcp_cc_idle(struct tcp_conn *c);
+void tcp_slow_start(struct tcp_conn *c, uint32_t bytes);
 
 /* ---- recovery.c ---- */
 void tcp_dupack(struct tcp_conn *c);

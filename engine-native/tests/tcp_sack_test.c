@@ -64,13 +64,13 @@ CASE(blocks_of_small_segments_count_each, OPEN_SACK, "option nodelay", "write 10
      "< . 1:1(0) ack 41", "+5000")
 CASE(three_runs_beyond_are_a_loss, OPEN_SACK, "write 14600", TEN_SEGMENTS, LAST_OF_TEN,
      SACK("1461-1561,2921-3021,4381-4481"), "> . 1:1461(1460)", "count tcp_fast_retransmit 1")
-CASE(both_holes_are_filled, OPEN_SACK, "write 14600", TEN_SEGMENTS, LAST_OF_TEN, SACK("1461-2921"), SACK("4381-5841,1461-2921"),
+CASE(both_holes_are_filled, OPEN_SACK, "option reno", "write 14600", TEN_SEGMENTS, LAST_OF_TEN, SACK("1461-2921"), SACK("4381-5841,1461-2921"),
      SACK("4381-7301,1461-2921"), "> . 1:1461(1460)", SACK("4381-8761,1461-2921"), SACK("4381-10221,1461-2921"),
      "> . 2921:4381(1460)", SACK("4381-14601,1461-2921"), "< . 1:1(0) ack 2921 <sack 4381-14601>", "< . 1:1(0) ack 14601", "+5000",
      "count tcp_retransmitted 2", "count tcp_fast_retransmit 1", "count tcp_partial_ack 1")
 CASE(limited_transmit_with_blocks, OPEN_SACK, "write 20000", TEN_SEGMENTS, TENTH, SACK("1461-2921"), "> . 14601:16061(1460)",
      SACK("1461-4381"), "> . 16061:17521(1460)", SACK("1461-5841"), "> . 1:1461(1460)")
-CASE(new_data_follows_the_pipe, OPEN_SACK, "write 20000", TEN_SEGMENTS, TENTH, SACK("1461-7301"), "> . 1:1461(1460)",
+CASE(new_data_follows_the_pipe, OPEN_SACK, "option reno", "write 20000", TEN_SEGMENTS, TENTH, SACK("1461-7301"), "> . 1:1461(1460)",
      SACK("1461-10221"), "> . 14601:16061(1460)", SACK("1461-11681"), "> . 16061:17521(1460)")
 CASE(same_blocks_again_prove_nothing, OPEN_SACK, "write 14600", TEN_SEGMENTS, LAST_OF_TEN, SACK("1461-2921"), SACK("1461-2921"),
      SACK("1461-2921"), SACK("1461-2921"), "count tcp_fast_retransmit 0")
@@ -95,7 +95,7 @@ CASE(duplicate_told_is_no_loss, OPEN_SACK, "write 4380", "> . 1:1461(1460)", "> 
      "count tcp_dsack_rx 3", "count tcp_fast_retransmit 0")
 CASE(last_segment_is_rescued, OPEN_SACK, "write 14600", TEN_SEGMENTS, LAST_OF_TEN, SACK("1461-5841"), "> . 1:1461(1460)",
      SACK("1461-10221"), "> P. 13141:14601(1460)", SACK("1461-11681"), "+150", "count tcp_retransmitted 2")
-CASE(holes_are_tried_when_nothing_is_new, OPEN_SACK, "write 14600", TEN_SEGMENTS, LAST_OF_TEN, SACK("1461-5841"),
+CASE(holes_are_tried_when_nothing_is_new, OPEN_SACK, "option reno", "write 14600", TEN_SEGMENTS, LAST_OF_TEN, SACK("1461-5841"),
      "> . 1:1461(1460)", SACK("11681-13141,7301-10221,1461-5841"), "> . 5841:7301(1460)",
      "> . 10221:11681(1460)", "count tcp_retransmitted 3")
 CASE(fin_is_resent, OPEN_SACK, "option nodelay", "write 10", "> P. 1:11(10)", "close", "> F. 11:11(0)", "+201", "> FP. 1:11(10)",

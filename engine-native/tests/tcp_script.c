@@ -411,6 +411,8 @@ static void option(struct script *s, const char *text)
         atomic_fetch_or(&o->bits, ZS_O_CORK);
     else if (strcmp(text, "uncork") == 0)
         atomic_fetch_and(&o->bits, ~ZS_O_CORK);
+    else if (strcmp(text, "reno") == 0 || strcmp(text, "cubic") == 0)
+        atomic_store(&o->congestion, text[0] == 'r' ? ZS_CC_RENO : ZS_CC_CUBIC);
     else if (sscanf(text, "keepalive %u %u %u", &idle, &interval, &count) == 3) {
         atomic_fetch_or(&o->bits, ZS_O_KEEPALIVE);
         atomic_store(&o->keepidle, idle);

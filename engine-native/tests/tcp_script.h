@@ -9,7 +9,7 @@
  *     +40                                           milliseconds pass
  *     connect | listen [BACKLOG] | write N | read N | shutdown | close | abort
  *     state NAME | gone | eof | error ERRNO | lent BUFFERS | count COUNTER N
- *     option nodelay|cork|keepalive IDLE INTERVAL COUNT | rcvbuf N | accept ok|later|no
+ *     option nodelay|cork|reno|cubic|keepalive IDLE INTERVAL COUNT | rcvbuf N | accept ok|later|no
  *     iss N | peer N        (before the handshake) initial sequence numbers: the stack's, the peer's
  *     icmp TYPE CODE SEQ    an ICMP error about our segment that began there
  *
