@@ -57,9 +57,9 @@ bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o)
     return true;
 }
 
-uint32_t tcp_ts_now(const struct tcp_conn *c)
+uint32_t tcp_ts_at(const struct tcp_conn *c, uint64_t when)
 {
-    return (uint32_t)(c->st->now / NET_NS_PER_MS) + c->ts_offset;
+    return (uint32_t)(when / NET_NS_PER_MS) + c->ts_offset;
 }
 
 static uint32_t build_sack(struct tcp_conn *c, uint8_t *p)

@@ -44,7 +44,7 @@ static bool next_hole(struct tcp_conn *c, bool last, tcp_seq *at, uint32_t *spac
     const struct tcp_range *r = NULL;
     for (uint32_t i = 0; i < b->n && r == NULL && b->lost > 0; i++)
         r = b->range[i].flags & RANGE_LOST ? &b->range[i] : NULL;
-    if (r == NULL && last && (c->flags & TCP_F_RECOVERY)) {
+    if (r == NULL && last && (c->flags & TCP_F_RECOVERY) && !tcp_rack_on(c)) { /* RACK knows by time */
         tcp_seq top = highest_sacked(b);
         for (uint32_t i = 0; i < b->n && r == NULL && seq_lt(b->range[i].start, top); i++)
             r = b->range[i].flags == 0 ? &b->range[i] : NULL;
@@ -97,25 +97,80 @@ static void enter(struct tcp_conn *c)
     tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
 }
 
+void tcp_sack_consider(struct tcp_conn *c)
+{
+    if (c->board == NULL)
+        return;
+    if (tcp_rack_on(c))
+        tcp_rack_find_lost(c);
+    else
+        find_lost(c);
+    if (c->board->lost > 0 && !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)))
+        enter(c);
+}
+
+/* ---- Timeouts that were none: RFC 5682 3.1 ---- */
+
+static void undo(struct tcp_conn *c)
+{
+    struct tcp_board *b = c->board;
+    NET_COUNT(c->st, TCP_SPURIOUS_RTO);
+    c->cwnd = RTE_MAX(c->cwnd, c->prior_cwnd);
+    c->ssthresh = RTE_MAX(c->ssthresh, c->prior_ssthresh);
+    c->flags &= ~(TCP_F_LOSS | TCP_F_FRTO | TCP_F_FRTO_NEW);
+    for (uint32_t i = 0; b != NULL && i < b->n; i++)
+        tcp_board_flag(b, &b->range[i], 0, RANGE_LOST);
+    if (b != NULL)
+        tcp_board_tidy(c);
+}
+
+static void look_at_timeout(struct tcp_conn *c, const struct tcp_seg *s, const struct tcp_news *news)
+{
+    if (!(c->flags & (TCP_F_FRTO | TCP_F_FRTO_NEW)) || news->acked + news->sacked == 0)
+        return;
+    bool first = c->flags & TCP_F_FRTO;
+    /* With timestamps the first acknowledgement tells what it answers (RFC 3522 3.2). */
+    bool before = (c->flags & TCP_F_TS) && news->acked > 0 && s->opt.tsecr != 0 &&
+                  (int32_t)(s->opt.tsecr - tcp_ts_at(c, c->timed_out)) < 0;
+    c->flags &= ~(TCP_F_FRTO | TCP_F_FRTO_NEW);
+    if (before || (!first && news->original)) /* step 3 (b) */
+        undo(c);
+    else if (first && news->acked > 0 && seq_lt(c->snd_una, c->recover) && tcp_has_new(c))
+        c->flags |= TCP_F_FRTO_NEW; /* step 2 (b) */
+}
+
+/* ---- Acknowledgements and timeouts ---- */
+
 void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked)
 {
     struct tcp_news news;
     tcp_board_ack(c, s, acked, &news);
     c->dupacks = acked > 0 ? 0 : (uint8_t)RTE_MIN(c->dupacks + (news.sacked > 0), UINT8_MAX);
     bool recovering = c->flags & TCP_F_RECOVERY;
-    if ((c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) && seq_geq(c->snd_una, c->recover))
-        c->flags &= ~(TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_RESEND); /* cwnd is ssthresh, or below it after a timeout */
-    else if (recovering && acked > 0)
+    bool of_probe = tcp_probe_acked(c, s, &news);
+    if (news.has_twice && !of_probe)
+        tcp_rack_twice(c);
+    look_at_timeout(c, s, &news);
+    if ((c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) && seq_geq(c->snd_una, c->recover)) {
+        /* cwnd is ssthresh, or below it after a timeout */
+        c->flags &= ~(TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_RESEND | TCP_F_FRTO | TCP_F_FRTO_NEW);
+        tcp_rack_recovered(c);
+    } else if (recovering && acked > 0) {
         NET_COUNT(c->st, TCP_PARTIAL_ACK);
-    if (acked > 0 && !recovering)
-        tcp_cc_acked(c, acked);
-    if (c->board != NULL)
-        find_lost(c);
-    if (tcp_lost(c) > 0 && !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)))
-        enter(c);
+    }
+    if (acked > 0) {
+        c->flags |= TCP_F_PLAN_PROBE;
+        if (!recovering)
+            tcp_cc_acked(c, acked);
+    }
+    tcp_sack_consider(c);
+    if (c->board != NULL && c->board->n == 0)
+        tcp_board_free(c);
+    if (c->board == NULL)
+        tcp_timer_clear(c, TCP_T_LOSS);
 }
 
-/* RFC 6298 5.4-5.6, 6675 5.1. What the peer has told of is kept, unless it took back the first of it (RFC 2018 8). */
+/* RFC 6298 5.4-5.6, 6675 5.1, 8985 6.3. What the peer has told of is kept, unless it took back the first of it (RFC 2018 8). */
 void tcp_sack_timeout(struct tcp_conn *c)
 {
     struct tcp_board *b = c->board;
@@ -123,9 +178,10 @@ void tcp_sack_timeout(struct tcp_conn *c)
     if (taken_back)
         NET_COUNT(c->st, TCP_RENEGED);
     for (uint32_t i = 0; b != NULL && i < b->n; i++)
-        if (taken_back || !(b->range[i].flags & RANGE_SACKED))
+        if (taken_back || (!(b->range[i].flags & RANGE_SACKED) && !tcp_rack_spares(c, &b->range[i])))
             tcp_board_flag(b, &b->range[i], RANGE_LOST, RANGE_SACKED | RANGE_TWICE);
     if (b != NULL)
         tcp_board_tidy(c);
-    c->flags = (c->flags | TCP_F_LOSS) & ~TCP_F_RESEND;
+    c->flags = (c->flags | TCP_F_LOSS | TCP_F_RESEND) & ~(TCP_F_FRTO_NEW | TCP_F_PROBE_OUT);
+    tcp_timer_clear(c, TCP_T_LOSS);
 }

@@ -121,6 +121,8 @@ void tcp_board_sent(struct tcp_conn *c, tcp_seq from, uint32_t space)
         last->end = seq_add(from, space);
         return;
     }
+    if (b != NULL && b->n == 0)
+        b->fack = from;
     if (b == NULL || !make_room(b)) {
         NET_COUNT(c->st, TCP_SACK_LOST);
         tcp_board_free(c);
@@ -146,36 +148,37 @@ void tcp_board_resent(struct tcp_conn *c, tcp_seq from, uint32_t space)
 
 /* ---- Acknowledgements ---- */
 
-static void arrived(const struct tcp_range *r, struct tcp_news *news)
+static void arrived(struct tcp_conn *c, const struct tcp_range *r, const struct tcp_seg *s, struct tcp_news *news)
 {
     if (r->flags & RANGE_SACKED)
         return;
-    if (r->flags & RANGE_RESENT)
-        news->resent = true;
-    else
+    if (!(r->flags & RANGE_RESENT) && seq_leq(r->end, c->recover))
         news->original = true;
+    tcp_rack_arrived(c, r, s);
 }
 
-static void acknowledged(struct tcp_conn *c, struct tcp_news *news)
+static void acknowledged(struct tcp_conn *c, const struct tcp_seg *s, struct tcp_news *news)
 {
     struct tcp_board *b = c->board;
     uint32_t gone = 0;
     while (gone < b->n && seq_leq(b->range[gone].end, c->snd_una)) {
-        arrived(&b->range[gone], news);
+        arrived(c, &b->range[gone], s, news);
         count(b, &b->range[gone], false);
         gone++;
     }
     b->n -= gone;
     memmove(b->range, b->range + gone, b->n * sizeof *b->range);
     if (b->n > 0 && seq_lt(b->range[0].start, c->snd_una)) {
-        arrived(&b->range[0], news);
+        struct tcp_range part = b->range[0];
+        part.end = c->snd_una;
+        arrived(c, &part, s, news);
         count(b, &b->range[0], false);
         b->range[0].start = c->snd_una;
         count(b, &b->range[0], true);
     }
 }
 
-static void block(struct tcp_conn *c, struct tcp_block k, struct tcp_news *news)
+static void block(struct tcp_conn *c, struct tcp_block k, const struct tcp_seg *s, struct tcp_news *news)
 {
     struct tcp_board *b = c->board;
     uint32_t from, to;
@@ -193,7 +196,7 @@ static void block(struct tcp_conn *c, struct tcp_block k, struct tcp_news *news)
         struct tcp_range *r = &b->range[i];
         if (r->flags & RANGE_SACKED)
             continue;
-        arrived(r, news);
+        arrived(c, r, s, news);
         news->sacked += (uint32_t)seq_diff(r->end, r->start);
         tcp_board_flag(b, r, RANGE_SACKED, RANGE_LOST | RANGE_TWICE);
     }
@@ -218,9 +221,7 @@ void tcp_board_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, 
     }
     if (c->board == NULL)
         return;
-    acknowledged(c, news);
+    acknowledged(c, s, news);
     for (uint32_t i = news->has_twice; i < s->opt.sacks; i++)
-        block(c, s->opt.sack[i], news);
-    if (c->board->n == 0)
-        tcp_board_free(c);
+        block(c, s->opt.sack[i], s, news);
 }

@@ -25,14 +25,16 @@ struct tcp_board {
     uint32_t n, room;
     uint32_t sacked, lost, twice; /* bytes */
     struct tcp_range *range;
+    /* RFC 8985: of what arrived, that which was sent last; the highest that arrived */
+    uint64_t rack_sent, rack_rtt;
+    tcp_seq rack_end, fack;
 };
 
 /* What an acknowledgement told. */
 struct tcp_news {
     uint32_t acked;  /* bytes by its acknowledgement number */
     uint32_t sacked; /* bytes by its blocks, for the first time */
-    bool original;   /* some of that was sent once only */
-    bool resent;     /* some of that was sent again */
+    bool original;   /* some of that was sent once only, and before `recover` */
     bool has_twice;  /* the peer received something twice (RFC 2883) */
     struct tcp_block twice;
 };
@@ -64,5 +66,13 @@ void tcp_board_sent(struct tcp_conn *c, tcp_seq from, uint32_t space);
 void tcp_board_resent(struct tcp_conn *c, tcp_seq from, uint32_t space);
 /* After snd_una moved, or not. */
 void tcp_board_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, struct tcp_news *news);
+
+/* ---- rack.c ---- */
+void tcp_rack_arrived(struct tcp_conn *c, const struct tcp_range *r, const struct tcp_seg *s);
+void tcp_rack_find_lost(struct tcp_conn *c);
+void tcp_rack_twice(struct tcp_conn *c);     /* the peer told of a duplicate */
+void tcp_rack_recovered(struct tcp_conn *c); /* recovery ended */
+bool tcp_rack_spares(const struct tcp_conn *c, const struct tcp_range *r); /* not lost by a timeout */
+bool tcp_probe_acked(struct tcp_conn *c, const struct tcp_seg *s, const struct tcp_news *news); /* the duplicate is the probe's */
 
 #endif

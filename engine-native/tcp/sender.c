@@ -37,7 +37,8 @@ static uint32_t usable_window(const struct tcp_conn *c)
 {
     if (c->flags & TCP_F_SACK_SEND) { /* limited transmit (RFC 3042) included: what arrived has left the pipe */
         uint32_t pipe = tcp_pipe(c), all = (uint32_t)seq_diff(c->snd_nxt, c->snd_una);
-        return RTE_MIN(c->cwnd > pipe ? c->cwnd - pipe : 0, c->snd_wnd > all ? c->snd_wnd - all : 0);
+        uint32_t cwnd = c->flags & TCP_F_PROBING ? RTE_MAX(c->cwnd, pipe + c->mss) : c->cwnd;
+        return RTE_MIN(cwnd > pipe ? cwnd - pipe : 0, c->snd_wnd > all ? c->snd_wnd - all : 0);
     }
     /* RFC 3042: the first two duplicate ACKs allow one new segment each. */
     uint32_t extra = c->flags & TCP_F_RECOVERY ? 0 : RTE_MIN(c->dupacks, (uint8_t)2) * (uint32_t)c->mss;
@@ -74,6 +75,7 @@ static void sent(struct tcp_conn *c, uint32_t space)
     c->snd_nxt = seq_add(from, space);
     if (c->flags & TCP_F_SACK_SEND)
         tcp_board_sent(c, from, space);
+    c->flags |= TCP_F_PLAN_PROBE;
     c->snd_max = seq_max(c->snd_max, c->snd_nxt);
     c->last_send = c->st->now;
     tcp_timer_clear(c, TCP_T_PERSIST);
@@ -154,17 +156,41 @@ void tcp_send_data(struct tcp_conn *c)
         bool rests = seq_eq(c->snd_una, c->snd_max) && c->st->now - c->last_send > tcp_rto_ns(c);
         if (rests && p.bytes > 0)
             tcp_cc_idle(c);
-        if (c->flags & TCP_F_SACK_SEND)
+        bool skip = c->flags & TCP_F_FRTO_NEW; /* RFC 5682: new data first */
+        if ((c->flags & TCP_F_SACK_SEND) && !skip)
             tcp_sack_resend(c, false);
-        while (c->state != TCP_CLOSED && tcp_lost(c) == 0 && send_one(c, &p))
+        while (c->state != TCP_CLOSED && (tcp_lost(c) == 0 || skip) && send_one(c, &p))
             ;
+        if (skip && c->state != TCP_CLOSED && tcp_pipe(c) == 0) { /* what is new may not leave alone */
+            c->flags &= ~TCP_F_FRTO_NEW;
+            tcp_sack_resend(c, false);
+        }
         if ((c->flags & (TCP_F_SACK_SEND | TCP_F_RECOVERY)) == (TCP_F_SACK_SEND | TCP_F_RECOVERY) && c->state != TCP_CLOSED)
             tcp_sack_resend(c, nothing_new(c, &p));
         consider_persist(c, &p);
         keep_watch(c);
+        if (c->state != TCP_CLOSED)
+            tcp_probe_plan(c);
     }
     if (c->state != TCP_CLOSED && (c->flags & TCP_F_ACK_NOW))
         tcp_send_ack(c);
+}
+
+bool tcp_send_one_more(struct tcp_conn *c)
+{
+    struct pending p;
+    if (!look(c, &p))
+        return false;
+    c->flags |= TCP_F_PROBING;
+    bool done = send_one(c, &p);
+    c->flags &= ~TCP_F_PROBING;
+    return done;
+}
+
+bool tcp_has_new(struct tcp_conn *c)
+{
+    struct pending p;
+    return look(c, &p) && !nothing_new(c, &p);
 }
 
 bool tcp_retransmit_first(struct tcp_conn *c)

@@ -31,7 +31,8 @@
 #define TCP_CWND_MAX (1u << 30)       /* RFC 7323 2.3: no window is larger */
 #define TCP_OOO_CONN_MAX 512u         /* segments kept out of order, per connection */
 
-enum tcp_timer { TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_TIMER_N };
+/* LOSS: RACK's reordering timer, or when nothing is out of order the tail loss probe. Before RETRANSMIT, which it puts off. */
+enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_TIMER_N };
 
 /* tcp_conn.flags */
 #define TCP_F_TS (1u << 0)          /* timestamps on */
@@ -48,6 +49,14 @@ enum tcp_timer { TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE,
 #define TCP_F_LOSS (1u << 11)       /* with SACK: a timeout happened, recover is not reached */
 #define TCP_F_RESEND (1u << 12)     /* the next hole is filled whatever cwnd says */
 #define TCP_F_RESCUED (1u << 13)    /* RFC 6675's rescue retransmission of this recovery was made */
+#define TCP_F_REORDERED (1u << 14)    /* RFC 8985's reordering_seen */
+#define TCP_F_REO_ROUND (1u << 15)    /* reo_round is valid */
+#define TCP_F_PLAN_PROBE (1u << 16)   /* a tail loss probe is to be planned */
+#define TCP_F_PROBE_OUT (1u << 17)    /* one was sent, up to probe_end */
+#define TCP_F_PROBE_RESENT (1u << 18) /* and it was not new data */
+#define TCP_F_PROBING (1u << 19)      /* one segment more than cwnd allows */
+#define TCP_F_FRTO (1u << 20)         /* RFC 5682: after a timeout, no acknowledgement yet */
+#define TCP_F_FRTO_NEW (1u << 21)     /* RFC 5682: new data was sent instead of old */
 
 struct tcp_conn;
 struct tcp_board;
@@ -114,7 +123,13 @@ struct tcp_conn {
     tcp_seq fin_seq;
     uint32_t snd_wnd, max_wnd; /* as the peer announced; the largest ever */
     uint32_t cwnd, ssthresh, cc_acked;
-    tcp_seq recover; /* RFC 6582 */
+    tcp_seq recover; /* RFC 6582, 6675's RecoveryPoint */
+    uint64_t timed_out;
+    uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at */
+    /* RFC 8985 */
+    uint32_t min_rtt_us, min_rtt_s; /* and the second of the stack's clock in which it was measured */
+    tcp_seq reo_round, probe_end;
+    uint8_t reo_more, reo_persist;  /* quarters of min_RTT beyond the first; recoveries left until that is forgotten */
     const struct tcp_cc_ops *cc;
     struct tcp_cubic cubic;
 
@@ -261,7 +276,11 @@ void tcp_reap(struct stack *st);
 bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o);
 #define TCP_OPTIONS_MAX 40u
 uint32_t tcp_options_build(struct tcp_conn *c, uint8_t flags, uint8_t *p); /* bytes, a multiple of 4 */
-uint32_t tcp_ts_now(const struct tcp_conn *c);
+uint32_t tcp_ts_at(const struct tcp_conn *c, uint64_t when);
+static inline uint32_t tcp_ts_now(const struct tcp_conn *c)
+{
+    return tcp_ts_at(c, c->st->now);
+}
 
 /* ---- handshake.c ---- */
 void tcp_send_syn(struct tcp_conn *c);
@@ -285,6 +304,8 @@ void tcp_send_data(struct tcp_conn *c); /* what windows and timers allow; then a
 void tcp_window_probe(struct tcp_conn *c);
 bool tcp_retransmit_first(struct tcp_conn *c);
 bool tcp_retransmit(struct tcp_conn *c, tcp_seq at, uint32_t space); /* with SACK. False: not sent, or the connection ended */
+bool tcp_has_new(struct tcp_conn *c);       /* new data, and the peer has room for it */
+bool tcp_send_one_more(struct tcp_conn *c); /* new data beyond cwnd */
 uint32_t tcp_mss_now(struct tcp_conn *c); /* payload of a full segment, beside the blocks that it has to carry */
 void tcp_acked(struct tcp_conn *c, tcp_seq ack); /* snd_una moves: frees ring memory, takes RTT samples, stops timers */
 
@@ -315,6 +336,15 @@ void tcp_board_free(struct tcp_conn *c);
 void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked); /* after tcp_acked(), if it moved */
 void tcp_sack_resend(struct tcp_conn *c, bool last); /* last: there is no new data that could be sent */
 void tcp_sack_timeout(struct tcp_conn *c);
+void tcp_sack_consider(struct tcp_conn *c); /* what is lost by now; recovery begins if that is news */
+
+/* ---- rack.c; more in scoreboard.h ---- */
+static inline bool tcp_rack_on(const struct tcp_conn *c)
+{
+    return (c->flags & (TCP_F_SACK_SEND | TCP_F_TS)) == (TCP_F_SACK_SEND | TCP_F_TS);
+}
+void tcp_probe_plan(struct tcp_conn *c);
+void tcp_loss_timeout(struct tcp_conn *c);
 
 /* ---- loans.c ---- */
 /* Lends payload to the application: NET_TCP_RX_LENT, and m is taken; another counter says why it is to be copied. The

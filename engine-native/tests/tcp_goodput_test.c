@@ -10,7 +10,7 @@
 #define DELAY (10 * MS)               /* each way */
 #define ROOM 250000u                  /* of the bottleneck: what a round trip carries */
 #define SEEDS 2u
-#define DURATION (6 * SEC)
+#define DURATION (4 * SEC)
 
 static struct bed bed;
 static struct sock server;
@@ -66,7 +66,7 @@ static size_t table(char *out, size_t size)
 {
     static const uint32_t loss[] = {0, 1, 5, 10, 50, 100, 200, 500}; /* per 10,000 */
     static const char *const names[] = {"cubic", "reno"};
-    size_t n = (size_t)snprintf(out, size, "Mbit/s of payload in 6 s; 100 Mbit/s, 10 ms each way; average of %u seeds\n%-7s",
+    size_t n = (size_t)snprintf(out, size, "Mbit/s of payload in 4 s; 100 Mbit/s, 10 ms each way; average of %u seeds\n%-7s",
                                 SEEDS, "loss %");
     for (size_t i = 0; i < RTE_DIM(names); i++)
         n += (size_t)snprintf(out + n, size - n, "%8s", names[i]);
