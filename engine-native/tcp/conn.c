@@ -91,7 +91,7 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
     c->iss = c->snd_una = c->snd_nxt = c->snd_max = c->recover = seq(tcp_isn(st, flow, st->now));
     c->ts_offset = tcp_ts_offset(st, flow);
     c->rto_us = TCP_RTO_INITIAL_US;
-    c->rcv_scale = TCP_WINDOW_SCALE;
+    c->rcv_scale = tcp_window_scale(st);
     uint32_t room = rte_pktmbuf_data_room_size(st->conf.pool) - RTE_PKTMBUF_HEADROOM;
     uint32_t mtu = RTE_MIN((uint32_t)route.port->conf.mtu, room);
     c->rcv_mss = (uint16_t)(mtu - sizeof(struct rte_ipv4_hdr) - sizeof(struct rte_tcp_hdr));

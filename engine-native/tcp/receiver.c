@@ -20,13 +20,6 @@ static struct ooo *ooo_of(struct rte_mbuf *m)
 
 /* ---- Window ---- */
 
-static uint32_t receive_buffer(const struct tcp_conn *c)
-{
-    const struct zs_session *app = tcp_app(c);
-    uint32_t n = app == NULL ? 0 : atomic_load_explicit(&app->opts.rcvbuf, memory_order_relaxed);
-    return n == 0 ? c->st->conf.rcvbuf : RTE_MIN(n / 2, (uint32_t)ZS_RING_MAX); /* doubled for overhead, socket(7) */
-}
-
 static uint32_t space_now(const struct tcp_conn *c, uint32_t size)
 {
     const struct zs_session *app = tcp_app(c);
@@ -38,7 +31,7 @@ static uint32_t space_now(const struct tcp_conn *c, uint32_t size)
 /* Room for received data. When there is little, the application's next reads are to be told of. */
 static uint32_t receive_space(struct tcp_conn *c)
 {
-    uint32_t size = receive_buffer(c), space = space_now(c, size);
+    uint32_t size = tcp_receive_buffer(c), space = space_now(c, size);
     struct zs_session *app = tcp_app(c);
     if (space < size / 2 && app != NULL) {
         atomic_fetch_or(&app->rx_prod.want_space, ZS_WANT_EVENT);
@@ -53,7 +46,7 @@ uint16_t tcp_window_field(struct tcp_conn *c, bool syn)
     uint32_t space = receive_space(c), promised = tcp_rcv_wnd(c), window = promised;
     uint32_t scale = syn ? 0 : c->rcv_scale, mask = (1u << scale) - 1;
     /* Silly-window avoidance: the right edge moves by a good piece or not at all, and never back. */
-    if (syn || (space > promised && space - promised >= RTE_MIN(receive_buffer(c) / 2, (uint32_t)c->rcv_mss)))
+    if (syn || (space > promised && space - promised >= RTE_MIN(tcp_receive_buffer(c) / 2, (uint32_t)c->rcv_mss)))
         window = RTE_MAX(space, promised);
     /* The field counts in units. Rounded up, so that a little room is not told as none, but only as far as there is room: else
      * each ACK would move the edge, and a peer that sends byte by byte never met it. Rounded down, the edge that the peer
@@ -67,8 +60,9 @@ void tcp_window_update(struct tcp_conn *c)
 {
     if (!tcp_may_receive(c))
         return;
+    tcp_autotune(c);
     uint32_t space = receive_space(c), promised = tcp_rcv_wnd(c);
-    if (space > promised && space - promised >= RTE_MIN(receive_buffer(c) / 2, 2u * c->rcv_mss))
+    if (space > promised && space - promised >= RTE_MIN(tcp_receive_buffer(c) / 2, 2u * c->rcv_mss))
         c->flags |= TCP_F_ACK_NOW;
 }
 
@@ -84,7 +78,7 @@ static uint32_t copy(struct tcp_conn *c, struct zs_session *app, const struct rt
         iov[n++] = (struct iovec){rte_pktmbuf_mtod(m, void *), rte_pktmbuf_data_len(m)};
     /* A ring that is full grows when its reader stands still, which the second attempt shows. */
     for (int attempt = 0; attempt < 2 && done < len; attempt++) {
-        int64_t put = zs_tx_write(v, app, &c->tx, iov, skip + done, len - done, receive_buffer(c));
+        int64_t put = zs_tx_write(v, app, &c->tx, iov, skip + done, len - done, tcp_receive_buffer(c));
         if (put == -EPROTO) {
             tcp_conn_fault(c);
             return 0;
@@ -100,7 +94,7 @@ static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf **m, uint32_t skip, 
     struct zs_session *app = tcp_app(c);
     if (app == NULL)
         return 0;
-    enum net_counter how = tcp_lend(c, app, *m, skip, len, receive_buffer(c));
+    enum net_counter how = tcp_lend(c, app, *m, skip, len, tcp_receive_buffer(c));
     if (c->state == TCP_CLOSED)
         return 0;
     uint32_t done = how == NET_TCP_RX_LENT ? len : copy(c, app, *m, skip, len);
@@ -239,6 +233,10 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
     }
     bool gap = c->ooo != NULL;
     tcp_drain(c);
+    if (c->state == TCP_CLOSED)
+        return;
+    tcp_autotune_rtt(c, s);
+    tcp_autotune(c);
     if (gap || tcp_timer_on(c, TCP_T_DELACK) || (tcp_opt_bits(c) & ZS_O_QUICKACK))
         c->flags |= TCP_F_ACK_NOW;
     else if (!(c->flags & TCP_F_ACK_NOW))

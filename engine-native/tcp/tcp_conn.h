@@ -15,7 +15,6 @@
 #define TCP_NEVER UINT64_MAX
 #define TCP_MSS_DEFAULT 536u          /* RFC 9293 3.7.1 */
 #define TCP_MSS_MIN 64u               /* a peer that announces less wants us to burn cycles */
-#define TCP_WINDOW_SCALE 7u           /* for receive buffers up to 8 MiB */
 #define TCP_WINDOW_SCALE_MAX 14u      /* RFC 7323 2.3 */
 #define TCP_RTO_INITIAL_US 1000000u   /* RFC 6298 2.1 */
 #define TCP_RTO_MIN_US 200000u        /* RFC 6298 2.4 has 1 s; as Linux */
@@ -142,6 +141,11 @@ struct tcp_conn {
     tcp_seq irs, rcv_nxt, rcv_adv, rcv_fin, last_ack_sent;
     uint32_t ts_offset, ts_recent;
     uint64_t ts_recent_at;
+    uint32_t rcvbuf;     /* autotune.c: what the buffer has grown to; 0: not yet */
+    uint32_t rcv_rtt_us; /* as the receiver sees it */
+    uint32_t round_read, round_tsecr; /* most that was read in a round trip */
+    tcp_seq round_seq;
+    uint64_t round_start;
     struct rte_mbuf *ooo; /* by sequence number, disjoint; see receiver.c */
     struct tcp_loans *loans; /* NULL until the first */
     struct tcp_board *board; /* scoreboard.h; NULL: nothing is outstanding, or no SACK */
@@ -320,6 +324,12 @@ static inline uint32_t tcp_rcv_wnd(const struct tcp_conn *c)
     int32_t wnd = seq_diff(c->rcv_adv, c->rcv_nxt);
     return wnd > 0 ? (uint32_t)wnd : 0;
 }
+
+/* ---- autotune.c ---- */
+uint8_t tcp_window_scale(const struct stack *st);
+uint32_t tcp_receive_buffer(const struct tcp_conn *c);
+void tcp_autotune_rtt(struct tcp_conn *c, const struct tcp_seg *s);
+void tcp_autotune(struct tcp_conn *c); /* the application may have read */
 
 /* ---- sack_out.c ---- */
 void tcp_sack_kept(struct tcp_conn *c, struct tcp_block run); /* a segment was kept; what it is contiguous with */

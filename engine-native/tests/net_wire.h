@@ -47,7 +47,7 @@ struct bed {
     bool lend;         /* stacks and wires made from now on lend payload, and send it from rings */
     uint32_t hold_max, without; /* stack_conf.rx_hold_max, without */
     const char *congestion;     /* stack_conf.congestion */
-    uint32_t sndbuf, rcvbuf;    /* of every socket */
+    uint32_t sndbuf, rcvbuf, rcvbuf_max; /* of every socket; stack_conf.rcvbuf, rcvbuf_max */
 };
 void bed_start(struct bed *b); /* EAL, pools, arena: once per program */
 void bed_check_empty(struct bed *b); /* no packet, session or block in use */
