@@ -35,15 +35,16 @@ void tcp_autotune_rtt(struct tcp_conn *c, const struct tcp_seg *s)
 void tcp_autotune(struct tcp_conn *c)
 {
     const struct zs_session *app = tcp_app(c);
-    uint64_t round = (uint64_t)RTE_MAX(c->rcv_rtt_us, c->srtt_us) * 1000;
-    if (app == NULL || c->st->now - c->round_start < RTE_MAX(round, (uint64_t)ROUND_MIN_NS))
+    uint64_t round = RTE_MAX((uint64_t)RTE_MAX(c->rcv_rtt_us, c->srtt_us) * 1000, (uint64_t)ROUND_MIN_NS);
+    if (app == NULL || c->st->now - c->round_start < round)
         return;
     tcp_seq read = seq_sub(c->rcv_nxt, (uint32_t)zs_tx_unread(app));
-    int32_t n = c->round_start == 0 ? 0 : seq_diff(read, c->round_seq);
+    /* We may come late, and count more than one round trip: who empties the buffer rarely needs a large one, too. */
+    int64_t n = c->round_start == 0 ? 0 : seq_diff(read, c->round_seq);
     c->round_start = c->st->now;
     c->round_seq = read;
     uint32_t before = RTE_MAX(c->round_read, 10u * c->rcv_mss); /* what an initial window brings is no reason to grow */
-    if (n <= 0 || (uint32_t)n <= before)
+    if (n <= (int64_t)before)
         return;
     c->round_read = (uint32_t)n;
     if (atomic_load_explicit(&app->opts.rcvbuf, memory_order_relaxed) != 0)

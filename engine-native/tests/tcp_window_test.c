@@ -90,6 +90,13 @@ static void test_slow_reader_gets_no_more(void **state)
     assert_int_equal(o.grew, 0);
 }
 
+static void test_rare_reader_gets_more(void **state)
+{
+    (void)state;
+    struct outcome o = run(10 * MS, 4 * SEC, UINT32_MAX, 500 * MS, 0); /* all there is, which is the window */
+    assert_true(o.buffer > 1u << 20 && o.read > (uint64_t)2 << 20); /* eight times 128 KiB would be 1 MiB */
+}
+
 static void test_so_rcvbuf_ends_it(void **state)
 {
     (void)state;
@@ -124,7 +131,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         T(test_window_grows_to_the_path), T(test_bound_is_kept), T(test_slow_reader_gets_no_more), T(test_so_rcvbuf_ends_it),
-        T(test_short_path_needs_little), T(test_scale_by_bound),
+        T(test_rare_reader_gets_more), T(test_short_path_needs_little), T(test_scale_by_bound),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
