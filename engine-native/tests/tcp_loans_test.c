@@ -270,7 +270,7 @@ static void test_long_transfer(void **state)
     struct pair *p = pair_open(0);
     uint64_t seed = 5;
     (void)state;
-    p->w.end[1].st->conf.rcvbuf_max = 1 << 20; /* unread data fits into a connection's share of the pool */
+    p->w.end[1].st->conf.rcvbuf_max = bed.rcvbuf; /* for all that is unread there are references */
     while (p->b.read < 20000000) {
         sock_write(&p->a, RTE_MIN(20000000 - p->a.written, UINT64_C(200000)), p->w.now);
         pass(p, 3 * MS);
