@@ -16,7 +16,7 @@ static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
     tcp_attach(c, server.own, &sock_ops, &server);
     return 0;
 }
-static const struct tcp_listener_ops listener_ops = {on_accept};
+static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
 
 struct outcome {
     uint32_t buffer, promised; /* at the end */
