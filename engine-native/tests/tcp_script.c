@@ -2,6 +2,7 @@
  * See tcp_script.h. */
 #include "tcp_script.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <rte_arp.h>
@@ -33,6 +34,126 @@ void capture_clear(struct capture *c)
     c->count = c->next = 0;
 }
 
+static const char *describe_icmp6(const struct rte_ipv6_hdr *ip, const struct icmp6_hdr *h, uint16_t len, char *line, size_t size)
+{
+    char target[64], group[64];
+    struct ip_addr src;
+    memcpy(src.b, ip->src_addr, 16);
+    inet_ntop(AF_INET6, (const uint8_t *)(h + 1), target, sizeof target);
+    const char *cast = ip->dst_addr[0] == 0xff ? " multicast" : "";
+    if (h->type == ICMP6_SOLICITATION || h->type == ICMP6_ADVERTISEMENT) {
+        uint32_t flags = rte_be_to_cpu_32(h->rest);
+        assert_int_equal(ip->hop_limits, 255);
+        snprintf(line, size, "nd %s %s%s%s%s%s%s", h->type == ICMP6_SOLICITATION ? "solicitation" : "advertisement", target,
+                 flags & 1u << 30 ? " solicited" : "", flags & 1u << 29 ? " override" : "", len > 24 ? " mac" : "",
+                 ip_is_any(&src) ? " probe" : "", cast);
+    } else if (h->type == ICMP6_MLD2_REPORT) {
+        inet_ntop(AF_INET6, (const uint8_t *)h + 12, group, sizeof group);
+        snprintf(line, size, "mld %u records, type %u, %s", rte_be_to_cpu_32(h->rest), ((const uint8_t *)h)[8], group);
+    } else {
+        snprintf(line, size, "icmp6 %u %u len %u%s", h->type, h->code, len, cast);
+    }
+    return line;
+}
+
+static void describe_frame6(const struct frame *f, char *line, size_t size)
+{
+    const struct rte_ether_hdr *eth = (const void *)f->data;
+    const struct rte_ipv6_hdr *ip = (const void *)(eth + 1);
+    const uint8_t *at = (const uint8_t *)(ip + 1);
+    uint16_t len = rte_be_to_cpu_16(ip->payload_len);
+    uint8_t proto = ip->proto;
+    if (ip->dst_addr[0] == 0xff)
+        assert_memory_equal(eth->dst_addr.addr_bytes, ((uint8_t[]){0x33, 0x33, ip->dst_addr[12], ip->dst_addr[13],
+                            ip->dst_addr[14], ip->dst_addr[15]}), 6);
+    if (proto == IPPROTO_FRAGMENT) {
+        uint16_t field = (uint16_t)(at[2] << 8 | at[3]);
+        snprintf(line, size, "fragment6 %u+%u%s", field & 0xfff8, len - 8, field & 1 ? " more" : "");
+        return;
+    }
+    if (proto == IPPROTO_HOPOPTS) {
+        assert_memory_equal(at, ((uint8_t[]){IPPROTO_ICMPV6, 0, 5, 2, 0, 0, 1, 0}), 8);
+        proto = at[0];
+        at += 8;
+        len = (uint16_t)(len - 8);
+    }
+    struct rte_ipv6_hdr pseudo = *ip;
+    pseudo.proto = proto;
+    pseudo.payload_len = rte_cpu_to_be_16(len);
+    assert_int_equal(__rte_raw_cksum_reduce((uint32_t)rte_raw_cksum(at, len) + rte_ipv6_phdr_cksum(&pseudo, 0)), 0xffff);
+    const struct rte_udp_hdr *u = (const void *)at;
+    if (proto == IPPROTO_ICMPV6)
+        describe_icmp6(ip, (const void *)at, len, line, size);
+    else if (proto == IPPROTO_UDP)
+        snprintf(line, size, "udp6 %u > %u len %u", rte_be_to_cpu_16(u->src_port), rte_be_to_cpu_16(u->dst_port),
+                 rte_be_to_cpu_16(u->dgram_len));
+    else
+        snprintf(line, size, "ip6 proto %u", proto);
+}
+
+struct rte_mbuf *ip6_frame_from(struct bed *b, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto, uint8_t hops,
+                                const void *payload, uint16_t len)
+{
+    uint8_t buf[2048];
+    struct rte_ether_hdr *eth = (void *)buf;
+    struct rte_ipv6_hdr *ip = (void *)(eth + 1);
+    *eth = (struct rte_ether_hdr){host_mac(0), host_mac(1), RTE_BE16(RTE_ETHER_TYPE_IPV6)};
+    if (dst->b[0] == 0xff)
+        eth->dst_addr = (struct rte_ether_addr){{0x33, 0x33, dst->b[12], dst->b[13], dst->b[14], dst->b[15]}};
+    *ip = (struct rte_ipv6_hdr){.vtc_flow = RTE_BE32(6u << 28), .payload_len = rte_cpu_to_be_16(len), .proto = proto,
+                                .hop_limits = hops};
+    memcpy(ip->src_addr, src->b, 16);
+    memcpy(ip->dst_addr, dst->b, 16);
+    memcpy(ip + 1, payload, len);
+    return frame_mbuf(b, buf, (uint16_t)(54 + len));
+}
+
+struct rte_mbuf *ip6_frame(struct bed *b, uint8_t proto, const void *payload, uint16_t len)
+{
+    struct ip_addr src = host6(1), dst = host6(0);
+    return ip6_frame_from(b, &src, &dst, proto, 64, payload, len);
+}
+
+struct rte_mbuf *icmp6_frame_from(struct bed *b, const struct ip_addr *src, const struct ip_addr *dst, const void *message,
+                                  uint16_t len, uint8_t hops)
+{
+    struct rte_mbuf *m = ip6_frame_from(b, src, dst, IPPROTO_ICMPV6, hops, message, len);
+    struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, 14);
+    struct icmp6_hdr *h = (void *)(ip + 1);
+    h->cksum = 0;
+    h->cksum = (uint16_t)~__rte_raw_cksum_reduce((uint32_t)rte_raw_cksum(h, len) + rte_ipv6_phdr_cksum(ip, 0));
+    return m;
+}
+
+struct rte_mbuf *icmp6_frame(struct bed *b, const void *message, uint16_t len, uint8_t hops)
+{
+    struct ip_addr src = host6(1), dst = host6(0);
+    return icmp6_frame_from(b, &src, &dst, message, len, hops);
+}
+
+static struct rte_mbuf *nd_frame(struct bed *b, uint8_t type, uint32_t flags, int target)
+{
+    uint8_t buf[32] = {type};
+    struct ip_addr t = host6(target);
+    flags = rte_cpu_to_be_32(flags);
+    memcpy(buf + 4, &flags, 4);
+    memcpy(buf + 8, t.b, 16);
+    buf[24] = type == ICMP6_SOLICITATION ? 1 : 2;
+    buf[25] = 1;
+    memcpy(buf + 26, host_mac(1).addr_bytes, 6);
+    return icmp6_frame(b, buf, sizeof buf, 255);
+}
+
+struct rte_mbuf *solicitation(struct bed *b)
+{
+    return nd_frame(b, ICMP6_SOLICITATION, 0, 0);
+}
+
+struct rte_mbuf *advertisement(struct bed *b)
+{
+    return nd_frame(b, ICMP6_ADVERTISEMENT, 3u << 29, 1);
+}
+
 void describe_frame(const struct frame *f, char *line, size_t size)
 {
     const struct rte_ether_hdr *eth = (const void *)f->data;
@@ -42,6 +163,10 @@ void describe_frame(const struct frame *f, char *line, size_t size)
     if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP)) {
         snprintf(line, size, "arp %s %08x for %08x%s", arp->arp_opcode == RTE_BE16(RTE_ARP_OP_REPLY) ? "reply" : "request",
                  rte_be_to_cpu_32(arp->arp_data.arp_sip), rte_be_to_cpu_32(arp->arp_data.arp_tip), cast);
+        return;
+    }
+    if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6)) {
+        describe_frame6(f, line, size);
         return;
     }
     uint16_t field = rte_be_to_cpu_16(ip->fragment_offset), len = (uint16_t)(rte_be_to_cpu_16(ip->total_length) - 20);
@@ -95,7 +220,10 @@ struct script {
 };
 #define OUR_PORT RTE_BE16(80)
 #define PEER_PORT RTE_BE16(40000)
-static const struct tcp_flow the_flow = {HOST_IP(0), HOST_IP(1), OUR_PORT, PEER_PORT};
+static struct tcp_flow the_flow(const struct bed *b)
+{
+    return (struct tcp_flow){bed_host(b, 0), bed_host(b, 1), OUR_PORT, PEER_PORT};
+}
 
 #define SCRIPT_FAIL(s, ...)                                                       \
     do {                                                                          \
@@ -141,13 +269,18 @@ static void describe(void *arg, const struct frame *f, char *line, size_t size)
     struct script *s = arg;
     const struct rte_ether_hdr *eth = (const void *)f->data;
     const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
-    const struct rte_tcp_hdr *h = (const void *)(ip + 1);
-    if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->next_proto_id != IPPROTO_TCP) {
+    const struct rte_ipv6_hdr *ip6 = (const void *)(eth + 1);
+    bool v6 = eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
+    const struct rte_tcp_hdr *h = v6 ? (const void *)(ip6 + 1) : (const void *)(ip + 1);
+    if (v6 ? ip6->proto != IPPROTO_TCP : eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->next_proto_id != IPPROTO_TCP) {
         describe_frame(f, line, size);
         return;
     }
-    assert_int_equal(rte_ipv4_udptcp_cksum(ip, h), 0);
-    uint32_t hlen = (h->data_off >> 4) * 4u, len = rte_be_to_cpu_16(ip->total_length) - 20u - hlen;
+    assert_int_equal(v6 ? rte_ipv6_udptcp_cksum(ip6, h) : rte_ipv4_udptcp_cksum(ip, h), 0);
+    if (!v6)
+        assert_int_equal(ip->fragment_offset, RTE_BE16(RTE_IPV4_HDR_DF_FLAG)); /* RFC 1191 */
+    uint32_t hlen = (h->data_off >> 4) * 4u;
+    uint32_t len = (v6 ? rte_be_to_cpu_16(ip6->payload_len) : rte_be_to_cpu_16(ip->total_length) - 20u) - hlen;
     const uint8_t *payload = (const uint8_t *)h + hlen;
     if (!s->have_iss && (h->tcp_flags & RTE_TCP_SYN_FLAG)) {
         s->iss = rte_be_to_cpu_32(h->sent_seq);
@@ -247,16 +380,36 @@ static void segment_in(struct script *s, const char *text)
                               .data_off = (uint8_t)((20 + olen) / 4 << 4), .rx_win = rte_cpu_to_be_16((uint16_t)win)};
     for (uint32_t i = 0; i < len; i++)
         buf[sizeof *h + olen + i] = byte_at(0, from - 1 + i);
-    struct rte_mbuf *m = ip_frame(s->bed, IPPROTO_TCP, 7, 0, buf, (uint16_t)(20 + olen + len));
-    struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, 14);
-    h = (void *)(ip + 1);
-    h->cksum = rte_ipv4_udptcp_cksum(ip, h);
+    struct rte_mbuf *m = s->bed->ip6 ? ip6_frame(s->bed, IPPROTO_TCP, buf, (uint16_t)(20 + olen + len))
+                                     : ip_frame(s->bed, IPPROTO_TCP, 7, 0, buf, (uint16_t)(20 + olen + len));
+    void *ip = rte_pktmbuf_mtod_offset(m, void *, 14);
+    h = (void *)((uint8_t *)ip + (s->bed->ip6 ? 40 : 20));
+    h->cksum = s->bed->ip6 ? rte_ipv6_udptcp_cksum(ip, h) : rte_ipv4_udptcp_cksum(ip, h);
     if (strstr(text, "badsum"))
         h->cksum ^= 1;
     net_input(s->st, s->port, &m, 1, s->now);
 }
 
-static void icmp_in(struct script *s, unsigned type, unsigned code, uint32_t at)
+/* With IPv6 the message that means the same. `mtu`: of type 3, code 4. */
+static void icmp6_in(struct script *s, unsigned type, unsigned code, uint32_t at, uint32_t mtu)
+{
+    struct {
+        struct icmp6_hdr h;
+        struct rte_ipv6_hdr ip;
+        uint16_t ports[2];
+        uint32_t seq;
+    } __attribute__((packed)) e = {.h = {type == 3 && code == 4 ? ICMP6_TOO_BIG : ICMP6_UNREACHABLE, 0, 0, rte_cpu_to_be_32(mtu)},
+                                   .ip = {.vtc_flow = RTE_BE32(6u << 28), .proto = IPPROTO_TCP},
+                                   .ports = {OUR_PORT, PEER_PORT}, .seq = rte_cpu_to_be_32(at + s->iss)};
+    if (e.h.type == ICMP6_UNREACHABLE)
+        e.h.code = code == 3 ? ICMP6_UNREACH_PORT : ICMP6_UNREACH_ADDRESS;
+    memcpy(e.ip.src_addr, host6(0).b, 16);
+    memcpy(e.ip.dst_addr, host6(1).b, 16);
+    struct rte_mbuf *m = icmp6_frame(s->bed, &e, sizeof e, 64);
+    net_input(s->st, s->port, &m, 1, s->now);
+}
+
+static void icmp_in(struct script *s, unsigned type, unsigned code, uint32_t at, uint32_t mtu)
 {
     struct {
         uint8_t type, code;
@@ -265,10 +418,14 @@ static void icmp_in(struct script *s, unsigned type, unsigned code, uint32_t at)
         struct rte_ipv4_hdr ip;
         uint16_t ports[2];
         uint32_t seq;
-    } __attribute__((packed)) e = {.type = (uint8_t)type, .code = (uint8_t)code,
+    } __attribute__((packed)) e = {.type = (uint8_t)type, .code = (uint8_t)code, .rest = rte_cpu_to_be_32(mtu),
                                    .ip = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = IPPROTO_TCP,
                                           .src_addr = HOST_IP(0), .dst_addr = HOST_IP(1)},
                                    .ports = {OUR_PORT, PEER_PORT}, .seq = rte_cpu_to_be_32(at + s->iss)};
+    if (s->bed->ip6) {
+        icmp6_in(s, type, code, at, mtu + 20); /* for the larger header */
+        return;
+    }
     e.sum = (uint16_t)~rte_raw_cksum(&e, sizeof e);
     struct rte_mbuf *m = ip_frame(s->bed, IPPROTO_ICMP, 8, 0, &e, sizeof e);
     net_input(s->st, s->port, &m, 1, s->now);
@@ -290,6 +447,12 @@ static void expect(struct script *s, const char *text)
 /* The peer's hardware address, learned as it would be: from its request for ours. */
 static void meet_peer(struct script *s)
 {
+    if (s->bed->ip6) {
+        struct rte_mbuf *nd = solicitation(s->bed);
+        net_input(s->st, s->port, &nd, 1, s->now);
+        net_flush(s->st);
+        return;
+    }
     struct {
         struct rte_ether_hdr eth;
         struct rte_arp_hdr arp;
@@ -301,14 +464,16 @@ static void meet_peer(struct script *s)
     net_flush(s->st);
 }
 
-/* ARP belongs to other tests; here it only keeps the peer known. */
+/* ARP, neighbour discovery and listener reports belong to other tests; here it only keeps the peer known. */
 static void skip_arp(struct script *s)
 {
     bool asked = false;
     for (int i = s->cap.next; i < s->cap.count; i++) {
-        if (strncmp(s->cap.line[i], "arp ", 4) != 0)
+        if (strncmp(s->cap.line[i], "arp ", 4) != 0 && strncmp(s->cap.line[i], "nd ", 3) != 0 &&
+            strncmp(s->cap.line[i], "mld ", 4) != 0)
             continue;
-        asked |= strncmp(s->cap.line[i], "arp request 0a000001 for 0a000002", 33) == 0;
+        asked |= strncmp(s->cap.line[i], "arp request 0a000001 for 0a000002", 33) == 0 ||
+                 strncmp(s->cap.line[i], "nd solicitation 2001:db8::2", 27) == 0;
         free(s->cap.frame[i]);
         for (int j = i + 1; j < s->cap.count; j++) {
             s->cap.frame[j - 1] = s->cap.frame[j];
@@ -319,6 +484,11 @@ static void skip_arp(struct script *s)
     }
     if (asked) {
         meet_peer(s);
+        if (s->bed->ip6) { /* a question to us is no answer */
+            struct rte_mbuf *nd = advertisement(s->bed);
+            net_input(s->st, s->port, &nd, 1, s->now);
+            net_flush(s->st);
+        }
         skip_arp(s);
     }
 }
@@ -400,14 +570,16 @@ static void command(struct script *s, const char *text)
 {
     char what[32] = "", arg[64] = "";
     unsigned long long n = 0;
+    struct ip_addr any = bed_any(s->bed);
+    struct tcp_flow flow = the_flow(s->bed);
     int words = sscanf(text, "%31s %63s %llu", what, arg, &n);
     if (words == 2)
         n = strtoull(arg, NULL, 10);
     if (strcmp(what, "listen") == 0) {
-        assert_int_equal(tcp_listen(s->st, 0, OUR_PORT, words == 2 ? (uint32_t)n : 8, &script_listener, s, &s->listener), 0);
+        assert_int_equal(tcp_listen(s->st, &any, OUR_PORT, words == 2 ? (uint32_t)n : 8, &script_listener, s, &s->listener), 0);
     } else if (strcmp(what, "connect") == 0) {
         sock_open(s->bed, &s->sock);
-        assert_int_equal(tcp_connect(s->st, the_flow, s->sock.own, &sock_ops, &s->sock, s->now, &s->sock.conn), 0);
+        assert_int_equal(tcp_connect(s->st, flow, s->sock.own, &sock_ops, &s->sock, s->now, &s->sock.conn), 0);
     } else if (strcmp(what, "write") == 0) {
         assert_int_equal(sock_write(&s->sock, n, s->now), n);
     } else if (strcmp(what, "read") == 0) {
@@ -430,12 +602,12 @@ static void command(struct script *s, const char *text)
         s->peer_iss = (uint32_t)n;
     } else if (strcmp(what, "iss") == 0) {
         /* Wait until the clock makes it so. */
-        pass_time(s, (uint64_t)(uint32_t)((uint32_t)n - tcp_isn(s->st, &the_flow, s->now)) * 4000);
+        pass_time(s, (uint64_t)(uint32_t)((uint32_t)n - tcp_isn(s->st, &flow, s->now)) * 4000);
         capture_clear(&s->cap);
     } else if (strcmp(what, "icmp") == 0) {
-        unsigned type, code, at;
-        assert_int_equal(sscanf(text, "icmp %u %u %u", &type, &code, &at), 3);
-        icmp_in(s, type, code, at);
+        unsigned type, code, at, mtu = 0;
+        assert_true(sscanf(text, "icmp %u %u %u mtu %u", &type, &code, &at, &mtu) >= 3);
+        icmp_in(s, type, code, at, mtu);
     } else {
         check_line(s, what, arg, n);
     }
@@ -447,7 +619,10 @@ void script_run(struct bed *b, const char *name, const char *const *lines)
     s.cap.describe = describe;
     s.cap.arg = &s;
     s.st = bed_stack(b, "script", s.now);
-    s.port = bed_port(s.st, &capture_ops, &s.cap, 0, b->lend ? NET_CAP_TX_REFERS : 0, 1500, s.now);
+    /* The scripts speak of an MSS of 1460. */
+    s.port = bed_port(b, s.st, &capture_ops, &s.cap, 0, b->lend ? NET_CAP_TX_REFERS : 0, b->ip6 ? 1520 : 1500, s.now);
+    if (b->ip6)
+        pass_time(&s, 3 * SEC); /* duplicate address detection */
     meet_peer(&s);
     capture_clear(&s.cap);
     for (s.number = 1; *lines != NULL; lines++, s.number++) {
