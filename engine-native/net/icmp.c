@@ -12,7 +12,7 @@ struct icmp_error_hdr {
     uint8_t type, code;
     rte_be16_t cksum;
     rte_be32_t rest;
-};
+} __attribute__((packed, aligned(2)));
 
 void icmp_error(struct stack *st, uint8_t type, uint8_t code, const struct rte_ipv4_hdr *ip, const void *payload,
                 uint16_t payload_len)

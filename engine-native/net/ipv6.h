@@ -82,7 +82,7 @@ struct icmp6_hdr {
     uint8_t type, code;
     rte_be16_t cksum;
     rte_be32_t rest; /* by type */
-};
+} __attribute__((packed, aligned(2))); /* behind an Ethernet header nothing is aligned better */
 void icmp6_input(struct stack *st, struct ip_pkt *p);
 /* An error about p, unless the rules or the rate limit forbid it (RFC 4443 2.4 (e), (f)). */
 void icmp6_error(struct stack *st, const struct ip_pkt *p, uint8_t type, uint8_t code, uint32_t rest);

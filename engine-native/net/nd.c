@@ -17,7 +17,7 @@ struct nd_msg {
     rte_be16_t cksum;
     rte_be32_t flags;
     uint8_t target[16];
-};
+} __attribute__((packed, aligned(2)));
 struct nd_mac_option {
     uint8_t type, len; /* 8 bytes each */
     struct rte_ether_addr mac;

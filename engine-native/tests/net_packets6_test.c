@@ -537,7 +537,7 @@ static void icmp_error_in(uint8_t type, uint8_t code, uint32_t rest)
         struct icmp6_hdr h;
         struct rte_ipv6_hdr ip;
         struct rte_udp_hdr udp;
-    } __attribute__((packed)) e = {.h = {type, code, 0, rte_cpu_to_be_32(rest)},
+    } __attribute__((packed, aligned(2))) e = {.h = {type, code, 0, rte_cpu_to_be_32(rest)},
                                    .ip = {.vtc_flow = RTE_BE32(6u << 28), .proto = UDP},
                                    .udp = {RTE_BE16(7), RTE_BE16(9), RTE_BE16(8), 0}};
     memcpy(e.ip.src_addr, host6(0).b, 16);

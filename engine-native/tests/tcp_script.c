@@ -398,7 +398,7 @@ static void icmp6_in(struct script *s, unsigned type, unsigned code, uint32_t at
         struct rte_ipv6_hdr ip;
         uint16_t ports[2];
         uint32_t seq;
-    } __attribute__((packed)) e = {.h = {type == 3 && code == 4 ? ICMP6_TOO_BIG : ICMP6_UNREACHABLE, 0, 0, rte_cpu_to_be_32(mtu)},
+    } __attribute__((packed, aligned(2))) e = {.h = {type == 3 && code == 4 ? ICMP6_TOO_BIG : ICMP6_UNREACHABLE, 0, 0, rte_cpu_to_be_32(mtu)},
                                    .ip = {.vtc_flow = RTE_BE32(6u << 28), .proto = IPPROTO_TCP},
                                    .ports = {OUR_PORT, PEER_PORT}, .seq = rte_cpu_to_be_32(at + s->iss)};
     if (e.h.type == ICMP6_UNREACHABLE)
