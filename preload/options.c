@@ -53,6 +53,7 @@ void opt_apply(struct zsock *k)
     atomic_store_explicit(&o->keepintvl, p->keepintvl, memory_order_relaxed);
     atomic_store_explicit(&o->keepcnt, p->keepcnt, memory_order_relaxed);
     atomic_store_explicit(&o->user_timeout, p->user_timeout, memory_order_relaxed);
+    atomic_store_explicit(&o->congestion, p->congestion, memory_order_relaxed);
 }
 
 /* An accepted socket has its listener's options (tcp_create_openreq_child clones the socket). */
@@ -179,6 +180,22 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
     return 0;
 }
 
+/* ---- TCP_CONGESTION ---- */
+
+#define CC_NAME_MAX 16u /* TCP_CA_NAME_MAX, whole in every answer */
+static const char cc_name[][CC_NAME_MAX] = {[ZS_CC_RENO] = "reno", [ZS_CC_CUBIC] = "cubic"};
+
+/* A name that the placeholder's kernel has just taken. One that only the kernel has leaves the stack's default. */
+static uint32_t cc_of(const void *val, socklen_t len)
+{
+    char name[CC_NAME_MAX] = {0};
+    memcpy(name, val, len < CC_NAME_MAX - 1 ? len : CC_NAME_MAX - 1); /* as the kernel cuts it */
+    for (uint32_t i = ZS_CC_DEFAULT + 1; i < sizeof cc_name / sizeof cc_name[0]; i++)
+        if (strcmp(name, cc_name[i]) == 0)
+            return i;
+    return ZS_CC_DEFAULT;
+}
+
 /* The session's current values in the form of remembered ones. */
 static struct zs_preopts current(const struct zsock *k)
 {
@@ -189,6 +206,7 @@ static struct zs_preopts current(const struct zsock *k)
         .rcvtimeo_us = atomic_load(&o->rcvtimeo_us), .linger = atomic_load(&o->linger),
         .keepidle = atomic_load(&o->keepidle), .keepintvl = atomic_load(&o->keepintvl),
         .keepcnt = atomic_load(&o->keepcnt), .user_timeout = atomic_load(&o->user_timeout),
+        .congestion = atomic_load(&o->congestion),
     };
 }
 
@@ -268,6 +286,10 @@ static int get_tcp_level(struct zsock *k, const struct zs_preopts *p, int name, 
         return put_int(val, len, (int)p->user_timeout);
     case TCP_QUICKACK:
         return put_int(val, len, 1);
+    case TCP_CONGESTION:
+        return p->congestion > ZS_CC_DEFAULT && p->congestion < sizeof cc_name / sizeof cc_name[0]
+                   ? put(val, len, cc_name[p->congestion], CC_NAME_MAX)
+                   : 1; /* the kernel's default, by its name */
     default:
         return bit_of(IPPROTO_TCP, name) ? put_int(val, len, (p->bits & bit_of(IPPROTO_TCP, name)) != 0) : 1;
     }
@@ -298,6 +320,7 @@ int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *
 int opt_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len)
 {
     uint8_t kind = atomic_load(&k->kind);
+    bool congestion = level == IPPROTO_TCP && name == TCP_CONGESTION && kind != ZK_UDP; /* the kernel knows the names */
     if (kind == ZK_CONN && ((level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT) ||
                             (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && k->family == AF_INET6)))
         return -EINVAL; /* before connect only; the placeholder is not connected */
@@ -315,6 +338,14 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
     if (r == 0 && k->pool >= 0) {
         pool_retire(k->pool); /* it is no longer like a fresh socket */
         k->pool = -1;
+    }
+    if (r == 0 && congestion) {
+        if (kind == ZK_CONN)
+            k->pre = current(k);
+        k->pre.congestion = cc_of(val, len);
+        if (k->s != NULL)
+            opt_apply(k);
+        return 0;
     }
     if (r < 0 || kind == ZK_CONN)
         return (int)r;

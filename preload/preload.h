@@ -90,7 +90,7 @@ struct zs_preopts {
     uint32_t sndbuf, rcvbuf, bits, rcvlowat;
     uint64_t sndtimeo_us, rcvtimeo_us;
     int32_t linger;
-    uint32_t keepidle, keepintvl, keepcnt, user_timeout;
+    uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion;
 };
 
 /* An option that only placeholders know. */

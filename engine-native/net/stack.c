@@ -33,6 +33,9 @@ struct stack *stack_create(const struct stack_conf *conf, uint64_t now)
     st->conf = *conf;
     if (st->conf.rcvbuf == 0)
         st->conf.rcvbuf = NET_RCVBUF;
+    if (st->conf.rcvbuf_max == 0)
+        st->conf.rcvbuf_max = NET_RCVBUF_MAX;
+    st->conf.rcvbuf_max = RTE_MAX(st->conf.rcvbuf_max, st->conf.rcvbuf);
     st->ring_memory.free_cb = nothing_to_free;
     rte_mbuf_ext_refcnt_set(&st->ring_memory, 1);
     st->now = now;

@@ -24,7 +24,8 @@
 #define NET_MAX_PORTS 8u
 #define NET_TX_BURST 64u
 #define NET_IP_TTL 64u
-#define NET_RCVBUF (1u << 20) /* without autotuning: as much as Linux' autotuning reaches on paths of a few 10 ms */
+#define NET_RCVBUF (128u << 10)   /* to begin with */
+#define NET_RCVBUF_MAX (4u << 20) /* that autotuning may reach */
 
 /* An IPv6 address, or a v4-mapped one (::ffff:a.b.c.d), in network order: ip.h. */
 struct ip_addr {
@@ -64,6 +65,10 @@ struct rxpool;
  * that fetch or pass on what they were given (DMA, net_af_xdp, net_ring), and only with MULTI_SEGS. */
 #define NET_CAP_TX_READS (1u << 3)
 #define NET_CAP_TX_REFERS (NET_CAP_MULTI_SEGS | NET_CAP_TX_READS)
+
+/* Parts of TCP to do without: for tests and comparisons. */
+#define NET_WITHOUT_SACK (1u << 0)
+#define NET_WITHOUT_TIMESTAMPS (1u << 1)
 
 /* A device, or the simulated wire. */
 struct net_port_ops {
@@ -119,7 +124,9 @@ struct stack_conf {
     uint32_t max_neighbours;
     uint32_t reass_max_bytes;          /* of buffers held by incomplete datagrams */
     uint32_t ooo_max_segs;             /* out-of-order segments kept, all connections together */
-    uint32_t rcvbuf;                   /* default receive buffer of a connection, 0: NET_RCVBUF */
+    uint32_t rcvbuf;                   /* receive buffer of a connection to begin with, 0: NET_RCVBUF */
+    uint32_t rcvbuf_max;               /* what it may grow to, 0: NET_RCVBUF_MAX. No less than rcvbuf */
+    uint32_t without;                  /* NET_WITHOUT_*: not offered, not accepted */
     const char *congestion;            /* name of the congestion control, NULL default */
     /* One line per event worth telling: state changes, address conflicts. NULL: nobody listens. */
     void (*trace)(void *arg, const char *line);

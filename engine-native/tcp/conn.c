@@ -101,7 +101,7 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
     c->iss = c->snd_una = c->snd_nxt = c->snd_max = c->recover = seq(tcp_isn(st, flow, st->now));
     c->ts_offset = tcp_ts_offset(st, flow);
     c->rto_us = TCP_RTO_INITIAL_US;
-    c->rcv_scale = TCP_WINDOW_SCALE;
+    c->rcv_scale = tcp_window_scale(st);
     uint32_t room = rte_pktmbuf_data_room_size(st->conf.pool) - RTE_PKTMBUF_HEADROOM;
     uint32_t mtu = RTE_MIN((uint32_t)route.port->conf.mtu, room);
     c->rcv_mss = (uint16_t)(mtu - ip_header_len(&flow->remote_ip) - sizeof(struct rte_tcp_hdr));
@@ -207,6 +207,8 @@ void tcp_conn_end(struct tcp_conn *c, int err)
     tcp_release_sessions(c, err);
     tcp_listener_leave(c);
     tcp_ooo_free(c);
+    tcp_board_free(c);
+    tcp_sack_out_free(c);
     wheel_disarm(&st->wheel, &c->timer);
     rte_hash_del_key(st->tcp->flows, &c->flow);
     st->tcp->count--;
@@ -238,6 +240,7 @@ void tcp_enter_time_wait(struct tcp_conn *c)
     tcp_set_state(c, TCP_TIME_WAIT);
     tcp_release_sessions(c, 0);
     tcp_ooo_free(c);
+    tcp_board_free(c);
     tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_TIME_WAIT_NS);
 }
 

@@ -84,16 +84,19 @@ static void learn_syn(struct tcp_conn *c, const struct tcp_seg *s)
     } else {
         c->rcv_scale = 0;
     }
-    if (s->opt.has_ts) {
+    if (s->opt.has_ts && !(c->st->conf.without & NET_WITHOUT_TIMESTAMPS)) {
         c->flags |= TCP_F_TS;
         c->ts_recent = s->opt.tsval;
         c->ts_recent_at = c->st->now;
         c->mss = (uint16_t)(c->mss - 12); /* RFC 6691: the MSS option does not count options */
     }
+    if (s->opt.sack_ok && !(c->st->conf.without & NET_WITHOUT_SACK))
+        c->flags |= TCP_F_SACK | TCP_F_SACK_SEND;
     c->snd_wnd = c->max_wnd = s->wnd; /* of a SYN: never scaled, RFC 7323 2.2 */
     c->snd_wl1 = s->seq;
     c->snd_wl2 = s->flags & RTE_TCP_ACK_FLAG ? s->ack : c->iss;
-    c->cc->init(c);
+    tcp_cc_follow(c);
+    tcp_cc_init(c);
 }
 
 /* Our SYN is acknowledged. */
@@ -109,6 +112,7 @@ static void established(struct tcp_conn *c, const struct tcp_seg *s)
     c->retries = c->backoff = 0;
     c->snd_una = s->ack;
     tcp_timer_clear(c, TCP_T_RETRANSMIT);
+    tcp_cc_follow(c);
     tcp_set_state(c, TCP_ESTABLISHED);
     tcp_keepalive_start(c);
     if (!(c->flags & TCP_F_PASSIVE) && c->ops != NULL && c->ops->connected != NULL)

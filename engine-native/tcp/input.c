@@ -80,8 +80,10 @@ static void trim(struct tcp_conn *c, struct tcp_seg *s)
             cut--;
         }
         cut = RTE_MIN(cut, s->len);
-        if (cut > 0)
+        if (cut > 0) {
             c->flags |= TCP_F_ACK_NOW; /* received before: our ACK was lost */
+            tcp_sack_twice(c, seq_sub(c->rcv_nxt, cut), c->rcv_nxt);
+        }
         s->seq = c->rcv_nxt;
         s->skip += cut;
         s->len -= cut;
@@ -103,7 +105,12 @@ static bool acceptable(struct tcp_conn *c, struct tcp_seg *s)
     if (in_window(c, s))
         return true;
     NET_COUNT(c->st, TCP_UNACCEPTABLE);
-    if (!(s->flags & RTE_TCP_RST_FLAG))
+    bool old = s->len > 0 && seq_leq(seq_add(s->seq, s->len), c->rcv_nxt) &&
+               !(s->flags & (RTE_TCP_RST_FLAG | RTE_TCP_SYN_FLAG)) && (c->flags & TCP_F_SACK);
+    if (old) { /* received before, wholly. Not limited: it is no ACK that two ends could throw at each other */
+        tcp_sack_twice(c, s->seq, seq_add(s->seq, s->len));
+        tcp_send_ack(c);
+    } else if (!(s->flags & RTE_TCP_RST_FLAG))
         tcp_challenge(c); /* 3.10.7.4: an ACK; limited, so that two ends out of step do not loop */
     return false;
 }
@@ -187,8 +194,8 @@ static bool ack_input(struct tcp_conn *c, const struct tcp_seg *s)
         return true; /* an old one; its data may be new */
     bool dup = is_dupack(c, s);
     update_window(c, s);
-    if (seq_gt(s->ack, c->snd_una)) {
-        uint32_t acked = (uint32_t)seq_diff(s->ack, c->snd_una);
+    uint32_t acked = (uint32_t)seq_diff(s->ack, c->snd_una);
+    if (acked > 0) {
         bool timed = c->flags & TCP_F_RTT_TIMED;
         tcp_acked(c, s->ack);
         if (c->state == TCP_CLOSED)
@@ -196,12 +203,17 @@ static bool ack_input(struct tcp_conn *c, const struct tcp_seg *s)
         /* RFC 7323 4: after a retransmission only the timestamp tells which one this answers. */
         if (!timed && (c->flags & TCP_F_TS) && s->opt.tsecr != 0)
             tcp_rtt_sample(c, (uint64_t)(tcp_ts_now(c) - s->opt.tsecr) * NET_NS_PER_MS);
-        tcp_recovery_ack(c, s->ack, acked);
-        if (c->state != TCP_CLOSED && (c->flags & TCP_F_FIN_SENT) && seq_gt(s->ack, c->fin_seq))
-            fin_acked(c);
-    } else if (dup) {
-        tcp_dupack(c);
     }
+    if (c->flags & TCP_F_SACK_SEND)
+        tcp_sack_ack(c, s, acked);
+    else if (acked > 0)
+        tcp_recovery_ack(c, s->ack, acked);
+    else if (dup)
+        tcp_dupack(c);
+    if (acked > 0 && c->state != TCP_CLOSED && (c->flags & TCP_F_FIN_SENT) && seq_gt(s->ack, c->fin_seq))
+        fin_acked(c);
+    if (c->state == TCP_CLOSED)
+        return false;
     if (tcp_timer_on(c, TCP_T_PERSIST) && c->snd_wnd >= c->mss) {
         tcp_timer_clear(c, TCP_T_PERSIST);
         c->backoff = 0;
@@ -328,6 +340,7 @@ void tcp_poke(struct tcp_conn *c, uint64_t now)
     if (closed && c->state == TCP_FIN_WAIT_2 && !tcp_timer_on(c, TCP_T_TIME_WAIT))
         tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_FIN_WAIT_NS);
     tcp_keepalive_start(c);
+    tcp_cc_follow(c);
     if (!tcp_loans_look(c)) {
         tcp_conn_fault(c);
         tcp_reap(st);

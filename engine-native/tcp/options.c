@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * TCP options in and out: MSS, window scale, timestamps (RFC 9293 3.2, 7323). Unknown ones are skipped by their length. */
+ * TCP options in and out: MSS, window scale, timestamps, SACK (RFC 9293 3.2, 7323, 2018). Unknown ones are skipped by their length. */
 #include "tcp_conn.h"
 
-enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3, OPT_TS = 8 };
+enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3, OPT_SACK_OK = 4, OPT_SACK = 5, OPT_TS = 8 };
 
 static uint32_t be32_at(const uint8_t *p)
 {
@@ -15,6 +15,14 @@ static void put_be32(uint8_t *p, uint32_t v)
     p[1] = (uint8_t)(v >> 16);
     p[2] = (uint8_t)(v >> 8);
     p[3] = (uint8_t)v;
+}
+
+static void parse_sack(const uint8_t *p, uint8_t n, struct tcp_options *o)
+{
+    if (n < 10 || (n - 2) % 8 != 0) /* RFC 2018 3 */
+        return;
+    for (o->sacks = 0; o->sacks < TCP_SACK_MAX && 2 + 8u * o->sacks < n; o->sacks++)
+        o->sack[o->sacks] = (struct tcp_block){seq(be32_at(p + 2 + 8 * o->sacks)), seq(be32_at(p + 6 + 8 * o->sacks))};
 }
 
 bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o)
@@ -35,6 +43,10 @@ bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o)
             o->has_wscale = true;
             o->wscale = p[i + 2] > TCP_WINDOW_SCALE_MAX ? TCP_WINDOW_SCALE_MAX : p[i + 2]; /* RFC 7323 2.3 */
         }
+        if (p[i] == OPT_SACK_OK && n == 2)
+            o->sack_ok = true;
+        if (p[i] == OPT_SACK)
+            parse_sack(p + i, n, o);
         if (p[i] == OPT_TS && n == 10) {
             o->has_ts = true;
             o->tsval = be32_at(p + i + 2);
@@ -45,12 +57,26 @@ bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o)
     return true;
 }
 
-uint32_t tcp_ts_now(const struct tcp_conn *c)
+uint32_t tcp_ts_at(const struct tcp_conn *c, uint64_t when)
 {
-    return (uint32_t)(c->st->now / NET_NS_PER_MS) + c->ts_offset;
+    return (uint32_t)(when / NET_NS_PER_MS) + c->ts_offset;
 }
 
-uint32_t tcp_options_build(const struct tcp_conn *c, uint8_t flags, uint8_t *p)
+static uint32_t build_sack(struct tcp_conn *c, uint8_t *p)
+{
+    struct tcp_block b[TCP_SACK_MAX];
+    uint32_t blocks = tcp_sack_block(c, b);
+    if (blocks == 0)
+        return 0;
+    put_be32(p, (uint32_t)OPT_NOP << 24 | (uint32_t)OPT_NOP << 16 | (uint32_t)OPT_SACK << 8 | (2 + 8 * blocks));
+    for (uint32_t i = 0; i < blocks; i++) {
+        put_be32(p + 4 + 8 * i, b[i].start.v);
+        put_be32(p + 8 + 8 * i, b[i].end.v);
+    }
+    return 4 + 8 * blocks;
+}
+
+uint32_t tcp_options_build(struct tcp_conn *c, uint8_t flags, uint8_t *p)
 {
     uint32_t n = 0;
     bool syn = flags & RTE_TCP_SYN_FLAG, first = syn && !(flags & RTE_TCP_ACK_FLAG);
@@ -63,11 +89,17 @@ uint32_t tcp_options_build(const struct tcp_conn *c, uint8_t flags, uint8_t *p)
         put_be32(p + n, (uint32_t)OPT_NOP << 24 | (uint32_t)OPT_WSCALE << 16 | 3u << 8 | c->rcv_scale);
         n += 4;
     }
-    if ((c->flags & TCP_F_TS) || first) {
+    if (syn && ((first && !(c->st->conf.without & NET_WITHOUT_SACK)) || (c->flags & TCP_F_SACK))) {
+        put_be32(p + n, (uint32_t)OPT_NOP << 24 | (uint32_t)OPT_NOP << 16 | (uint32_t)OPT_SACK_OK << 8 | 2u);
+        n += 4;
+    }
+    if ((c->flags & TCP_F_TS) || (first && !(c->st->conf.without & NET_WITHOUT_TIMESTAMPS))) {
         put_be32(p + n, (uint32_t)OPT_NOP << 24 | (uint32_t)OPT_NOP << 16 | (uint32_t)OPT_TS << 8 | 10u);
         put_be32(p + n + 4, tcp_ts_now(c));
         put_be32(p + n + 8, flags & RTE_TCP_ACK_FLAG ? c->ts_recent : 0); /* RFC 7323 3.2: 0 without ACK */
         n += 12;
     }
+    if (!syn && (flags & RTE_TCP_ACK_FLAG))
+        n += build_sack(c, p + n);
     return n;
 }

@@ -101,6 +101,7 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
         c->last_ack_sent = c->rcv_nxt;
         c->flags &= ~TCP_F_ACK_NOW;
         tcp_timer_clear(c, TCP_T_DELACK);
+        tcp_sack_told(c);
     }
     NET_COUNT(st, TCP_TX);
     ip_output(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP);

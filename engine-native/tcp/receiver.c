@@ -20,13 +20,6 @@ static struct ooo *ooo_of(struct rte_mbuf *m)
 
 /* ---- Window ---- */
 
-static uint32_t receive_buffer(const struct tcp_conn *c)
-{
-    const struct zs_session *app = tcp_app(c);
-    uint32_t n = app == NULL ? 0 : atomic_load_explicit(&app->opts.rcvbuf, memory_order_relaxed);
-    return n == 0 ? c->st->conf.rcvbuf : RTE_MIN(n / 2, (uint32_t)ZS_RING_MAX); /* doubled for overhead, socket(7) */
-}
-
 static uint32_t space_now(const struct tcp_conn *c, uint32_t size)
 {
     const struct zs_session *app = tcp_app(c);
@@ -38,7 +31,7 @@ static uint32_t space_now(const struct tcp_conn *c, uint32_t size)
 /* Room for received data. When there is little, the application's next reads are to be told of. */
 static uint32_t receive_space(struct tcp_conn *c)
 {
-    uint32_t size = receive_buffer(c), space = space_now(c, size);
+    uint32_t size = tcp_receive_buffer(c), space = space_now(c, size);
     struct zs_session *app = tcp_app(c);
     if (space < size / 2 && app != NULL) {
         atomic_fetch_or(&app->rx_prod.want_space, ZS_WANT_EVENT);
@@ -53,7 +46,7 @@ uint16_t tcp_window_field(struct tcp_conn *c, bool syn)
     uint32_t space = receive_space(c), promised = tcp_rcv_wnd(c), window = promised;
     uint32_t scale = syn ? 0 : c->rcv_scale, mask = (1u << scale) - 1;
     /* Silly-window avoidance: the right edge moves by a good piece or not at all, and never back. */
-    if (syn || (space > promised && space - promised >= RTE_MIN(receive_buffer(c) / 2, (uint32_t)c->rcv_mss)))
+    if (syn || (space > promised && space - promised >= RTE_MIN(tcp_receive_buffer(c) / 2, (uint32_t)c->rcv_mss)))
         window = RTE_MAX(space, promised);
     /* The field counts in units. Rounded up, so that a little room is not told as none, but only as far as there is room: else
      * each ACK would move the edge, and a peer that sends byte by byte never met it. Rounded down, the edge that the peer
@@ -67,8 +60,9 @@ void tcp_window_update(struct tcp_conn *c)
 {
     if (!tcp_may_receive(c))
         return;
+    tcp_autotune(c);
     uint32_t space = receive_space(c), promised = tcp_rcv_wnd(c);
-    if (space > promised && space - promised >= RTE_MIN(receive_buffer(c) / 2, 2u * c->rcv_mss))
+    if (space > promised && space - promised >= RTE_MIN(tcp_receive_buffer(c) / 2, 2u * c->rcv_mss))
         c->flags |= TCP_F_ACK_NOW;
 }
 
@@ -84,7 +78,7 @@ static uint32_t copy(struct tcp_conn *c, struct zs_session *app, const struct rt
         iov[n++] = (struct iovec){rte_pktmbuf_mtod(m, void *), rte_pktmbuf_data_len(m)};
     /* A ring that is full grows when its reader stands still, which the second attempt shows. */
     for (int attempt = 0; attempt < 2 && done < len; attempt++) {
-        int64_t put = zs_tx_write(v, app, &c->tx, iov, skip + done, len - done, receive_buffer(c));
+        int64_t put = zs_tx_write(v, app, &c->tx, iov, skip + done, len - done, tcp_receive_buffer(c));
         if (put == -EPROTO) {
             tcp_conn_fault(c);
             return 0;
@@ -100,7 +94,7 @@ static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf **m, uint32_t skip, 
     struct zs_session *app = tcp_app(c);
     if (app == NULL)
         return 0;
-    enum net_counter how = tcp_lend(c, app, *m, skip, len, receive_buffer(c));
+    enum net_counter how = tcp_lend(c, app, *m, skip, len, tcp_receive_buffer(c));
     if (c->state == TCP_CLOSED)
         return 0;
     uint32_t done = how == NET_TCP_RX_LENT ? len : copy(c, app, *m, skip, len);
@@ -132,6 +126,18 @@ void tcp_ooo_free(struct tcp_conn *c)
         rte_pktmbuf_free(ooo_unlink(c, &c->ooo));
 }
 
+/* The run of kept segments that holds `at`. */
+static struct tcp_block ooo_run(const struct tcp_conn *c, tcp_seq at)
+{
+    struct tcp_block run = {at, at};
+    for (struct rte_mbuf *m = c->ooo; m != NULL && seq_leq(ooo_of(m)->seq, seq_max(at, run.end)); m = ooo_of(m)->next) {
+        if (m == c->ooo || !seq_eq(ooo_of(m)->seq, run.end))
+            run.start = ooo_of(m)->seq;
+        run.end = seq_add(ooo_of(m)->seq, ooo_of(m)->len);
+    }
+    return run;
+}
+
 /* Keeps a segment, less what is there already. Takes the buffer. */
 static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint32_t skip, uint32_t len)
 {
@@ -145,8 +151,11 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
     while (*link != NULL && seq_leq(ooo_of(*link)->seq, at)) {
         const struct ooo *o = ooo_of(*link);
         int32_t cut = seq_diff(seq_add(o->seq, o->len), at);
+        if (cut > 0)
+            tcp_sack_twice(c, at, seq_add(at, RTE_MIN((uint32_t)cut, len)));
         if (cut >= (int32_t)len) {
             net_drop(st, m, NET_TCP_DUPLICATE);
+            tcp_sack_kept(c, ooo_run(c, at)); /* RFC 2883 4: what holds it follows */
             return;
         }
         if (cut > 0) {
@@ -159,15 +168,18 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
     while (*link != NULL && seq_lt(ooo_of(*link)->seq, seq_add(at, len))) {
         const struct ooo *o = ooo_of(*link);
         if (seq_gt(seq_add(o->seq, o->len), seq_add(at, len))) {
+            tcp_sack_twice(c, o->seq, seq_add(at, len));
             len = (uint32_t)seq_diff(o->seq, at);
             break;
         }
+        tcp_sack_twice(c, o->seq, seq_add(o->seq, o->len));
         net_drop(st, ooo_unlink(c, link), NET_TCP_DUPLICATE);
     }
     *ooo_of(m) = (struct ooo){*link, at, skip, len};
     *link = m;
     c->ooo_count++;
     st->tcp->ooo_segs++;
+    tcp_sack_kept(c, ooo_run(c, at));
     NET_COUNT(st, TCP_OOO_QUEUED);
 }
 
@@ -221,6 +233,10 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
     }
     bool gap = c->ooo != NULL;
     tcp_drain(c);
+    if (c->state == TCP_CLOSED)
+        return;
+    tcp_autotune_rtt(c, s);
+    tcp_autotune(c);
     if (gap || tcp_timer_on(c, TCP_T_DELACK) || (tcp_opt_bits(c) & ZS_O_QUICKACK))
         c->flags |= TCP_F_ACK_NOW;
     else if (!(c->flags & TCP_F_ACK_NOW))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Loss recovery: fast retransmit and fast recovery (RFC 5681 3.2) with NewReno's partial acknowledgements (RFC 6582), and the
- * retransmission timeout (RFC 6298 5). */
+ * retransmission timeout (RFC 6298 5). With SACK the former is sack_recovery.c's. */
 #include "tcp_conn.h"
 
 #define DUPACK_THRESHOLD 3u
@@ -34,7 +34,7 @@ void tcp_recovery_ack(struct tcp_conn *c, tcp_seq ack, uint32_t acked)
 {
     c->dupacks = 0;
     if (!(c->flags & TCP_F_RECOVERY)) {
-        c->cc->acked(c, acked);
+        tcp_cc_acked(c, acked);
         return;
     }
     if (seq_geq(ack, c->recover)) { /* RFC 6582 3.2 (3), full: option 1, which avoids a burst */
@@ -72,13 +72,24 @@ void tcp_retransmit_timeout(struct tcp_conn *c)
         tcp_send_syn(c);
         return;
     }
-    if (c->retries++ == 0) /* RFC 5681 3.1: once per loss, not per retransmission */
-        c->cc->timeout(c, tcp_flight(c));
+    /* RFC 5681 3.1: once per loss, not per retransmission; fast recovery that failed has reduced already. */
+    bool new_loss = c->retries++ == 0 && !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS));
+    c->flags = new_loss && (c->flags & TCP_F_SACK_SEND) ? c->flags | TCP_F_FRTO : c->flags & ~TCP_F_FRTO;
+    if (new_loss) {
+        c->prior_cwnd = c->cwnd;
+        c->prior_ssthresh = c->ssthresh;
+        c->timed_out = c->st->now;
+    }
+    if (new_loss)
+        c->cc->timeout(c, c->flags & TCP_F_SACK_SEND ? RTE_MIN(tcp_flight(c), c->cwnd) : tcp_flight(c));
     c->cwnd = c->mss;
     c->cc_acked = 0;
     c->dupacks = 0;
     c->recover = c->snd_max; /* RFC 6582 3.2 (4) */
     c->flags &= ~(TCP_F_RECOVERY | TCP_F_RTT_TIMED);
-    c->snd_nxt = c->snd_una;
+    if (c->flags & TCP_F_SACK_SEND)
+        tcp_sack_timeout(c);
+    else
+        c->snd_nxt = c->snd_una;
     tcp_send_data(c);
 }

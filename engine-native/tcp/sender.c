@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Sending data: what the windows allow (RFC 9293 3.8.6), Nagle and silly-window avoidance (3.7.4, 3.8.6.2.1), FIN,
  * acknowledged bytes, window probes (3.8.6.1). */
-#include "tcp_conn.h"
+#include "scoreboard.h"
 
 #define RING_SANE (2u * ZS_DIR_RINGS * ZS_RING_MAX) /* more unread bytes than this no ring can hold */
 
@@ -27,8 +27,19 @@ static bool look(struct tcp_conn *c, struct pending *p)
     return false;
 }
 
+uint32_t tcp_mss_now(struct tcp_conn *c)
+{
+    uint32_t blocks = tcp_sack_length(c);
+    return blocks + TCP_MSS_MIN / 2 < c->mss ? c->mss - blocks : TCP_MSS_MIN / 2;
+}
+
 static uint32_t usable_window(const struct tcp_conn *c)
 {
+    if (c->flags & TCP_F_SACK_SEND) { /* limited transmit (RFC 3042) included: what arrived has left the pipe */
+        uint32_t pipe = tcp_pipe(c), all = (uint32_t)seq_diff(c->snd_nxt, c->snd_una);
+        uint32_t cwnd = c->flags & TCP_F_PROBING ? RTE_MAX(c->cwnd, pipe + c->mss) : c->cwnd;
+        return RTE_MIN(cwnd > pipe ? cwnd - pipe : 0, c->snd_wnd > all ? c->snd_wnd - all : 0);
+    }
     /* RFC 3042: the first two duplicate ACKs allow one new segment each. */
     uint32_t extra = c->flags & TCP_F_RECOVERY ? 0 : RTE_MIN(c->dupacks, (uint8_t)2) * (uint32_t)c->mss;
     uint32_t window = RTE_MIN(c->snd_wnd, c->cwnd + extra);
@@ -37,10 +48,10 @@ static uint32_t usable_window(const struct tcp_conn *c)
 }
 
 /* RFC 9293 3.8.6.2.1: worth a segment now? `last`: nothing is left behind it. */
-static bool worth_sending(const struct tcp_conn *c, uint32_t len, bool last)
+static bool worth_sending(struct tcp_conn *c, uint32_t len, bool last)
 {
     uint32_t bits = tcp_opt_bits(c);
-    if (len >= c->mss || seq_lt(c->snd_nxt, c->snd_max))
+    if (len >= tcp_mss_now(c) || seq_lt(c->snd_nxt, c->snd_max))
         return true;
     if (len == 0)
         return false;
@@ -62,6 +73,9 @@ static void sent(struct tcp_conn *c, uint32_t space)
         c->rtt_start = c->st->now;
     }
     c->snd_nxt = seq_add(from, space);
+    if (c->flags & TCP_F_SACK_SEND)
+        tcp_board_sent(c, from, space);
+    c->flags |= TCP_F_PLAN_PROBE;
     c->snd_max = seq_max(c->snd_max, c->snd_nxt);
     c->last_send = c->st->now;
     tcp_timer_clear(c, TCP_T_PERSIST);
@@ -85,7 +99,7 @@ static bool send_one(struct tcp_conn *c, const struct pending *p)
     if (off > p->bytes) /* the FIN is behind snd_nxt */
         return false;
     uint64_t left = p->bytes - off;
-    uint32_t len = (uint32_t)RTE_MIN(left, (uint64_t)RTE_MIN((uint32_t)c->mss, usable_window(c)));
+    uint32_t len = (uint32_t)RTE_MIN(left, (uint64_t)RTE_MIN(tcp_mss_now(c), usable_window(c)));
     bool last = len == left, fin = last && p->fin;
     if (!fin && !worth_sending(c, len, last))
         return false;
@@ -109,7 +123,7 @@ static bool send_one(struct tcp_conn *c, const struct pending *p)
 /* With something to send, nothing outstanding and no room for it, only a probe can learn that the window opened. */
 static void consider_persist(struct tcp_conn *c, const struct pending *p)
 {
-    bool idle = seq_eq(c->snd_nxt, c->snd_una);
+    bool idle = c->flags & TCP_F_SACK_SEND ? tcp_pipe(c) == 0 && tcp_sacked(c) == 0 : seq_eq(c->snd_nxt, c->snd_una);
     if (!idle || p->bytes == 0 || c->state == TCP_CLOSED || !tcp_may_retransmit(c))
         return;
     if (c->snd_wnd >= p->bytes || c->snd_wnd >= c->mss || (tcp_opt_bits(c) & ZS_O_CORK && c->snd_wnd > 0))
@@ -117,6 +131,20 @@ static void consider_persist(struct tcp_conn *c, const struct pending *p)
     tcp_timer_clear(c, TCP_T_RETRANSMIT);
     if (!tcp_timer_on(c, TCP_T_PERSIST))
         tcp_timer_set(c, TCP_T_PERSIST, tcp_rto_ns(c));
+}
+
+/* RFC 6675 4, NextSeg() (2) has no answer, for want of data or of the peer's window. */
+static bool nothing_new(const struct tcp_conn *c, const struct pending *p)
+{
+    uint32_t all = (uint32_t)seq_diff(c->snd_nxt, c->snd_una);
+    return p->bytes <= all || c->snd_wnd <= all;
+}
+
+/* Whatever is outstanding has a timer. */
+static void keep_watch(struct tcp_conn *c)
+{
+    if (c->state != TCP_CLOSED && tcp_flight(c) > 0 && !tcp_timer_on(c, TCP_T_RETRANSMIT) && !tcp_timer_on(c, TCP_T_PERSIST))
+        tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
 }
 
 void tcp_send_data(struct tcp_conn *c)
@@ -127,13 +155,42 @@ void tcp_send_data(struct tcp_conn *c)
             return;
         bool rests = seq_eq(c->snd_una, c->snd_max) && c->st->now - c->last_send > tcp_rto_ns(c);
         if (rests && p.bytes > 0)
-            c->cc->idle(c);
-        while (send_one(c, &p))
+            tcp_cc_idle(c);
+        bool skip = c->flags & TCP_F_FRTO_NEW; /* RFC 5682: new data first */
+        if ((c->flags & TCP_F_SACK_SEND) && !skip)
+            tcp_sack_resend(c, false);
+        while (c->state != TCP_CLOSED && (tcp_lost(c) == 0 || skip) && send_one(c, &p))
             ;
+        if (skip && c->state != TCP_CLOSED && tcp_pipe(c) == 0) { /* what is new may not leave alone */
+            c->flags &= ~TCP_F_FRTO_NEW;
+            tcp_sack_resend(c, false);
+        }
+        if ((c->flags & (TCP_F_SACK_SEND | TCP_F_RECOVERY)) == (TCP_F_SACK_SEND | TCP_F_RECOVERY) && c->state != TCP_CLOSED)
+            tcp_sack_resend(c, nothing_new(c, &p));
         consider_persist(c, &p);
+        keep_watch(c);
+        if (c->state != TCP_CLOSED)
+            tcp_probe_plan(c);
     }
     if (c->state != TCP_CLOSED && (c->flags & TCP_F_ACK_NOW))
         tcp_send_ack(c);
+}
+
+bool tcp_send_one_more(struct tcp_conn *c)
+{
+    struct pending p;
+    if (!look(c, &p))
+        return false;
+    c->flags |= TCP_F_PROBING;
+    bool done = send_one(c, &p);
+    c->flags &= ~TCP_F_PROBING;
+    return done;
+}
+
+bool tcp_has_new(struct tcp_conn *c)
+{
+    struct pending p;
+    return look(c, &p) && !nothing_new(c, &p);
 }
 
 bool tcp_retransmit_first(struct tcp_conn *c)
@@ -149,6 +206,31 @@ bool tcp_retransmit_first(struct tcp_conn *c)
     c->flags &= ~TCP_F_RTT_TIMED;
     c->last_send = c->st->now;
     return tcp_transmit(c, c->snd_una, RTE_TCP_ACK_FLAG | (fin ? RTE_TCP_FIN_FLAG : 0), 0, len);
+}
+
+bool tcp_retransmit(struct tcp_conn *c, tcp_seq at, uint32_t space)
+{
+    struct pending p;
+    uint64_t off = (uint64_t)(uint32_t)seq_diff(at, c->snd_una);
+    if (!look(c, &p))
+        return false;
+    uint32_t len = off < p.bytes ? (uint32_t)RTE_MIN(p.bytes - off, (uint64_t)space) : 0;
+    bool fin = (c->flags & TCP_F_FIN_SENT) && len < space && seq_eq(seq_add(at, len), c->fin_seq);
+    if (len + fin == 0) {
+        tcp_conn_fault(c); /* what was sent is no longer there */
+        return false;
+    }
+    uint8_t flags = RTE_TCP_ACK_FLAG | (len > 0 && off + len == p.bytes ? RTE_TCP_PSH_FLAG : 0) | (fin ? RTE_TCP_FIN_FLAG : 0);
+    if (!tcp_transmit(c, at, flags, off, len))
+        return false;
+    NET_COUNT(c->st, TCP_RETRANSMITTED);
+    c->flags &= ~TCP_F_RTT_TIMED; /* Karn's rule */
+    c->last_send = c->st->now;
+    tcp_board_resent(c, at, len + fin);
+    tcp_timer_clear(c, TCP_T_PERSIST);
+    if (!tcp_timer_on(c, TCP_T_RETRANSMIT))
+        tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
+    return true;
 }
 
 void tcp_window_probe(struct tcp_conn *c)

@@ -16,7 +16,6 @@
 #define TCP_MSS_DEFAULT 536u          /* RFC 9293 3.7.1 */
 #define TCP_MSS_DEFAULT6 1220u        /* the same, with IPv6 */
 #define TCP_MSS_MIN 64u               /* a peer that announces less wants us to burn cycles */
-#define TCP_WINDOW_SCALE 7u           /* for receive buffers up to 8 MiB */
 #define TCP_WINDOW_SCALE_MAX 14u      /* RFC 7323 2.3 */
 #define TCP_RTO_INITIAL_US 1000000u   /* RFC 6298 2.1 */
 #define TCP_RTO_MIN_US 200000u        /* RFC 6298 2.4 has 1 s; as Linux */
@@ -29,9 +28,11 @@
 #define TCP_FIN_WAIT_NS (60 * NET_NS_PER_S)  /* nobody is there to read what comes */
 #define TCP_PAWS_IDLE_NS (UINT64_C(24) * 86400 * NET_NS_PER_S) /* RFC 7323 5.5 */
 #define TCP_CHALLENGES_PER_S 10u      /* RFC 5961 7, per connection: a limit for all would tell one peer about another */
+#define TCP_CWND_MAX (1u << 30)       /* RFC 7323 2.3: no window is larger */
 #define TCP_OOO_CONN_MAX 512u         /* segments kept out of order, per connection */
 
-enum tcp_timer { TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_TIMER_N };
+/* LOSS: RACK's reordering timer, or when nothing is out of order the tail loss probe. Before RETRANSMIT, which it puts off. */
+enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_TIMER_N };
 
 /* tcp_conn.flags */
 #define TCP_F_TS (1u << 0)          /* timestamps on */
@@ -43,20 +44,48 @@ enum tcp_timer { TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE,
 #define TCP_F_RTT_TIMED (1u << 6)   /* rtt_seq is being timed */
 #define TCP_F_PASSIVE (1u << 7)     /* came through a listener */
 #define TCP_F_DEAD (1u << 8)        /* on the list of those to free */
+#define TCP_F_SACK (1u << 9)        /* SACK agreed on: we tell what came out of order */
+#define TCP_F_SACK_SEND (1u << 10)  /* and listen: there is a scoreboard while data is outstanding. snd_nxt falls back no more */
+#define TCP_F_LOSS (1u << 11)       /* with SACK: a timeout happened, recover is not reached */
+#define TCP_F_RESEND (1u << 12)     /* the next hole is filled whatever cwnd says */
+#define TCP_F_RESCUED (1u << 13)    /* RFC 6675's rescue retransmission of this recovery was made */
+#define TCP_F_REORDERED (1u << 14)    /* RFC 8985's reordering_seen */
+#define TCP_F_REO_ROUND (1u << 15)    /* reo_round is valid */
+#define TCP_F_PLAN_PROBE (1u << 16)   /* a tail loss probe is to be planned */
+#define TCP_F_PROBE_OUT (1u << 17)    /* one was sent, up to probe_end */
+#define TCP_F_PROBE_RESENT (1u << 18) /* and it was not new data */
+#define TCP_F_PROBING (1u << 19)      /* one segment more than cwnd allows */
+#define TCP_F_FRTO (1u << 20)         /* RFC 5682: after a timeout, no acknowledgement yet */
+#define TCP_F_FRTO_NEW (1u << 21)     /* RFC 5682: new data was sent instead of old */
 
 struct tcp_conn;
+struct tcp_board;
+struct tcp_sack_out;
+
+/* Sequence numbers from start to before end. */
+struct tcp_block {
+    tcp_seq start, end;
+};
+#define TCP_SACK_MAX 4u /* blocks that fit into a header */
 
 /* Congestion control. Sizes in bytes; `flight` is what is outstanding. It owns c->ssthresh, and c->cwnd outside of
  * recovery. */
 struct tcp_cc_ops {
     const char *name;
-    void (*init)(struct tcp_conn *c);
+    void (*init)(struct tcp_conn *c);                     /* its own state; also when it takes over */
     void (*acked)(struct tcp_conn *c, uint32_t bytes);    /* new data acknowledged, not in recovery */
     void (*lost)(struct tcp_conn *c, uint32_t flight);    /* fast retransmit begins: sets ssthresh */
     void (*timeout)(struct tcp_conn *c, uint32_t flight); /* first retransmission timeout of a segment: sets ssthresh */
     void (*idle)(struct tcp_conn *c);                     /* sending again after a pause of an RTO or more */
 };
-const struct tcp_cc_ops *tcp_cc_find(const char *name); /* cc.c; NULL name: the default; unknown: NULL */
+
+/* cubic.c. Windows in bytes. */
+struct tcp_cubic {
+    uint64_t epoch;    /* when the current growth began; 0: with the next ACK */
+    uint64_t friendly; /* RFC 9438's W_est, in 1/256 bytes */
+    uint32_t w_max, prior, k_ms;
+};
+extern const struct tcp_cc_ops tcp_cubic;
 
 /* Buffers that an application reads from, oldest first, chained by next. Of a connection, or of one that is no more. */
 struct tcp_loans {
@@ -94,8 +123,15 @@ struct tcp_conn {
     tcp_seq fin_seq;
     uint32_t snd_wnd, max_wnd; /* as the peer announced; the largest ever */
     uint32_t cwnd, ssthresh, cc_acked;
-    tcp_seq recover; /* RFC 6582 */
+    tcp_seq recover; /* RFC 6582, 6675's RecoveryPoint */
+    uint64_t timed_out;
+    uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at */
+    /* RFC 8985 */
+    uint32_t min_rtt_us, min_rtt_s; /* and the second of the stack's clock in which it was measured */
+    tcp_seq reo_round, probe_end;
+    uint8_t reo_more, reo_persist;  /* quarters of min_RTT beyond the first; recoveries left until that is forgotten */
     const struct tcp_cc_ops *cc;
+    struct tcp_cubic cubic;
 
     /* Round trip time, RFC 6298. srtt 0: no sample yet. */
     tcp_seq rtt_seq;
@@ -106,8 +142,15 @@ struct tcp_conn {
     tcp_seq irs, rcv_nxt, rcv_adv, rcv_fin, last_ack_sent;
     uint32_t ts_offset, ts_recent;
     uint64_t ts_recent_at;
+    uint32_t rcvbuf;     /* autotune.c: what the buffer has grown to; 0: not yet */
+    uint32_t rcv_rtt_us; /* as the receiver sees it */
+    uint32_t round_read, round_tsecr; /* most that was read in a round trip */
+    tcp_seq round_seq;
+    uint64_t round_start;
     struct rte_mbuf *ooo; /* by sequence number, disjoint; see receiver.c */
     struct tcp_loans *loans; /* NULL until the first */
+    struct tcp_board *board; /* scoreboard.h; NULL: nothing is outstanding, or no SACK */
+    struct tcp_sack_out *sack_out;
     struct zs_tx tx;
 
     /* The first byte of own's ring that a packet refers to which may wait in a transmit queue: while queued_flush is
@@ -116,13 +159,15 @@ struct tcp_conn {
     uint32_t queued_flush;
 
     struct tcp_listener *listener; /* half-open through it, else NULL */
-    LIST_ENTRY(tcp_conn) half_open;
-    SLIST_ENTRY(tcp_conn) dead;
-    TAILQ_ENTRY(tcp_conn) time_wait; /* in state TIME-WAIT, in the order of entry */
+    union { /* a connection is on one list at a time */
+        LIST_ENTRY(tcp_conn) half_open;
+        SLIST_ENTRY(tcp_conn) dead;
+        TAILQ_ENTRY(tcp_conn) time_wait; /* in state TIME-WAIT, in the order of entry */
+    };
     const struct tcp_conn_ops *ops;
     void *arg;
 };
-_Static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection costs less than 1 KiB with its table entry");
+_Static_assert(sizeof(struct tcp_conn) <= 576, "an idle connection costs less than 1 KiB with its table entry");
 
 struct tcp_listener {
     LIST_ENTRY(tcp_listener) link;
@@ -149,11 +194,13 @@ struct tcp_table {
     LIST_HEAD(, tcp_listener) listen[TCP_LISTEN_BUCKETS];
 };
 
-/* Options of a segment, RFC 9293 3.2, 7323. */
+/* Options of a segment, RFC 9293 3.2, 7323, 2018. */
 struct tcp_options {
     uint16_t mss; /* 0: none */
     uint8_t wscale;
-    bool has_wscale, has_ts;
+    bool has_wscale, has_ts, sack_ok;
+    uint8_t sacks;
+    struct tcp_block sack[TCP_SACK_MAX];
     uint32_t tsval, tsecr;
 };
 
@@ -233,8 +280,12 @@ void tcp_reap(struct stack *st);
 /* ---- options.c ---- */
 bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o);
 #define TCP_OPTIONS_MAX 40u
-uint32_t tcp_options_build(const struct tcp_conn *c, uint8_t flags, uint8_t *p); /* bytes, a multiple of 4 */
-uint32_t tcp_ts_now(const struct tcp_conn *c);
+uint32_t tcp_options_build(struct tcp_conn *c, uint8_t flags, uint8_t *p); /* bytes, a multiple of 4 */
+uint32_t tcp_ts_at(const struct tcp_conn *c, uint64_t when);
+static inline uint32_t tcp_ts_now(const struct tcp_conn *c)
+{
+    return tcp_ts_at(c, c->st->now);
+}
 
 /* ---- handshake.c ---- */
 void tcp_send_syn(struct tcp_conn *c);
@@ -257,6 +308,10 @@ void tcp_answer_rst(struct stack *st, const struct tcp_seg *s);
 void tcp_send_data(struct tcp_conn *c); /* what windows and timers allow; then an ACK if one is still owed */
 void tcp_window_probe(struct tcp_conn *c);
 bool tcp_retransmit_first(struct tcp_conn *c);
+bool tcp_retransmit(struct tcp_conn *c, tcp_seq at, uint32_t space); /* with SACK. False: not sent, or the connection ended */
+bool tcp_has_new(struct tcp_conn *c);       /* new data, and the peer has room for it */
+bool tcp_send_one_more(struct tcp_conn *c); /* new data beyond cwnd */
+uint32_t tcp_mss_now(struct tcp_conn *c); /* payload of a full segment, beside the blocks that it has to carry */
 void tcp_acked(struct tcp_conn *c, tcp_seq ack); /* snd_una moves: frees ring memory, takes RTT samples, stops timers */
 
 /* ---- receiver.c ---- */
@@ -271,6 +326,37 @@ static inline uint32_t tcp_rcv_wnd(const struct tcp_conn *c)
     return wnd > 0 ? (uint32_t)wnd : 0;
 }
 
+/* ---- autotune.c ---- */
+uint8_t tcp_window_scale(const struct stack *st);
+uint32_t tcp_receive_buffer(const struct tcp_conn *c);
+void tcp_autotune_rtt(struct tcp_conn *c, const struct tcp_seg *s);
+void tcp_autotune(struct tcp_conn *c); /* the application may have read */
+
+/* ---- sack_out.c ---- */
+void tcp_sack_kept(struct tcp_conn *c, struct tcp_block run); /* a segment was kept; what it is contiguous with */
+void tcp_sack_twice(struct tcp_conn *c, tcp_seq start, tcp_seq end);
+uint32_t tcp_sack_length(struct tcp_conn *c); /* of the option, padding included */
+uint32_t tcp_sack_block(struct tcp_conn *c, struct tcp_block out[TCP_SACK_MAX]);
+void tcp_sack_told(struct tcp_conn *c);
+void tcp_sack_out_free(struct tcp_conn *c);
+
+/* ---- scoreboard.c; more in scoreboard.h ---- */
+void tcp_board_free(struct tcp_conn *c);
+
+/* ---- sack_recovery.c ---- */
+void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked); /* after tcp_acked(), if it moved */
+void tcp_sack_resend(struct tcp_conn *c, bool last); /* last: there is no new data that could be sent */
+void tcp_sack_timeout(struct tcp_conn *c);
+void tcp_sack_consider(struct tcp_conn *c); /* what is lost by now; recovery begins if that is news */
+
+/* ---- rack.c; more in scoreboard.h ---- */
+static inline bool tcp_rack_on(const struct tcp_conn *c)
+{
+    return (c->flags & (TCP_F_SACK_SEND | TCP_F_TS)) == (TCP_F_SACK_SEND | TCP_F_TS);
+}
+void tcp_probe_plan(struct tcp_conn *c);
+void tcp_loss_timeout(struct tcp_conn *c);
+
 /* ---- loans.c ---- */
 /* Lends payload to the application: NET_TCP_RX_LENT, and m is taken; another counter says why it is to be copied. The
  * connection may have ended (NET_TCP_FAULT). */
@@ -280,6 +366,14 @@ bool tcp_loans_look(struct tcp_conn *c);  /* takes back what was read. False: a 
 void tcp_loans_leave(struct tcp_conn *c); /* the connection is over, reading may go on */
 void tcp_loans_create(struct stack *st);
 void tcp_loans_destroy(struct stack *st);
+
+/* ---- cc.c ---- */
+const struct tcp_cc_ops *tcp_cc_find(const char *name); /* NULL name: the default; unknown: NULL */
+void tcp_cc_follow(struct tcp_conn *c);                 /* the application may have chosen another */
+void tcp_cc_init(struct tcp_conn *c);
+void tcp_cc_acked(struct tcp_conn *c, uint32_t bytes); /* not in recovery */
+void tcp_cc_idle(struct tcp_conn *c);
+void tcp_slow_start(struct tcp_conn *c, uint32_t bytes);
 
 /* ---- recovery.c ---- */
 void tcp_dupack(struct tcp_conn *c);

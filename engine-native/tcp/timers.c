@@ -92,6 +92,9 @@ static void expired(struct tcp_conn *c, enum tcp_timer which)
     case TCP_T_RETRANSMIT:
         tcp_retransmit_timeout(c);
         break;
+    case TCP_T_LOSS:
+        tcp_loss_timeout(c);
+        break;
     case TCP_T_PERSIST:
         persist_due(c);
         break;

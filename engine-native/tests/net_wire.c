@@ -40,6 +40,8 @@ static void remove_runtime_dir(void)
 void bed_start(struct bed *b)
 {
     char prefix[64];
+    b->sndbuf = 262144;
+    b->rcvbuf = 131072;
     snprintf(prefix, sizeof prefix, "--file-prefix=zsnet%d", (int)getpid());
     char *argv[] = {"test", "--no-huge", "-m", "64", "--no-shconf", "--no-pci", "--no-telemetry", prefix, "-l", "0",
                     "--log-level=error", NULL};
@@ -124,7 +126,7 @@ uint64_t sock_write(struct sock *s, uint64_t n, uint64_t now)
         struct iovec iov = {buf, RTE_MIN(n - done, sizeof buf)};
         for (size_t i = 0; i < iov.iov_len; i++)
             buf[i] = byte_at(s->write_stream, s->written + i);
-        int64_t put = zs_tx_write(&s->bed->app, peer, &s->tx, &iov, 0, iov.iov_len, 262144);
+        int64_t put = zs_tx_write(&s->bed->app, peer, &s->tx, &iov, 0, iov.iov_len, s->bed->sndbuf);
         if (put <= 0)
             break;
         s->written += (uint64_t)put;
@@ -241,8 +243,8 @@ struct stack *bed_stack(struct bed *b, const char *name, uint64_t now)
 {
     struct stack_conf conf = {.pool = b->pool, .indirect_pool = b->indirect, .view = &b->engine, .name = name,
                               .key = "0123456789abcde", .max_conns = 256, .max_neighbours = 16, .reass_max_bytes = 200000,
-                              .ooo_max_segs = 2048, .rcvbuf = 131072, .rx = b->lend ? &b->rx : NULL,
-                              .rx_hold_max = b->hold_max};
+                              .ooo_max_segs = 2048, .rcvbuf = b->rcvbuf, .rcvbuf_max = b->rcvbuf_max, .rx = b->lend ? &b->rx : NULL,
+                              .rx_hold_max = b->hold_max, .without = b->without, .congestion = b->congestion};
     struct stack *st = stack_create(&conf, now);
     assert_non_null(st);
     return st;
@@ -295,7 +297,18 @@ static bool chance(struct wire *w, uint32_t per_10000)
 static void enqueue(struct wire *w, struct frame *f)
 {
     struct frame **at = &w->queue;
-    f->at = w->now + w->delay + (w->jitter ? rnd(&w->seed) % w->jitter : 0);
+    uint64_t start = w->now;
+    if (w->rate != 0) {
+        uint64_t *busy = &w->busy[f->to];
+        start = RTE_MAX(*busy, w->now);
+        if ((start - w->now) * w->rate / SEC > w->room) {
+            w->dropped++;
+            free(f);
+            return;
+        }
+        *busy = start += f->len * SEC / w->rate;
+    }
+    f->at = start + w->delay + (w->jitter ? rnd(&w->seed) % w->jitter : 0);
     f->order = w->order++;
     while (*at != NULL && (*at)->at <= f->at)
         at = &(*at)->next;

@@ -47,7 +47,9 @@ struct bed {
     struct rte_mempool *pool, *indirect;
     struct rxpool rx;  /* of received frames; app has it mapped */
     bool lend;         /* stacks and wires made from now on lend payload, and send it from rings */
-    uint32_t hold_max; /* stack_conf.rx_hold_max */
+    uint32_t hold_max, without; /* stack_conf.rx_hold_max, without */
+    const char *congestion;     /* stack_conf.congestion */
+    uint32_t sndbuf, rcvbuf, rcvbuf_max; /* of every socket; stack_conf.rcvbuf, rcvbuf_max */
     bool ip6;          /* ports made from now on have IPv6, and no IPv4 */
 };
 void bed_start(struct bed *b); /* EAL, pools, arena: once per program */
@@ -105,10 +107,12 @@ struct wire {
     struct bed *bed;
     uint64_t now, seed, order;
     uint64_t delay, jitter;           /* ns; jitter reorders */
+    uint64_t rate, room;              /* of each direction: bytes per second, 0 no limit; bytes that wait for it */
+    uint64_t busy[2];                 /* until when */
     uint32_t loss, duplicate, corrupt; /* per 10,000 frames */
     struct frame *queue;
     struct wire_end end[2];
-    uint64_t frames, lost;
+    uint64_t frames, lost, dropped; /* dropped: for want of room */
 };
 void wire_open(struct wire *w, struct bed *b, uint64_t seed, uint16_t mtu, uint32_t caps);
 /* Runs the next thing to happen at or before `limit`; false: there is none, time is `limit`. */

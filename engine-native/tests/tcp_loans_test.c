@@ -178,7 +178,7 @@ static void test_window_is_kept(void **state)
 {
     struct pair *p = pair_open(0);
     (void)state;
-    p->w.end[1].st->conf.rcvbuf = 300000;
+    p->w.end[1].st->conf.rcvbuf = p->w.end[1].st->conf.rcvbuf_max = 300000;
     for (int round = 0; round < 2; round++) { /* the second without the smaller rings of the beginning */
         for (int i = 0; i < 10; i++) {
             sock_write(&p->a, 100000, p->w.now);
@@ -270,6 +270,7 @@ static void test_long_transfer(void **state)
     struct pair *p = pair_open(0);
     uint64_t seed = 5;
     (void)state;
+    p->w.end[1].st->conf.rcvbuf_max = bed.rcvbuf; /* for all that is unread there are references */
     while (p->b.read < 20000000) {
         sock_write(&p->a, RTE_MIN(20000000 - p->a.written, UINT64_C(200000)), p->w.now);
         pass(p, 3 * MS);

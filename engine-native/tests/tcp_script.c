@@ -56,6 +56,14 @@ static int describe_options(struct script *s, const uint8_t *p, const uint8_t *e
             n += (size_t)snprintf(line + n, size - n, "%smss %u", sep, p[2] << 8 | p[3]);
         if (p[0] == 3)
             n += (size_t)snprintf(line + n, size - n, "%sws %u", sep, p[2]);
+        if (p[0] == 4)
+            n += (size_t)snprintf(line + n, size - n, "%ssackOK", sep);
+        for (int i = 2; p[0] == 5 && i + 8 <= p[1]; i += 8) {
+            memcpy(&v, p + i, 4);
+            memcpy(&e, p + i + 4, 4);
+            n += (size_t)snprintf(line + n, size - n, "%s%u-%u", i > 2 ? "," : sep[0] == ',' ? ",sack " : " <sack ",
+                                  rte_be_to_cpu_32(v) - s->peer_iss, rte_be_to_cpu_32(e) - s->peer_iss);
+        }
         if (p[0] == 8) {
             memcpy(&v, p + 2, 4);
             memcpy(&e, p + 6, 4);
@@ -135,6 +143,7 @@ static const struct tcp_listener_ops script_listener = {script_accept};
 static uint32_t parse_options(struct script *s, const char *text, uint8_t *p)
 {
     uint32_t n = 0, a, b;
+    uint8_t *sack = NULL;
     for (const char *o = text; o != NULL && *o != 0 && *o != '>'; o = strpbrk(o, ",>") ? strpbrk(o, ",>") + (*strpbrk(o, ",>") == ',') : NULL) {
         if (sscanf(o, "mss %u", &a) == 1) {
             memcpy(p + n, (uint8_t[]){2, 4, (uint8_t)(a >> 8), (uint8_t)a}, 4);
@@ -148,6 +157,20 @@ static uint32_t parse_options(struct script *s, const char *text, uint8_t *p)
             memcpy(p + n + 4, &v, 4);
             memcpy(p + n + 8, &e, 4);
             n += 12;
+        } else if (strncmp(o, "sackOK", 6) == 0) {
+            memcpy(p + n, (uint8_t[]){1, 1, 4, 2}, 4);
+            n += 4;
+        } else if (sscanf(o, "sack %u-%u", &a, &b) == 2 || (sack != NULL && sscanf(o, "%u-%u", &a, &b) == 2)) {
+            if (sack == NULL) { /* further blocks join the first */
+                memcpy(p + n, (uint8_t[]){1, 1, 5, 2}, 4);
+                sack = p + n + 3;
+                n += 4;
+            }
+            uint32_t v = rte_cpu_to_be_32(a + s->iss), e = rte_cpu_to_be_32(b + s->iss);
+            memcpy(p + n, &v, 4);
+            memcpy(p + n + 4, &e, 4);
+            *sack = (uint8_t)(*sack + 8);
+            n += 8;
         } else if (strncmp(o, "unknown", 7) == 0) {
             memcpy(p + n, (uint8_t[]){254, 4, 0xf9, 0x89}, 4);
             n += 4;
@@ -245,10 +268,12 @@ static void expect(struct script *s, const char *text)
 {
     if (s->cap.next == s->cap.count)
         SCRIPT_FAIL(s, "nothing was sent\n");
-    const char *got = s->cap.line[s->cap.next];
-    size_t n = strlen(text);
+    const char *got = s->cap.line[s->cap.next], *options = strchr(text, '<'), *had = strchr(got, '<');
+    size_t n = options == NULL ? strlen(text) : (size_t)(options - text) - 1;
     if (strncmp(got, text, n) != 0 || (got[n] != 0 && got[n] != ' '))
         SCRIPT_FAIL(s, "something else was sent\n");
+    if (options != NULL && strcmp(options, "<>") == 0 ? had != NULL : options != NULL && (had == NULL || strcmp(options, had) != 0))
+        SCRIPT_FAIL(s, "other options were sent\n");
     s->cap.next++;
 }
 
@@ -364,6 +389,8 @@ static void option(struct script *s, const char *text)
         atomic_fetch_or(&o->bits, ZS_O_CORK);
     else if (strcmp(text, "uncork") == 0)
         atomic_fetch_and(&o->bits, ~ZS_O_CORK);
+    else if (strcmp(text, "reno") == 0 || strcmp(text, "cubic") == 0)
+        atomic_store(&o->congestion, text[0] == 'r' ? ZS_CC_RENO : ZS_CC_CUBIC);
     else if (sscanf(text, "keepalive %u %u %u", &idle, &interval, &count) == 3) {
         atomic_fetch_or(&o->bits, ZS_O_KEEPALIVE);
         atomic_store(&o->keepidle, idle);

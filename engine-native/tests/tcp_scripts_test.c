@@ -1,24 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * TCP, segment by segment: see tcp_script.h for the notation. */
-#include "tcp_script.h"
-
-static struct bed bed;
-
-#define CASE(name, ...)                                           \
-    static void name(void **state)                                \
-    {                                                             \
-        static const char *const lines[] = {__VA_ARGS__, NULL};   \
-        (void)state;                                              \
-        script_run(&bed, #name, lines);                           \
-    }
-
-#define SYN_IN "< S 0:0(0) win 65535 <mss 1460>"
-#define OPEN_WIN(win) "listen", SYN_IN, "> S. 0:0(0) ack 1", "< . 1:1(0) ack 1 win " win, "state ESTABLISHED"
-#define OPEN OPEN_WIN("65535")
-#define TEN_SEGMENTS                                                                                                          \
-    "> . 1:1461(1460)", "> . 1461:2921(1460)", "> . 2921:4381(1460)", "> . 4381:5841(1460)", "> . 5841:7301(1460)",           \
-        "> . 7301:8761(1460)", "> . 8761:10221(1460)", "> . 10221:11681(1460)", "> . 11681:13141(1460)"
-#define DUPACK "< . 1:1(0) ack 1"
+#include "tcp_cases.h"
 
 /* ---- Handshake ---- */
 CASE(passive_open_negotiates_options, "listen", "< S 0:0(0) win 65535 <mss 1460,ws 7,ts 5 0>",
@@ -28,7 +10,7 @@ CASE(passive_open_offers_nothing_unasked, "listen", "< S 0:0(0) win 65535", "> S
      "< . 1:1(0) ack 1", "state ESTABLISHED", "write 1000", "> . 1:537(536)", "< . 1:1(0) ack 537", "> P. 537:1001(464)")
 CASE(tiny_mss_is_raised, "listen", "< S 0:0(0) win 65535 <mss 1>", "> S. 0:0(0) ack 1", "< . 1:1(0) ack 1", "write 64",
      "> P. 1:65(64)")
-CASE(active_open, "connect", "> S 0:0(0) win 65535 <mss 1460,ws 7,ts 0 0>", "state SYN-SENT",
+CASE(active_open, "connect", "> S 0:0(0) win 65535 <mss 1460,ws 7,sackOK,ts 0 0>", "state SYN-SENT",
      "< S. 0:0(0) ack 1 win 65535 <mss 1000>", "> . 1:1(0) ack 1", "state ESTABLISHED", "write 1000", "> P. 1:1001(1000)")
 CASE(simultaneous_open, "connect", "> S 0:0(0)", SYN_IN, "> S. 0:0(0) ack 1", "state SYN-RECEIVED",
      "< S. 0:0(0) ack 1 win 65535 <mss 1460>", "state ESTABLISHED")

@@ -36,6 +36,7 @@ static void dump(const struct stack *st)
 
 static struct wire *the_wire; /* for what a failure prints */
 static uint64_t probes;          /* window probes of all runs */
+static uint64_t blocks;          /* duplicates told by SACK, of all runs */
 static struct tcp_memory memory; /* bytes of all runs */
 
 /* What the application does whenever something happens: pieces of random sizes, and close at the end. */
@@ -66,6 +67,7 @@ static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, ui
     static struct peer_ends p;
     struct tcp_listener *l;
     bed.hold_max = seed % 3 ? 0 : 40; /* often too few buffers for all */
+    bed.without = (seed % 5 == 0 ? NET_WITHOUT_SACK : 0) | (seed % 4 == 0 ? NET_WITHOUT_TIMESTAMPS : 0);
     p = (struct peer_ends){0};
     wire_open(&w, &bed, seed, mtu, seed % 2 ? NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM : 0);
     the_wire = &w;
@@ -109,6 +111,7 @@ static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, ui
     assert_int_equal(tcp_conn_count(w.end[1].st), 0);
     assert_int_equal(w.end[0].st->counters[NET_TCP_TIMED_OUT] + w.end[1].st->counters[NET_TCP_TIMED_OUT], 0);
     probes += w.end[0].st->counters[NET_TCP_PROBE] + w.end[1].st->counters[NET_TCP_PROBE];
+    blocks += w.end[0].st->counters[NET_TCP_DSACK_RX] + w.end[1].st->counters[NET_TCP_DSACK_RX];
     for (int i = 0; i < 2; i++) {
         struct tcp_memory m;
         tcp_memory(w.end[i].st, &m);
@@ -144,10 +147,12 @@ static void test_bad_wire(void **state)
     (void)state;
     uint64_t t = 0;
     unsigned n = seeds(60);
+    blocks = 0;
     for (unsigned seed = 1; seed <= n; seed++)
         run(seed, 100000, 500, 300, seed % 3 ? 1500 : 576, false, &t);
     printf("  %u seeds, 5 %% loss, reordering, 3 %% duplicates and damage: %.1f s of virtual time each\n", n,
            (double)t / (double)SEC / n);
+    assert_true(blocks > 0);
 }
 
 static void test_terrible_wire(void **state)

@@ -170,7 +170,11 @@ struct zs_opts {
     _Atomic uint32_t rcvlowat;
     _Atomic uint32_t bits;           /* ZS_O_* */
     _Atomic uint32_t keepidle, keepintvl, keepcnt, user_timeout;
+    _Atomic uint32_t congestion;     /* ZS_CC_* */
 };
+#define ZS_CC_DEFAULT 0u /* the stack's */
+#define ZS_CC_RENO 1u
+#define ZS_CC_CUBIC 2u
 #define ZS_O_NODELAY (1u << 0)
 #define ZS_O_KEEPALIVE (1u << 1)
 #define ZS_O_CORK (1u << 2)
