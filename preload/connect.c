@@ -46,6 +46,15 @@ static bool bound_to_kernel(struct zsock *k, int fd, struct zs_domain *d)
            !zs_addr_is_engine(&d->view, bound.ip);
 }
 
+/* An IPv6-only socket does not reach IPv4: the kernel says so (ENETUNREACH). */
+static bool v6only_refuses(const struct zsock *k, int fd, const struct zs_addr *to)
+{
+    int only = 0;
+    socklen_t size = sizeof only;
+    return k->family == AF_INET6 && zs_addr_is_v4(to->ip) &&
+           zs_sys(SYS_getsockopt, fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size) == 0 && only != 0;
+}
+
 /* Where the connection goes: 0 accelerated, 1 the kernel (reason filled), negative errno. */
 static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enum zs_reason *reason)
 {
@@ -59,7 +68,9 @@ static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enu
         return 1;
     *reason = ZS_REASON_NOT_HOST;
     bool own = zs_addr_is_own(&d->view, to->ip);
-    if (!own && (!zs_addr_on_wire(&d->view, to->ip) || bound_to_kernel(k, fd, d)))
+    if (!own && (!zs_addr_on_wire(&d->view, to) || bound_to_kernel(k, fd, d)))
+        return 1;
+    if (v6only_refuses(k, fd, to))
         return 1;
     if (k->bound && sock_kernel_addr(fd, &c.from, false) == 0 && !zs_addr_is_any(c.from.ip) &&
         zs_addr_is_v4(c.from.ip) != zs_addr_is_v4(to->ip))
@@ -160,11 +171,11 @@ static bool failed_before(const struct zsock *k)
 }
 
 /* The engine's address from which datagrams over the wire come; false: there is none. */
-static bool engine_address(const struct zs_view *v, uint8_t ip[16])
+static bool engine_address(const struct zs_view *v, const struct zs_addr *to, uint8_t ip[16])
 {
     const struct zs_arena_header *h = &v->arena->header;
     for (uint32_t i = 0; i < h->wire_count && i < ZS_MAX_WIRE_ADDRS; i++)
-        if (h->wire[i].flags & ZS_WIRE_OWN) {
+        if ((h->wire[i].flags & ZS_WIRE_OWN) && zs_addr_is_v4(h->wire[i].ip) == zs_addr_is_v4(to->ip)) {
             memcpy(ip, h->wire[i].ip, 16);
             return true;
         }
@@ -178,11 +189,11 @@ static bool connect_udp_wire(struct zsock *k, int fd, const struct sockaddr *add
     const struct sockaddr none = {.sa_family = AF_UNSPEC};
     struct zs_addr to;
     if (d == NULL || addr_from_sockaddr(&to, addr, len) < 0 || zs_addr_is_any(to.ip) || zs_addr_is_own(&d->view, to.ip) ||
-        !zs_addr_on_wire(&d->view, to.ip) || (k->family == AF_INET6) != (to.family == AF_INET6))
+        !zs_addr_on_wire(&d->view, &to) || (k->family == AF_INET6) != (to.family == AF_INET6) || v6only_refuses(k, fd, &to))
         return false;
     zs_sys(SYS_connect, fd, &none, sizeof none);
     *result = dgram_autobind(k, fd);
-    if (*result < 0 || (zs_addr_is_any(k->s->local.ip) && !engine_address(&d->view, k->s->local.ip)))
+    if (*result < 0 || (zs_addr_is_any(k->s->local.ip) && !engine_address(&d->view, &to, k->s->local.ip)))
         return true;
     k->s->remote = to;
     atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);

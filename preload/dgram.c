@@ -116,7 +116,7 @@ static bool bound_to_kernel(const struct zsock *k)
 bool dgram_wire_peer(struct zsock *k)
 {
     return k->s != NULL && (atomic_load(&k->s->flags) & ZS_F_CONNECTED) && !zs_addr_is_own(&k->d->view, k->s->remote.ip) &&
-           zs_addr_on_wire(&k->d->view, k->s->remote.ip);
+           zs_addr_on_wire(&k->d->view, &k->s->remote);
 }
 
 /* The way to the destination of msg; BY_RING: and the session there. */
@@ -135,7 +135,7 @@ static enum way route(struct zsock *k, const struct msghdr *msg, struct zs_addr 
     if (to->port == 0 || (k->family == AF_INET6) != (to->family == AF_INET6))
         return BY_KERNEL;
     if (!zs_addr_is_own(&k->d->view, to->ip))
-        return zs_addr_on_wire(&k->d->view, to->ip) && !bound_to_kernel(k) ? BY_WIRE : BY_KERNEL;
+        return zs_addr_on_wire(&k->d->view, to) && !bound_to_kernel(k) ? BY_WIRE : BY_KERNEL;
     struct zs_addr from = {0};
     if (k->s != NULL)
         source_of(k, to, &from);

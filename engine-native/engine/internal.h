@@ -97,7 +97,7 @@ struct tracked {
     uint16_t flags; /* ZS_F_REUSEPORT, ZS_F_V6ONLY */
     bool on_device; /* SO_BINDTODEVICE: same address twice is no conflict */
     struct zs_addr local;
-    struct wire_port *wire_port; /* where the stack has it, NULL: not on the wire */
+    struct wire_port *wire_port[2]; /* where the stack has it, IPv4 and IPv6; NULL: not on the wire */
     struct wire_own *wire_tx;    /* UDP: what it sends over the wire goes through this */
     uint64_t grave_due;
     TAILQ_ENTRY(tracked) port_link;

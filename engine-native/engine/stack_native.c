@@ -17,23 +17,23 @@
 
 /* ---- Addresses ---- */
 
-static void to_zs(rte_be32_t ip, rte_be16_t port, struct zs_addr *a)
+static void to_zs(const struct ip_addr *ip, rte_be16_t port, struct zs_addr *a)
 {
-    memset(a, 0, sizeof *a);
-    a->family = AF_INET;
-    a->ip[10] = a->ip[11] = 0xff;
-    memcpy(a->ip + 12, &ip, sizeof ip);
-    a->port = port;
+    struct ip_addr wire = *ip;
+    unsigned zone = ip6_unzone(&wire);
+    *a = (struct zs_addr){.family = ip_is_v4(ip) ? AF_INET : AF_INET6, .port = port,
+                          .scope_id = zone != 0 ? ZS_WIRE_SCOPE + zone : 0};
+    memcpy(a->ip, wire.b, sizeof a->ip);
 }
 
-/* False for an IPv6 address, which this stack does not speak yet. */
-static bool from_zs(const struct zs_addr *a, rte_be32_t *ip)
+/* A link-local address whose scope is none of ours keeps no zone, and no route leads there. */
+static struct ip_addr from_zs(const struct zs_addr *a)
 {
-    *ip = 0;
-    if (zs_addr_is_any(a->ip))
-        return true;
-    memcpy(ip, a->ip + 12, sizeof *ip);
-    return zs_addr_is_v4(a->ip);
+    struct ip_addr ip;
+    memcpy(ip.b, a->ip, sizeof ip.b);
+    if (ip6_is_link_local(&ip))
+        ip.b[3] = (uint8_t)RTE_MIN(ZS_WIRE_SCOPE_PORT(a->scope_id), UINT32_C(255));
+    return ip;
 }
 
 /* ---- Connections ---- */
@@ -65,8 +65,8 @@ static int on_accept(void *arg, struct tcp_conn *tcp, const struct tcp_flow *flo
     if (c == NULL)
         return -EAGAIN;
     *c = (struct native_conn){.n = n, .tcp = tcp};
-    to_zs(flow->local_ip, flow->local_port, &local);
-    to_zs(flow->remote_ip, flow->remote_port, &remote);
+    to_zs(&flow->local_ip, flow->local_port, &local);
+    to_zs(&flow->remote_ip, flow->remote_port, &remote);
     n->accepting = c;
     int err = n->events->accept(n->engine, &local, &remote, &own, &c->conn);
     n->accepting = NULL;
@@ -83,8 +83,8 @@ static bool on_full(void *arg, const struct tcp_flow *flow)
 {
     struct native *n = arg;
     struct zs_addr local, remote;
-    to_zs(flow->local_ip, flow->local_port, &local);
-    to_zs(flow->remote_ip, flow->remote_port, &remote);
+    to_zs(&flow->local_ip, flow->local_port, &local);
+    to_zs(&flow->remote_ip, flow->remote_port, &remote);
     return n->events->accept_full(n->engine, &local, &remote);
 }
 
@@ -95,13 +95,11 @@ static int native_connect(void *stack, struct zs_addr *local, const struct zs_ad
 {
     struct native *n = stack;
     struct native_conn *c = calloc(1, sizeof *c);
-    struct tcp_flow flow = {.local_port = local->port, .remote_port = remote->port};
+    struct tcp_flow flow = {from_zs(local), from_zs(remote), local->port, remote->port};
     if (c == NULL)
         return -ENOBUFS;
     *c = (struct native_conn){.n = n, .conn = conn};
-    int err = from_zs(local, &flow.local_ip) && from_zs(remote, &flow.remote_ip) ? 0 : -ENETUNREACH;
-    if (err == 0)
-        err = tcp_connect(n->st, flow, own, &conn_ops, c, now, &c->tcp);
+    int err = tcp_connect(n->st, flow, own, &conn_ops, c, now, &c->tcp);
     if (err != 0) {
         free(c);
         return err;
@@ -109,7 +107,7 @@ static int native_connect(void *stack, struct zs_addr *local, const struct zs_ad
     LIST_INSERT_HEAD(&n->conns, c, link);
     flow = *tcp_conn_flow(c->tcp);
     uint16_t family = local->family;
-    to_zs(flow.local_ip, flow.local_port, local);
+    to_zs(&flow.local_ip, flow.local_port, local);
     local->family = family;
     *handle = c;
     return 0;
@@ -136,10 +134,8 @@ static int native_listen(void *stack, const struct zs_addr *local, uint32_t back
 {
     struct native *n = stack;
     struct tcp_listener *l = NULL;
-    rte_be32_t ip;
-    if (!from_zs(local, &ip))
-        return -EAFNOSUPPORT;
-    int err = tcp_listen(n->st, ip, local->port, RTE_MAX(backlog, HALF_OPEN_MIN), &listener_ops, n, &l);
+    struct ip_addr ip = from_zs(local);
+    int err = tcp_listen(n->st, &ip, local->port, RTE_MAX(backlog, HALF_OPEN_MIN), &listener_ops, n, &l);
     *listener = l;
     return err;
 }
@@ -162,8 +158,8 @@ static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_
         iov[segs++] = (struct iovec){rte_pktmbuf_mtod(s, void *), take};
         total += take;
     }
-    to_zs(from.ip, from.port, &zfrom);
-    to_zs(to.ip, to.port, &zto);
+    to_zs(&from.ip, from.port, &zfrom);
+    to_zs(&to.ip, to.port, &zto);
     if (total == len)
         n->events->datagram(n->engine, &zfrom, &zto, iov, segs, len);
     rte_pktmbuf_free(m);
@@ -184,9 +180,12 @@ static void on_udp_error(void *arg, int err, struct udp_addr to)
 {
     struct native_udp *u = arg;
     struct zs_addr local, remote;
-    rte_be32_t ip = u->local.ip != 0 ? u->local.ip : u->n->net[0]->conf.addr;
-    to_zs(ip, u->local.port, &local);
-    to_zs(to.ip, to.port, &remote);
+    struct ip_route route;
+    struct ip_addr ip = u->local.ip;
+    if (ip_is_any(&ip) && ip_route(u->n->st, &to.ip, &route))
+        ip = ip_source(&route, &to.ip);
+    to_zs(&ip, u->local.port, &local);
+    to_zs(&to.ip, to.port, &remote);
     u->n->events->unreachable(u->n->engine, &local, &remote, err);
 }
 
@@ -199,8 +198,8 @@ static int native_udp_open(void *stack, const struct zs_addr *local, void **sock
     if (u == NULL)
         return -ENOMEM;
     u->n = n;
-    u->local.port = local->port;
-    int err = from_zs(local, &u->local.ip) ? udp_open(n->st, u->local, &udp_ops, u, &u->sock) : -EAFNOSUPPORT;
+    u->local = (struct udp_addr){from_zs(local), local->port};
+    int err = udp_open(n->st, u->local, &udp_ops, u, &u->sock);
     if (err != 0) {
         free(u);
         return err;
@@ -219,9 +218,7 @@ static void native_udp_close(void *stack, void *socket)
 static int native_udp_send(void *stack, void *socket, const struct zs_addr *to, const struct iovec *iov, size_t len,
                            uint64_t now)
 {
-    struct udp_addr dst = {.port = to->port};
-    if (!from_zs(to, &dst.ip) || dst.ip == 0)
-        return -ENETUNREACH;
+    const struct udp_addr dst = {from_zs(to), to->port};
     return udp_send(((struct native *)stack)->st, ((struct native_udp *)socket)->sock, dst, iov, len, now);
 }
 

@@ -3,6 +3,7 @@
 #ifndef ZSTACK_STACK_NATIVE_H
 #define ZSTACK_STACK_NATIVE_H
 
+#include "ipv6.h"
 #include "port.h"
 #include "rxpool.h"
 #include "tcp.h"

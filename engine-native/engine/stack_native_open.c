@@ -5,7 +5,6 @@
 
 #include "arp.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -27,13 +26,12 @@ static void trace(void *arg, const char *line)
     n->events->log(n->engine, false, line);
 }
 
-static void conflict(void *arg, const struct net_port *port, const struct rte_ether_addr *mac)
+static void conflict(void *arg, const struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac)
 {
     struct native *n = arg;
-    char line[192], ip[INET_ADDRSTRLEN];
-    inet_ntop(AF_INET, &port->conf.addr, ip, sizeof ip);
+    char line[224], ip[IP_TEXT];
     snprintf(line, sizeof line, "port %s: %s is taken by another host, " RTE_ETHER_ADDR_PRT_FMT
-             " - hint: give the port another address", port->conf.name, ip, RTE_ETHER_ADDR_BYTES(mac));
+             " - hint: give the port another address", port->conf.name, ip_text(addr, ip), RTE_ETHER_ADDR_BYTES(mac));
     n->events->log(n->engine, true, line);
 }
 
@@ -104,7 +102,8 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
         return NULL;
     }
     for (uint32_t i = 0; i < n->nports; i++)
-        arp_probe(n->net[i]);
+        if (n->net[i]->conf.addr != 0)
+            arp_probe(n->net[i]);
     net_flush(n->st); /* and the announcements of the addresses */
     return n;
 }
@@ -126,28 +125,35 @@ void native_close(void *stack, uint64_t now)
     free(n);
 }
 
-static uint32_t put_addr(struct zs_wire_addr *to, uint32_t at, uint32_t max, rte_be32_t ip, uint8_t prefix, uint8_t flags)
+/* `prefix` counts all 16 bytes. */
+static uint32_t put_addr(struct zs_wire_addr *to, uint32_t at, uint32_t max, struct ip_addr ip, uint32_t prefix, uint8_t flags)
 {
     if (at >= max)
         return at;
-    memset(&to[at], 0, sizeof to[at]);
-    to[at].ip[10] = to[at].ip[11] = 0xff;
-    memcpy(to[at].ip + 12, &ip, sizeof ip);
-    to[at].prefix_len = (uint8_t)(96 + prefix);
-    to[at].flags = flags;
+    to[at] = (struct zs_wire_addr){.prefix_len = (uint8_t)prefix, .flags = flags};
+    memcpy(to[at].ip, ip.b, sizeof to[at].ip);
     return at + 1;
 }
 
+/* Link-local addresses are not among them: which one is meant says the scope (ZS_WIRE_SCOPE). */
 uint32_t native_addresses(void *stack, struct zs_wire_addr *to, uint32_t max)
 {
     struct native *n = stack;
     uint32_t count = 0;
     for (uint32_t i = 0; i < n->nports; i++) {
         const struct net_port_conf *c = &n->net[i]->conf;
-        count = put_addr(to, count, max, c->addr, 32, ZS_WIRE_OWN);
-        count = put_addr(to, count, max, c->addr, c->prefix_len, ZS_WIRE_ROUTE);
+        if (c->addr != 0) {
+            count = put_addr(to, count, max, ip_from_v4(c->addr), 128, ZS_WIRE_OWN);
+            count = put_addr(to, count, max, ip_from_v4(c->addr), 96u + c->prefix_len, ZS_WIRE_ROUTE);
+        }
         if (c->gateway != 0)
-            count = put_addr(to, count, max, 0, 0, ZS_WIRE_ROUTE);
+            count = put_addr(to, count, max, ip_from_v4(0), 96, ZS_WIRE_ROUTE);
+        if (!c->has6 || ip6_is_link_local(&c->addr6))
+            continue;
+        count = put_addr(to, count, max, c->addr6, 128, ZS_WIRE_OWN);
+        count = put_addr(to, count, max, c->addr6, c->prefix6_len, ZS_WIRE_ROUTE);
+        if (!ip_is_any(&c->gateway6))
+            count = put_addr(to, count, max, (struct ip_addr){0}, 0, ZS_WIRE_ROUTE);
     }
     return count;
 }
@@ -162,13 +168,28 @@ uint64_t native_segment_size(void *stack)
     return ((struct native *)stack)->rx.size;
 }
 
-static json_t *cidr(rte_be32_t ip, uint8_t prefix)
+static json_t *cidr(struct ip_addr ip, uint8_t prefix)
 {
-    char text[INET_ADDRSTRLEN + 4];
-    inet_ntop(AF_INET, &ip, text, INET_ADDRSTRLEN);
+    char text[IP_TEXT + 4];
+    ip6_unzone(&ip);
+    ip_text(&ip, text);
     if (prefix != 0)
         sprintf(text + strlen(text), "/%u", prefix);
     return json_string(text);
+}
+
+static json_t *addresses(const struct net_port *port)
+{
+    const struct net_port_conf *c = &port->conf;
+    json_t *list = json_array();
+    if (c->addr != 0)
+        json_array_append_new(list, cidr(ip_from_v4(c->addr), c->prefix_len));
+    if (!c->has6)
+        return list;
+    json_array_append_new(list, cidr(c->addr6, c->prefix6_len));
+    if (!ip_eq(&c->addr6, &port->link_local))
+        json_array_append_new(list, cidr(port->link_local, 64));
+    return list;
 }
 
 static json_t *describe_port(struct native *n, uint32_t i)
@@ -178,8 +199,8 @@ static json_t *describe_port(struct native *n, uint32_t i)
     char mac[RTE_ETHER_ADDR_FMT_SIZE];
     port_stats(n->port[i], &s);
     rte_ether_format_addr(mac, sizeof mac, &c->mac);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:[o], s:s, s:i, s:b, s:s, s:s}", "device", n->spec[i].device, "driver", s.driver,
-                          "kind", s.kind, "ip", cidr(c->addr, c->prefix_len), "mac", mac, "mtu", (int)c->mtu, "link",
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:s, s:s}", "device", n->spec[i].device, "driver", s.driver,
+                          "kind", s.kind, "ip", addresses(n->net[i]), "mac", mac, "mtu", (int)c->mtu, "link",
                           s.link_up, "sleep", port_sleep_max_ns(n->port[i]) == UINT64_MAX ? "fd" : "timer", "copies",
                           s.copies != NULL ? s.copies : "");
     const struct {
@@ -193,7 +214,9 @@ static json_t *describe_port(struct native *n, uint32_t i)
     for (size_t k = 0; k < RTE_DIM(counters); k++)
         json_object_set_new(o, counters[k].name, json_integer((json_int_t)counters[k].value));
     if (c->gateway != 0)
-        json_object_set_new(o, "gateway", cidr(c->gateway, 0));
+        json_object_set_new(o, "gateway", cidr(ip_from_v4(c->gateway), 0));
+    if (c->has6 && !ip_is_any(&c->gateway6))
+        json_object_set_new(o, "gateway6", cidr(c->gateway6, 0));
     return o;
 }
 

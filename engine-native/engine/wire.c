@@ -309,14 +309,14 @@ bool wire_has(const struct wire *w, const struct zs_addr *local)
 json_t *wire_addresses(struct engine *e, const struct tracked *t)
 {
     struct wire *w = e->wire;
-    if (w == NULL || wire_port_find(w, t->kind, &t->local) == NULL)
+    if (w == NULL || (t->wire_port[0] == NULL && t->wire_port[1] == NULL))
         return NULL;
     json_t *list = json_array();
     for (uint32_t i = 0; i < w->naddrs; i++) {
         struct zs_addr a = {.family = zs_addr_is_v4(w->addrs[i].ip) ? AF_INET : AF_INET6};
         char text[64];
         memcpy(a.ip, w->addrs[i].ip, 16);
-        if (!(w->addrs[i].flags & ZS_WIRE_OWN) ||
+        if (!(w->addrs[i].flags & ZS_WIRE_OWN) || t->wire_port[a.family == AF_INET6] == NULL ||
             (!zs_addr_is_any(t->local.ip) && memcmp(t->local.ip, a.ip, 16) != 0))
             continue;
         addr_text(&a, false, text, sizeof text);

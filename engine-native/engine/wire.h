@@ -16,7 +16,7 @@ struct wire_own {
     enum wire_kind kind;
     uint32_t own, gen;
     void *handle;             /* WIRE_CONN: the stack's connection; NULL: gone, or none yet */
-    struct wire_port *port;   /* WIRE_UDP: where it sends from */
+    struct wire_port *port[2]; /* WIRE_UDP: where it sends from, IPv4 and IPv6 */
     uint32_t udp_session;     /* WIRE_UDP: the application's */
 };
 
@@ -79,7 +79,6 @@ void wire_closed(void *engine, void *conn);
 /* ---- wire_ports.c: endpoints of programs on the wire ---- */
 void wire_endpoint_open(struct engine *e, struct tracked *t, uint32_t backlog);
 void wire_endpoint_close(struct engine *e, struct tracked *t);
-struct wire_port *wire_port_find(struct wire *w, uint32_t kind, const struct zs_addr *local);
 
 /* ---- wire_udp.c ---- */
 int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen, struct zs_ctl_reply *reply);

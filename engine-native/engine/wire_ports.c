@@ -15,28 +15,34 @@ static uint32_t bucket(uint32_t kind, const struct zs_addr *local)
     return (ntohs(local->port) * 2u + (kind == ZS_KIND_UDP)) % WIRE_PORT_BUCKETS;
 }
 
-/* What the stack listens on for this endpoint: the IPv6 wildcard without V6ONLY takes IPv4 as well. */
-static bool stack_local(const struct tracked *t, struct zs_addr *to)
-{
-    static const uint8_t any4[16] = {[10] = 0xff, [11] = 0xff};
-    *to = t->local;
-    if (!zs_addr_is_any(t->local.ip))
-        return true;
-    if (t->local.family == AF_INET6 && (t->flags & ZS_F_V6ONLY))
-        return false; /* the stack's IPv6 is yet to come */
-    memcpy(to->ip, any4, 16);
-    return true;
-}
-
-struct wire_port *wire_port_find(struct wire *w, uint32_t kind, const struct zs_addr *local)
+static struct wire_port *port_find(struct wire *w, uint32_t kind, const struct zs_addr *local)
 {
     struct wire_port *p;
-    bool any = zs_addr_is_any(local->ip);
     LIST_FOREACH(p, &w->ports[bucket(kind, local)], link)
-        if (p->kind == kind && p->local.port == local->port &&
-            (any ? zs_addr_is_any(p->local.ip) : memcmp(p->local.ip, local->ip, 16) == 0))
+        if (p->kind == kind && p->local.port == local->port && memcmp(p->local.ip, local->ip, 16) == 0)
             return p;
     return NULL;
+}
+
+/* Has the wire addresses of that protocol? */
+static bool has_family(const struct wire *w, bool v6)
+{
+    for (uint32_t i = 0; i < w->naddrs; i++)
+        if ((w->addrs[i].flags & ZS_WIRE_OWN) && zs_addr_is_v4(w->addrs[i].ip) != v6)
+            return true;
+    return false;
+}
+
+/* What the stack listens on for this endpoint, IPv4 or IPv6: the IPv6 wildcard without V6ONLY takes both. */
+static bool stack_local(const struct wire *w, const struct tracked *t, bool v6, struct zs_addr *to)
+{
+    static const uint8_t any[2][16] = {{[10] = 0xff, [11] = 0xff}, {0}};
+    *to = t->local;
+    if (!zs_addr_is_any(t->local.ip))
+        return zs_addr_is_v4(t->local.ip) != v6;
+    bool wanted = t->local.family == AF_INET6 ? v6 || !(t->flags & ZS_F_V6ONLY) : !v6;
+    memcpy(to->ip, any[v6], 16);
+    return wanted && has_family(w, v6);
 }
 
 static int open_in_stack(struct wire *w, struct wire_port *p, uint32_t backlog)
@@ -45,43 +51,45 @@ static int open_in_stack(struct wire *w, struct wire_port *p, uint32_t backlog)
                                   : w->ops->listen(w->stack, &p->local, backlog, &p->handle);
 }
 
+static struct wire_port *port_open(struct engine *e, uint32_t kind, const struct zs_addr *local, uint32_t backlog)
+{
+    struct wire *w = e->wire;
+    struct wire_port *p = port_find(w, kind, local);
+    if (p == NULL) {
+        p = calloc(1, sizeof *p);
+        if (p == NULL)
+            return NULL;
+        p->kind = kind;
+        p->local = *local;
+        int err = open_in_stack(w, p, backlog);
+        if (err != 0) {
+            LOG_WARN(e, "port %u is not served on the wire: %s", ntohs(local->port), strerror(-err));
+            COUNT(e, WIRE_ENDPOINTS_REFUSED);
+            free(p);
+            return NULL;
+        }
+        LIST_INSERT_HEAD(&w->ports[bucket(kind, local)], p, link);
+    }
+    p->refs++;
+    return p;
+}
+
 void wire_endpoint_open(struct engine *e, struct tracked *t, uint32_t backlog)
 {
     struct wire *w = e->wire;
     struct zs_addr local;
-    if (w == NULL || t->on_device || !wire_has(w, &t->local) || !stack_local(t, &local))
+    if (w == NULL || t->on_device || !wire_has(w, &t->local))
         return;
-    struct wire_port *p = wire_port_find(w, t->kind, &local);
-    int err = 0;
-    if (p == NULL) {
-        p = calloc(1, sizeof *p);
-        if (p == NULL)
-            return;
-        p->kind = t->kind;
-        p->local = local;
-        err = open_in_stack(w, p, backlog);
-        if (err == 0)
-            LIST_INSERT_HEAD(&w->ports[bucket(t->kind, &local)], p, link);
-    }
-    if (err != 0) {
-        LOG_WARN(e, "port %u is not served on the wire: %s", ntohs(local.port), strerror(-err));
-        COUNT(e, WIRE_ENDPOINTS_REFUSED);
-        free(p);
-        return;
-    }
-    p->refs++;
-    t->wire_port = p;
-    COUNT(e, WIRE_ENDPOINTS);
+    for (int v6 = 0; v6 < 2; v6++)
+        if (stack_local(w, t, v6, &local))
+            t->wire_port[v6] = port_open(e, t->kind, &local, backlog);
+    if (t->wire_port[0] != NULL || t->wire_port[1] != NULL)
+        COUNT(e, WIRE_ENDPOINTS);
 }
 
-void wire_endpoint_close(struct engine *e, struct tracked *t)
+static void port_close(struct wire *w, struct wire_port *p)
 {
-    struct wire *w = e->wire;
-    struct wire_port *p = t->wire_port;
-    if (w != NULL && w->stack != NULL)
-        wire_udp_finish(e, t);
-    t->wire_port = NULL;
-    if (w == NULL || p == NULL || --p->refs > 0)
+    if (p == NULL || --p->refs > 0)
         return;
     LIST_REMOVE(p, link);
     if (w->stack != NULL) {
@@ -91,4 +99,17 @@ void wire_endpoint_close(struct engine *e, struct tracked *t)
             w->ops->unlisten(w->stack, p->handle);
     }
     free(p);
+}
+
+void wire_endpoint_close(struct engine *e, struct tracked *t)
+{
+    struct wire *w = e->wire;
+    if (w == NULL)
+        return;
+    if (w->stack != NULL)
+        wire_udp_finish(e, t);
+    for (int v6 = 0; v6 < 2; v6++) {
+        port_close(w, t->wire_port[v6]);
+        t->wire_port[v6] = NULL;
+    }
 }

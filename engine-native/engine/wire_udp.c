@@ -29,14 +29,14 @@ int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint3
         return -ENETUNREACH;
     if (t == NULL)
         return -ESTALE;
-    if (t->wire_port == NULL)
+    if (t->wire_port[0] == NULL && t->wire_port[1] == NULL)
         return -EADDRNOTAVAIL; /* bound to an address that is not the engine's */
     struct wire_own *o = t->wire_tx;
     if (o == NULL) {
         o = wire_own_new(e, WIRE_UDP, ZS_KIND_UDP);
         if (o == NULL)
             return -ENOBUFS;
-        o->port = t->wire_port;
+        memcpy(o->port, t->wire_port, sizeof o->port);
         o->udp_session = session;
         t->wire_tx = o;
     }
@@ -74,7 +74,8 @@ static bool send_one(struct engine *e, struct wire_own *o, struct zs_session *s)
     }
     zs_rx_consume(&e->view, s, ZS_UDP_RECORD_SPACE(rec.len));
     body.iov_len = rec.len;
-    int err = o->port == NULL ? -EBADF : e->wire->ops->udp_send(e->wire->stack, o->port->handle, &rec.to, &body, rec.len, e->now);
+    const struct wire_port *p = o->port[!zs_addr_is_v4(rec.to.ip)];
+    int err = p == NULL ? -ENETUNREACH : e->wire->ops->udp_send(e->wire->stack, p->handle, &rec.to, &body, rec.len, e->now);
     if (err != 0)
         COUNT(e, WIRE_DATAGRAMS_UNSENT);
     return true;
@@ -98,7 +99,7 @@ void wire_udp_finish(struct engine *e, struct tracked *t)
     struct zs_session *s = zs_session_at(&e->view, o->own);
     for (uint32_t n = 0; n < FINISH_MAX && send_one(e, o, s); n++)
         ;
-    o->port = NULL;
+    o->port[0] = o->port[1] = NULL;
     atomic_store(&s->state, ZS_S_CLOSED); /* refuses what another holder may still put there */
 }
 
@@ -114,7 +115,7 @@ void wire_datagram(void *engine, const struct zs_addr *from, const struct zs_add
     struct engine *e = engine;
     struct zs_session *s = receiver(e, from, to);
     struct timespec t;
-    if (s == NULL)
+    if (s == NULL || len > ZS_UDP_MAX_PAYLOAD) /* IPv6 has 20 bytes more, the rings have not */
         return;
     clock_gettime(CLOCK_REALTIME, &t);
     struct zs_udp_record rec = {.len = len, .ifindex = 1, .from = *from, .to = *to,

@@ -5,87 +5,52 @@
 #include <netinet/in.h>
 #include <rte_ip_frag.h>
 
-#include "arp.h"
-#include "cksum.h"
+#include "neigh.h"
 #include "tcp.h"
 #include "udp.h"
 
 #define IPOPT_LSRR 131
 #define IPOPT_SSRR 137
 
-bool ip_is_multicast(rte_be32_t addr)
+bool ip4_is_multicast(rte_be32_t addr)
 {
     return (rte_be_to_cpu_32(addr) >> 28) == 14;
 }
 
-bool ip_is_broadcast(const struct net_port *port, rte_be32_t addr)
+bool ip4_is_broadcast(const struct net_port *port, rte_be32_t addr)
 {
     /* RFC 3021: a /31 has no broadcast address. */
     return addr == UINT32_MAX || (port->conf.prefix_len < 31 && addr == (port->conf.addr | ~port->mask));
 }
 
-struct net_port *ip_our_port(struct stack *st, rte_be32_t addr)
+struct net_port *ip4_our_port(struct stack *st, rte_be32_t addr)
 {
     for (uint32_t i = 0; i < st->ports; i++)
-        if (st->port[i]->conf.addr == addr)
+        if (st->port[i]->conf.addr == addr && addr != 0)
             return st->port[i];
     return NULL;
 }
 
-bool ip_route(struct stack *st, rte_be32_t dst, struct ip_route *route)
+bool ip4_route(struct stack *st, rte_be32_t dst, struct ip_route *route)
 {
     struct net_port *best = NULL;
     for (uint32_t i = 0; i < st->ports; i++) {
         struct net_port *p = st->port[i];
-        if (((dst ^ p->conf.addr) & p->mask) == 0 && (best == NULL || p->conf.prefix_len > best->conf.prefix_len))
+        if (p->conf.addr != 0 && ((dst ^ p->conf.addr) & p->mask) == 0 && (best == NULL || p->conf.prefix_len > best->conf.prefix_len))
             best = p;
     }
-    *route = (struct ip_route){best, dst};
+    *route = (struct ip_route){best, ip_from_v4(dst)};
     for (uint32_t i = 0; best == NULL && i < st->ports; i++) {
         if (st->port[i]->conf.gateway != 0) {
             best = st->port[i];
-            *route = (struct ip_route){best, best->conf.gateway};
+            *route = (struct ip_route){best, ip_from_v4(best->conf.gateway)};
         }
     }
     /* Our own addresses are reached inside the host, not through this stack. */
-    return best != NULL && dst != 0 && !ip_is_multicast(dst) && ip_our_port(st, dst) == NULL;
-}
-
-/* ---- Checksums of the protocols above ---- */
-
-uint16_t ip_l4_sum(const struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto, uint16_t len)
-{
-    struct rte_ipv4_hdr pseudo = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = proto, .src_addr = src, .dst_addr = dst,
-                                  .total_length = rte_cpu_to_be_16((uint16_t)(len + sizeof pseudo))};
-    if (len > rte_pktmbuf_pkt_len(m))
-        return 0;
-    return __rte_raw_cksum_reduce((uint32_t)net_cksum(m, len) + rte_ipv4_phdr_cksum(&pseudo, 0));
-}
-
-uint16_t ip_l4_cksum(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto)
-{
-    uint16_t len = (uint16_t)rte_pktmbuf_pkt_len(m);
-    struct ip_route route;
-    bool whole = ip_route(st, dst, &route) && len + sizeof(struct rte_ipv4_hdr) <= route.port->conf.mtu;
-    if (whole && (route.port->conf.caps & NET_CAP_TX_L4_CKSUM)) {
-        struct rte_ipv4_hdr pseudo = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = proto, .src_addr = src,
-                                      .dst_addr = dst, .total_length = rte_cpu_to_be_16((uint16_t)(len + sizeof pseudo))};
-        m->ol_flags |= RTE_MBUF_F_TX_IPV4 | (proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
-        return rte_ipv4_phdr_cksum(&pseudo, m->ol_flags);
-    }
-    uint16_t sum = (uint16_t)~ip_l4_sum(m, src, dst, proto, len);
-    return sum == 0 && proto == IPPROTO_UDP ? 0xffff : sum; /* RFC 768: 0 means no checksum */
+    return best != NULL && dst != 0 && !ip4_is_multicast(dst) && ip4_our_port(st, dst) == NULL;
 }
 
 /* ---- Out ---- */
-
-struct rte_mbuf *ip_alloc(struct stack *st)
-{
-    struct rte_mbuf *m = rte_pktmbuf_alloc(st->conf.pool);
-    if (m == NULL)
-        NET_COUNT(st, PKT_NO_MEMORY);
-    return m;
-}
 
 static void finish_header(struct net_port *port, struct rte_mbuf *m)
 {
@@ -98,29 +63,37 @@ static void finish_header(struct net_port *port, struct rte_mbuf *m)
         ip->hdr_checksum = rte_ipv4_cksum(ip);
 }
 
-static void send_fragments(struct stack *st, const struct ip_route *route, struct rte_mbuf *m)
+static void send_to(const struct ip_route *route, struct rte_mbuf *m)
+{
+    static const struct rte_ether_addr broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+    finish_header(route->port, m);
+    NET_COUNT(route->port->stack, IP_TX);
+    if (ip4_is_broadcast(route->port, ip_to_v4(&route->hop)))
+        eth_send(route->port, m, &broadcast, RTE_ETHER_TYPE_IPV4);
+    else
+        neigh_send(route->port, m, &route->hop);
+}
+
+static void send_fragments(struct stack *st, const struct ip_route *route, struct rte_mbuf *m, uint32_t mtu)
 {
     struct rte_mbuf *frag[64];
     int n = st->conf.indirect_pool == NULL
                 ? -1
-                : rte_ipv4_fragment_packet(m, frag, RTE_DIM(frag), route->port->conf.mtu, st->conf.pool, st->conf.indirect_pool);
+                : rte_ipv4_fragment_packet(m, frag, RTE_DIM(frag), (uint16_t)mtu, st->conf.pool, st->conf.indirect_pool);
     rte_pktmbuf_free(m);
     if (n < 0) {
         NET_COUNT(st, PKT_NO_MEMORY);
         return;
     }
     NET_COUNT(st, IP_FRAGMENTED);
-    for (int i = 0; i < n; i++) {
-        finish_header(route->port, frag[i]);
-        NET_COUNT(st, IP_TX);
-        arp_send(route->port, frag[i], route->next_hop);
-    }
+    for (int i = 0; i < n; i++)
+        send_to(route, frag[i]);
 }
 
-void ip_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto)
+void ip4_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto)
 {
     struct ip_route route;
-    if (!ip_route(st, dst, &route)) {
+    if (!ip4_route(st, dst, &route)) {
         net_drop(st, m, NET_IP_NO_ROUTE);
         return;
     }
@@ -134,17 +107,19 @@ void ip_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t 
         net_drop(st, m, NET_PKT_NO_MEMORY);
         return;
     }
-    /* DF stays clear until path MTU discovery is there; so the identification must be distinct (RFC 6864 4.1). */
+    /* TCP follows the path's MTU (RFC 1191): its packets say DF, unless they are larger than what was just learned. All
+     * others may be fragmented on their way, so their identification must be distinct (RFC 6864 4.1). */
+    struct ip_addr to = ip_from_v4(dst);
+    uint32_t mtu = proto == IPPROTO_TCP ? ip_path_mtu(st, &route, &to) : route.port->conf.mtu;
+    bool whole = proto == IPPROTO_TCP && len <= mtu;
     *ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF, .total_length = rte_cpu_to_be_16((uint16_t)len),
                                 .packet_id = rte_cpu_to_be_16(st->ip_id++), .time_to_live = NET_IP_TTL,
-                                .next_proto_id = proto, .src_addr = src != 0 ? src : route.port->conf.addr, .dst_addr = dst};
-    if (len > route.port->conf.mtu) {
-        send_fragments(st, &route, m);
-        return;
-    }
-    finish_header(route.port, m);
-    NET_COUNT(st, IP_TX);
-    arp_send(route.port, m, route.next_hop);
+                                .fragment_offset = whole ? RTE_BE16(RTE_IPV4_HDR_DF_FLAG) : 0, .next_proto_id = proto,
+                                .src_addr = src != 0 ? src : route.port->conf.addr, .dst_addr = dst};
+    if (len > mtu)
+        send_fragments(st, &route, m, mtu);
+    else
+        send_to(&route, m);
 }
 
 /* ---- In ---- */
@@ -187,43 +162,15 @@ static uint32_t check_header(const struct net_port *port, const struct rte_mbuf 
         return 0;
     /* RFC 1122 3.2.1.3: a source is a unicast address, and never one of ours that comes from outside. */
     *why = NET_IP_BAD_SOURCE;
-    if (ip->src_addr == 0 || ip_is_multicast(ip->src_addr) || ip_is_broadcast(port, ip->src_addr) ||
-        (rte_be_to_cpu_32(ip->src_addr) >> 24) == 127 || ip_our_port(port->stack, ip->src_addr) != NULL)
+    if (ip->src_addr == 0 || ip4_is_multicast(ip->src_addr) || ip4_is_broadcast(port, ip->src_addr) ||
+        (rte_be_to_cpu_32(ip->src_addr) >> 24) == 127 || ip4_our_port(port->stack, ip->src_addr) != NULL)
         return 0;
     return hlen;
 }
 
-void ip_input(struct net_port *port, struct rte_mbuf *m)
+static void deliver(struct stack *st, struct ip_pkt *p)
 {
-    struct stack *st = port->stack;
-    enum net_counter why;
-    uint8_t header[60];
-    NET_COUNT(st, IP_RX);
-    uint32_t hlen = check_header(port, m, &why);
-    if (hlen == 0) {
-        net_drop(st, m, why);
-        return;
-    }
-    struct ip_pkt p = {.port = port, .m = m, .ip = *rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *)};
-    p.to_us = p.ip.dst_addr == port->conf.addr;
-    if (!p.to_us && !ip_is_broadcast(port, p.ip.dst_addr)) {
-        net_drop(st, m, NET_IP_NOT_OURS);
-        return;
-    }
-    memcpy(header, rte_pktmbuf_mtod(m, const void *), hlen);
-    uint32_t total = rte_be_to_cpu_16(p.ip.total_length);
-    if (rte_pktmbuf_pkt_len(m) > total) /* Ethernet padding */
-        rte_pktmbuf_trim(m, (uint16_t)(rte_pktmbuf_pkt_len(m) - total));
-    rte_pktmbuf_adj(m, (uint16_t)hlen);
-    p.len = (uint16_t)(total - hlen);
-    if (rte_ipv4_frag_pkt_is_fragmented(&p.ip) && !reass_input(st, &p, header, (uint16_t)hlen))
-        return;
-    ip_deliver(st, &p);
-}
-
-void ip_deliver(struct stack *st, struct ip_pkt *p)
-{
-    switch (p->ip.next_proto_id) {
+    switch (p->proto) {
     case IPPROTO_TCP:
         tcp_input(st, p);
         return;
@@ -235,8 +182,57 @@ void ip_deliver(struct stack *st, struct ip_pkt *p)
         return;
     default:
         if (p->to_us)
-            icmp_error(st, ICMP_DEST_UNREACHABLE, ICMP_UNREACH_PROTOCOL, &p->ip, rte_pktmbuf_mtod(p->m, const void *),
+            icmp_error(st, ICMP_DEST_UNREACHABLE, ICMP_UNREACH_PROTOCOL, &p->ip4, rte_pktmbuf_mtod(p->m, const void *),
                        rte_pktmbuf_data_len(p->m));
         net_drop(st, p->m, NET_IP_PROTO);
     }
+}
+
+/* Looks a fragment up. True: p is the whole datagram. */
+static bool reassemble(struct stack *st, struct ip_pkt *p, uint32_t hlen)
+{
+    uint16_t field = rte_be_to_cpu_16(p->ip4.fragment_offset);
+    struct reass_frag f = {.key = {p->src, p->dst, p->ip4.packet_id, p->proto},
+                           .offset = (field & RTE_IPV4_HDR_OFFSET_MASK) * (uint32_t)RTE_IPV4_HDR_OFFSET_UNITS,
+                           .more = field & RTE_IPV4_HDR_MF_FLAG, .head_len = sizeof p->ip4, .before = (uint16_t)hlen};
+    memcpy(f.head, &p->ip4, sizeof p->ip4);
+    /* RFC 1858, 3128: no transport header may be cut, or hidden, by a tiny fragment. */
+    if (f.offset == 0 && f.more && p->len < 64) {
+        net_drop(st, p->m, NET_FRAG_BAD);
+        return false;
+    }
+    if (!reass_input(st, p, &f, NULL))
+        return false;
+    p->ip4.total_length = rte_cpu_to_be_16((uint16_t)(p->len + hlen));
+    p->ip4.fragment_offset = 0;
+    return true;
+}
+
+void ip4_input(struct net_port *port, struct rte_mbuf *m)
+{
+    struct stack *st = port->stack;
+    enum net_counter why;
+    NET_COUNT(st, IP_RX);
+    uint32_t hlen = check_header(port, m, &why);
+    if (hlen == 0) {
+        net_drop(st, m, why);
+        return;
+    }
+    struct ip_pkt p = {.port = port, .m = m, .ip4 = *rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *)};
+    p.src = ip_from_v4(p.ip4.src_addr);
+    p.dst = ip_from_v4(p.ip4.dst_addr);
+    p.proto = p.ip4.next_proto_id;
+    p.to_us = p.ip4.dst_addr == port->conf.addr;
+    if (port->conf.addr == 0 || (!p.to_us && !ip4_is_broadcast(port, p.ip4.dst_addr))) {
+        net_drop(st, m, NET_IP_NOT_OURS);
+        return;
+    }
+    uint32_t total = rte_be_to_cpu_16(p.ip4.total_length);
+    if (rte_pktmbuf_pkt_len(m) > total) /* Ethernet padding */
+        rte_pktmbuf_trim(m, (uint16_t)(rte_pktmbuf_pkt_len(m) - total));
+    rte_pktmbuf_adj(m, (uint16_t)hlen);
+    p.len = (uint16_t)(total - hlen);
+    if (rte_ipv4_frag_pkt_is_fragmented(&p.ip4) && !reassemble(st, &p, hlen))
+        return;
+    deliver(st, &p);
 }

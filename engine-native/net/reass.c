@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Reassembly (RFC 791 3.2, RFC 1122 3.3.2). DPDK's rte_ip_frag takes at most RTE_LIBRTE_IP_FRAG_MAX_FRAG (8 in the usual
+ * Reassembly of both protocols' fragments (RFC 791 3.2, 1122 3.3.2, 8200 4.5). DPDK's rte_ip_frag takes at most RTE_LIBRTE_IP_FRAG_MAX_FRAG (8 in the usual
  * build) fragments, which is 12 KiB of a datagram that may have 64: so the stack has its own, bounded in bytes of buffers, in
  * time, and strict: a fragment that overlaps another ends the whole datagram (RFC 5722 for IPv6; IPv4 has no use for
  * overlaps but attacks, RFC 1858). */
 #include <stdlib.h>
 
 #include "ipv4.h"
+#include "ipv6.h"
 
-#define REASS_TIMEOUT_NS (30 * NET_NS_PER_S)
+#define REASS_TIMEOUT4_NS (30 * NET_NS_PER_S)
+#define REASS_TIMEOUT6_NS (60 * NET_NS_PER_S) /* RFC 8200 4.5 */
 #define REASS_BUCKETS 256u
 #define NO_TOTAL UINT32_MAX
 
@@ -23,12 +25,11 @@ struct datagram {
     struct wheel_timer timer; /* first, see datagram_due() */
     LIST_ENTRY(datagram) link;
     TAILQ_ENTRY(datagram) age;
-    struct rte_ipv4_hdr ip; /* of any fragment: the four fields that identify it */
+    struct reass_key key;
     struct rte_mbuf *first; /* by offset */
     uint32_t have, total;   /* payload bytes; total NO_TOTAL until the last fragment came */
     uint32_t charged;       /* bytes of buffers */
-    uint16_t head_len;      /* of head[], 0 until the first fragment came */
-    uint8_t head[68];       /* its header and 8 bytes of payload, for ICMP */
+    struct reass_frag head; /* of the fragment at offset 0, with the header to quote; head_len 0 until it came */
 };
 
 struct reass_table {
@@ -51,15 +52,14 @@ static struct frag *frag_of(struct rte_mbuf *m)
     return (struct frag *)(at & ~(uintptr_t)(_Alignof(struct frag) - 1));
 }
 
-static bool same_datagram(const struct rte_ipv4_hdr *a, const struct rte_ipv4_hdr *b)
+static bool same_datagram(const struct reass_key *a, const struct reass_key *b)
 {
-    return a->src_addr == b->src_addr && a->dst_addr == b->dst_addr && a->packet_id == b->packet_id &&
-           a->next_proto_id == b->next_proto_id;
+    return a->id == b->id && a->proto == b->proto && ip_eq(&a->src, &b->src) && ip_eq(&a->dst, &b->dst);
 }
 
-static uint32_t bucket_of(const struct rte_ipv4_hdr *ip)
+static uint32_t bucket_of(const struct reass_key *k)
 {
-    uint32_t h = ip->src_addr ^ ip->dst_addr ^ ((uint32_t)ip->packet_id << 8 | ip->next_proto_id);
+    uint32_t h = k->src.w[0] ^ k->src.w[1] ^ k->src.w[3] ^ k->dst.w[3] ^ k->id << 8 ^ k->id >> 24 ^ k->proto;
     return (h * 0x9e3779b1u) >> 24;
 }
 
@@ -90,29 +90,30 @@ static void datagram_due(void *ctx, struct wheel_timer *t)
 {
     struct datagram *d = (struct datagram *)t;
     struct stack *st = ctx;
-    /* RFC 1122 3.3.2: tell the sender, if the first fragment is here to be quoted. */
-    const struct rte_ipv4_hdr *ip = (const void *)d->head;
-    if (d->head_len != 0)
-        icmp_error(st, ICMP_TIME_EXCEEDED, ICMP_EXCEEDED_REASSEMBLY, ip, d->head + sizeof *ip,
-                   (uint16_t)(d->head_len - sizeof *ip));
+    /* RFC 1122 3.3.2, 8200 4.5: tell the sender, if the first fragment is here to be quoted. */
+    if (d->head.head_len != 0 && ip_is_v4(&d->key.dst))
+        icmp_error(st, ICMP_TIME_EXCEEDED, ICMP_EXCEEDED_REASSEMBLY, (const void *)d->head.head,
+                   rte_pktmbuf_mtod(d->first, const void *), rte_pktmbuf_data_len(d->first));
+    else if (d->head.head_len != 0)
+        icmp6_reassembly_timeout(st, d->first, &d->head);
     forget(st, d, NET_FRAG_TIMEOUT);
 }
 
-static struct datagram *find_or_new(struct stack *st, const struct rte_ipv4_hdr *ip)
+static struct datagram *find_or_new(struct stack *st, const struct reass_key *key)
 {
     struct datagram *d;
-    LIST_FOREACH(d, &st->reass->bucket[bucket_of(ip)], link)
-        if (same_datagram(&d->ip, ip))
+    LIST_FOREACH(d, &st->reass->bucket[bucket_of(key)], link)
+        if (same_datagram(&d->key, key))
             return d;
     d = calloc(1, sizeof *d);
     if (d == NULL)
         return NULL;
-    d->ip = *ip;
+    d->key = *key;
     d->total = NO_TOTAL;
     d->timer.fire = datagram_due;
-    LIST_INSERT_HEAD(&st->reass->bucket[bucket_of(ip)], d, link);
+    LIST_INSERT_HEAD(&st->reass->bucket[bucket_of(key)], d, link);
     TAILQ_INSERT_TAIL(&st->reass->by_age, d, age);
-    wheel_arm(&st->wheel, &d->timer, st->now + REASS_TIMEOUT_NS);
+    wheel_arm(&st->wheel, &d->timer, st->now + (ip_is_v4(&key->dst) ? REASS_TIMEOUT4_NS : REASS_TIMEOUT6_NS));
     return d;
 }
 
@@ -175,35 +176,26 @@ static bool add(struct stack *st, struct datagram *d, struct ip_pkt *p, uint16_t
     return true;
 }
 
-bool reass_input(struct stack *st, struct ip_pkt *p, const uint8_t *header, uint16_t header_len)
+bool reass_input(struct stack *st, struct ip_pkt *p, const struct reass_frag *f, struct reass_frag *first)
 {
-    uint16_t field = rte_be_to_cpu_16(p->ip.fragment_offset);
-    bool more = field & RTE_IPV4_HDR_MF_FLAG;
-    uint32_t offset = (field & RTE_IPV4_HDR_OFFSET_MASK) * RTE_IPV4_HDR_OFFSET_UNITS;
-    /* RFC 1858, 3128: no transport header may be cut, or hidden, by a tiny fragment. */
-    bool tiny = offset == 0 && more && p->len < 64;
-    if (p->len == 0 || (more && p->len % 8 != 0) || offset + p->len + header_len > UINT16_MAX || tiny) {
+    if (p->len == 0 || (f->more && p->len % 8 != 0) || f->offset + p->len + f->before > UINT16_MAX) {
         net_drop(st, p->m, NET_FRAG_BAD);
         return false;
     }
-    struct datagram *d = find_or_new(st, &p->ip);
+    struct datagram *d = find_or_new(st, &f->key);
     if (d == NULL) {
         net_drop(st, p->m, NET_FRAG_LIMIT);
         return false;
     }
-    if (offset == 0 && d->head_len == 0) {
-        const struct rte_ipv4_hdr *ip = (const void *)header;
-        memcpy(d->head, ip, sizeof *ip);
-        memcpy(d->head + sizeof *ip, rte_pktmbuf_mtod(p->m, const void *), 8);
-        d->head_len = sizeof *ip + 8;
-    }
-    if (!add(st, d, p, (uint16_t)offset, more))
+    if (!add(st, d, p, (uint16_t)f->offset, f->more))
         return false;
+    if (f->offset == 0)
+        d->head = *f;
     if (d->have == d->total) {
         p->m = join(d);
         p->len = (uint16_t)d->total;
-        p->ip.total_length = rte_cpu_to_be_16((uint16_t)(d->total + header_len));
-        p->ip.fragment_offset = 0;
+        if (first != NULL)
+            *first = d->head;
         forget(st, d, NET_FRAG_BAD);
         if (p->m != NULL)
             NET_COUNT(st, IP_REASSEMBLED);

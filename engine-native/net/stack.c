@@ -8,6 +8,7 @@
 
 #include "arp.h"
 #include "ipv4.h"
+#include "ipv6.h"
 #include "tcp.h"
 #include "udp.h"
 
@@ -39,11 +40,14 @@ struct stack *stack_create(const struct stack_conf *conf, uint64_t now)
     rte_mbuf_ext_refcnt_set(&st->ring_memory, 1);
     st->now = now;
     wheel_init(&st->wheel, now);
-    st->arp = arp_create(conf->max_neighbours);
+    memcpy(&st->random, conf->key, sizeof st->random);
+    st->random |= 1;
+    st->neigh = neigh_create(conf->max_neighbours);
     st->reass = reass_create();
+    st->pmtu = pmtu_create();
     st->udp = udp_create();
     st->tcp = tcp_create(st);
-    if (st->arp == NULL || st->reass == NULL || st->udp == NULL || st->tcp == NULL) {
+    if (st->neigh == NULL || st->reass == NULL || st->pmtu == NULL || st->udp == NULL || st->tcp == NULL) {
         stack_destroy(st);
         return NULL;
     }
@@ -59,7 +63,8 @@ void stack_destroy(struct stack *st)
     tcp_destroy(st);
     udp_destroy(st);
     reass_destroy(st);
-    arp_destroy(st);
+    pmtu_destroy(st);
+    neigh_destroy(st);
     for (uint32_t i = 0; i < st->ports; i++) {
         rte_pktmbuf_free_bulk(st->port[i]->queue, st->port[i]->queued);
         free(st->port[i]);
@@ -77,7 +82,11 @@ struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *co
     port->stack = st;
     port->mask = conf->prefix_len == 0 ? 0 : rte_cpu_to_be_32(UINT32_MAX << (32 - conf->prefix_len));
     st->port[st->ports++] = port;
-    arp_announce(port);
+    port->number = (uint8_t)st->ports;
+    if (conf->addr != 0)
+        arp_announce(port);
+    if (conf->has6)
+        ip6_port_up(port);
     return port;
 }
 
@@ -91,6 +100,14 @@ void net_trace(struct stack *st, const char *format, ...)
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
     st->conf.trace(st->conf.trace_arg, line);
+}
+
+uint64_t net_random(struct stack *st)
+{
+    st->random ^= st->random >> 12; /* xorshift64* */
+    st->random ^= st->random << 25;
+    st->random ^= st->random >> 27;
+    return st->random * UINT64_C(2685821657736338717);
 }
 
 void net_drop(struct stack *st, struct rte_mbuf *m, enum net_counter why)
@@ -109,14 +126,18 @@ static void eth_input(struct net_port *port, struct rte_mbuf *m)
         return;
     }
     const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-    if (!rte_is_same_ether_addr(&eth->dst_addr, &port->conf.mac) && !rte_is_broadcast_ether_addr(&eth->dst_addr)) {
+    bool ours = rte_is_same_ether_addr(&eth->dst_addr, &port->conf.mac) || rte_is_broadcast_ether_addr(&eth->dst_addr) ||
+                (port->conf.has6 && ip6_eth_multicast_ours(port, &eth->dst_addr));
+    if (!ours) {
         net_drop(st, m, NET_ETH_NOT_OURS);
         return;
     }
     rte_be16_t type = eth->ether_type;
     rte_pktmbuf_adj(m, sizeof *eth);
     if (type == RTE_BE16(RTE_ETHER_TYPE_IPV4))
-        ip_input(port, m);
+        ip4_input(port, m);
+    else if (type == RTE_BE16(RTE_ETHER_TYPE_IPV6) && port->conf.has6)
+        ip6_input(port, m);
     else if (type == RTE_BE16(RTE_ETHER_TYPE_ARP))
         arp_input(port, m);
     else

@@ -9,7 +9,7 @@
  *     net_flush(st);                          transmit bursts
  *     net_next(st)                            when to call net_run() at the latest
  *
- * IPv4 addresses and ports are in network order in every interface, sizes in bytes, times in nanoseconds. */
+ * Addresses and ports are in network order in every interface, sizes in bytes, times in nanoseconds. */
 #ifndef ZSTACK_NET_STACK_H
 #define ZSTACK_NET_STACK_H
 
@@ -27,6 +27,14 @@
 #define NET_RCVBUF (128u << 10)   /* to begin with */
 #define NET_RCVBUF_MAX (4u << 20) /* that autotuning may reach */
 
+/* An IPv6 address, or a v4-mapped one (::ffff:a.b.c.d), in network order: ip.h. */
+struct ip_addr {
+    union {
+        uint8_t b[16];
+        uint32_t w[4];
+    };
+};
+
 enum net_counter {
 #define X(id, name, text) NET_##id,
 #include "counters.def"
@@ -43,7 +51,8 @@ struct stack;
 struct net_port;
 struct tcp_table;
 struct udp_table;
-struct arp_table;
+struct neigh_table;
+struct pmtu_table;
 struct reass_table;
 struct zs_view;
 struct rxpool;
@@ -74,21 +83,32 @@ struct net_port_conf {
     struct rte_ether_addr mac;
     uint16_t mtu;
     uint32_t caps; /* NET_CAP_* */
-    rte_be32_t addr;
+    rte_be32_t addr; /* 0: no IPv4 here */
     uint8_t prefix_len;
     rte_be32_t gateway; /* 0 none */
+    bool has6;          /* IPv6 here: addr6 and a link-local address made from the MAC */
+    struct ip_addr addr6;
+    uint8_t prefix6_len;
+    struct ip_addr gateway6; /* :: none */
 };
 
 struct net_port {
     struct net_port_conf conf;
     struct stack *stack;
     rte_be32_t mask;
+    uint8_t number; /* from 1; the zone of its link-local addresses */
     uint16_t queued;
     struct rte_mbuf *queue[NET_TX_BURST];
     /* Address announcement and conflict, RFC 5227 */
     struct wheel_timer announce;
     uint32_t announcements_left;
     uint64_t defended; /* when the address was last defended */
+    /* IPv6, when conf.has6 */
+    struct ip_addr link_local, group[2]; /* and the solicited-node groups of both addresses */
+    struct wheel_timer dad, mld;
+    uint64_t optimistic_until; /* RFC 4429: in use, not yet known to be unique */
+    uint32_t mld_left;         /* unsolicited reports still to send */
+    uint64_t defended6;
 };
 
 struct stack_conf {
@@ -111,7 +131,7 @@ struct stack_conf {
     /* One line per event worth telling: state changes, address conflicts. NULL: nobody listens. */
     void (*trace)(void *arg, const char *line);
     /* Another host says that the port's address is his. NULL: nobody listens. */
-    void (*conflict)(void *arg, const struct net_port *port, const struct rte_ether_addr *mac);
+    void (*conflict)(void *arg, const struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac);
     void *trace_arg;
 };
 
@@ -126,7 +146,9 @@ struct stack {
     struct rte_mbuf_ext_shared_info ring_memory; /* of payload sent from rings: nothing is freed with it */
     uint32_t icmp_tokens;
     uint64_t icmp_refilled;
-    struct arp_table *arp;
+    uint64_t random; /* see net_random() */
+    struct neigh_table *neigh;
+    struct pmtu_table *pmtu;
     struct reass_table *reass;
     struct udp_table *udp;
     struct tcp_table *tcp;
@@ -148,6 +170,9 @@ void net_run(struct stack *st, uint64_t now);
 void net_flush(struct stack *st);
 uint64_t net_next(const struct stack *st);
 void net_trace(struct stack *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Not for secrets: delays and identifications. */
+uint64_t net_random(struct stack *st);
 
 /* Frees a packet and counts why. */
 void net_drop(struct stack *st, struct rte_mbuf *m, enum net_counter why);

@@ -41,10 +41,11 @@ static struct udp_list *bucket_of(struct stack *st, rte_be16_t port)
 int udp_open(struct stack *st, struct udp_addr local, const struct udp_sock_ops *ops, void *arg, struct udp_sock **sock)
 {
     struct udp_sock *s;
-    if (local.port == 0 || (local.ip != 0 && ip_our_port(st, local.ip) == NULL))
+    if (local.port == 0 || (!ip_is_any(&local.ip) && ip_our_port(st, &local.ip) == NULL))
         return -EINVAL;
     LIST_FOREACH(s, bucket_of(st, local.port), link)
-        if (s->local.port == local.port && (s->local.ip == local.ip || s->local.ip == 0 || local.ip == 0))
+        if (s->local.port == local.port && (ip_eq(&s->local.ip, &local.ip) || ip_is_any_for(&s->local.ip, &local.ip) ||
+                                            ip_is_any_for(&local.ip, &s->local.ip)))
             return -EADDRINUSE;
     s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -69,13 +70,13 @@ void udp_close(struct stack *st, struct udp_sock *sock)
     free(sock);
 }
 
-static struct udp_sock *find(struct stack *st, struct udp_addr local, struct udp_addr remote)
+static struct udp_sock *find(struct stack *st, const struct udp_addr *local, const struct udp_addr *remote)
 {
     struct udp_sock *s;
-    LIST_FOREACH(s, bucket_of(st, local.port), link) {
-        if (s->local.port != local.port || (s->local.ip != 0 && s->local.ip != local.ip))
+    LIST_FOREACH(s, bucket_of(st, local->port), link) {
+        if (s->local.port != local->port || !(ip_eq(&s->local.ip, &local->ip) || ip_is_any_for(&s->local.ip, &local->ip)))
             continue;
-        if (s->remote.port == 0 || (s->remote.port == remote.port && s->remote.ip == remote.ip))
+        if (s->remote.port == 0 || (s->remote.port == remote->port && ip_eq(&s->remote.ip, &remote->ip)))
             return s;
     }
     return NULL;
@@ -92,16 +93,15 @@ void udp_input(struct stack *st, struct ip_pkt *p)
         return;
     }
     bool checked = (p->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD && p->m->nb_segs == 1;
-    if (h->dgram_cksum != 0 && !checked &&
-        ip_l4_sum(p->m, p->ip.src_addr, p->ip.dst_addr, IPPROTO_UDP, len) != 0xffff) {
+    bool none = h->dgram_cksum == 0 && ip_is_v4(&p->dst); /* RFC 8200 8.1: not with IPv6 */
+    if (!none && (h->dgram_cksum == 0 || (!checked && ip_l4_sum(p->m, &p->src, &p->dst, IPPROTO_UDP, len) != 0xffff))) {
         net_drop(st, p->m, NET_UDP_BAD_CKSUM);
         return;
     }
-    struct udp_addr from = {p->ip.src_addr, h->src_port}, to = {p->ip.dst_addr, h->dst_port};
-    struct udp_sock *s = find(st, to, from);
+    struct udp_addr from = {p->src, h->src_port}, to = {p->dst, h->dst_port};
+    struct udp_sock *s = find(st, &to, &from);
     if (s == NULL) {
-        if (p->to_us)
-            icmp_error(st, ICMP_DEST_UNREACHABLE, ICMP_UNREACH_PORT, &p->ip, h, rte_pktmbuf_data_len(p->m));
+        ip_unreachable_port(st, p);
         net_drop(st, p->m, NET_UDP_NO_PORT);
         return;
     }
@@ -112,24 +112,17 @@ void udp_input(struct stack *st, struct ip_pkt *p)
     s->ops->receive(s->arg, p->m, (uint16_t)(len - sizeof *h), from, to);
 }
 
-int icmp_errno(uint8_t type, uint8_t code)
+void udp_error(struct stack *st, const struct ip_error *e)
 {
-    static const int unreachable[] = {ENETUNREACH, EHOSTUNREACH, ENOPROTOOPT, ECONNREFUSED, EMSGSIZE, EOPNOTSUPP,
-                                      ENETUNREACH, EHOSTDOWN, ENONET, ENETUNREACH, EHOSTUNREACH, ENETUNREACH,
-                                      EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH};
-    if (type == ICMP_TIME_EXCEEDED)
-        return EHOSTUNREACH;
-    return type == ICMP_DEST_UNREACHABLE && code < RTE_DIM(unreachable) ? unreachable[code] : 0;
-}
-
-void udp_error(struct stack *st, const struct rte_ipv4_hdr *ip, const uint8_t *l4, uint8_t type, uint8_t code)
-{
-    const struct rte_udp_hdr *h = (const void *)l4;
-    struct udp_addr local = {ip->src_addr, h->src_port}, remote = {ip->dst_addr, h->dst_port};
-    struct udp_sock *s = find(st, local, remote);
-    int err = icmp_errno(type, code);
-    if (s != NULL && err != 0 && s->ops->error != NULL)
-        s->ops->error(s->arg, err, remote);
+    const struct rte_udp_hdr *h = (const void *)e->l4;
+    struct udp_addr local = {e->local, h->src_port}, remote = {e->remote, h->dst_port};
+    struct udp_sock *s = find(st, &local, &remote);
+    if (s == NULL || e->err == 0)
+        return;
+    if (e->err == EMSGSIZE && !ip_is_v4(&e->remote))
+        pmtu_learn(st, &e->remote, e->mtu); /* RFC 8201 4; with IPv4 routers fragment what has no DF */
+    if (s->ops->error != NULL)
+        s->ops->error(s->arg, e->err, remote);
 }
 
 /* ---- Out ---- */
@@ -170,9 +163,13 @@ int udp_send(struct stack *st, struct udp_sock *sock, struct udp_addr to, const 
 {
     struct ip_route route;
     st->now = now;
-    if (n > UINT16_MAX - sizeof(struct rte_ipv4_hdr) - sizeof(struct rte_udp_hdr))
+    if (ip_is_v4(&to.ip) != ip_is_v4(&sock->local.ip))
+        return -ENETUNREACH;
+    /* The length field of IPv6 does not count its header. */
+    size_t head = (ip_is_v4(&to.ip) ? sizeof(struct rte_ipv4_hdr) : 0) + sizeof(struct rte_udp_hdr);
+    if (n > UINT16_MAX - head)
         return -EMSGSIZE;
-    if (!ip_route(st, to.ip, &route))
+    if (!ip_route(st, &to.ip, &route))
         return -ENETUNREACH;
     struct rte_mbuf *m = ip_alloc(st);
     if (m == NULL)
@@ -182,10 +179,10 @@ int udp_send(struct stack *st, struct udp_sock *sock, struct udp_addr to, const 
         rte_pktmbuf_free(m);
         return -ENOBUFS;
     }
-    rte_be32_t src = sock->local.ip != 0 ? sock->local.ip : route.port->conf.addr;
+    struct ip_addr src = ip_is_any(&sock->local.ip) ? ip_source(&route, &to.ip) : sock->local.ip;
     *h = (struct rte_udp_hdr){sock->local.port, to.port, rte_cpu_to_be_16((uint16_t)(n + sizeof *h)), 0};
-    h->dgram_cksum = ip_l4_cksum(st, m, src, to.ip, IPPROTO_UDP);
+    h->dgram_cksum = ip_l4_cksum(st, m, &src, &to.ip, IPPROTO_UDP);
     NET_COUNT(st, UDP_TX);
-    ip_output(st, m, src, to.ip, IPPROTO_UDP);
+    ip_output(st, m, &src, &to.ip, IPPROTO_UDP);
     return 0;
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * UDP (RFC 768, 1122 4.1). Sockets are callbacks: what a datagram becomes is the owner's business. */
+ * UDP (RFC 768, 1122 4.1, 8200 8.1). Sockets are callbacks: what a datagram becomes is the owner's business. */
 #ifndef ZSTACK_NET_UDP_H
 #define ZSTACK_NET_UDP_H
 
 #include <sys/uio.h>
 
-#include "ipv4.h"
+#include "ip.h"
 
 struct udp_addr {
-    rte_be32_t ip; /* 0: any */
+    struct ip_addr ip; /* any: of IPv4 (::ffff:0.0.0.0) or IPv6 (::), each for itself */
     rte_be16_t port;
 };
 
@@ -32,8 +32,6 @@ void udp_close(struct stack *st, struct udp_sock *sock);
 int udp_send(struct stack *st, struct udp_sock *sock, struct udp_addr to, const struct iovec *iov, size_t n, uint64_t now);
 
 void udp_input(struct stack *st, struct ip_pkt *p);
-void udp_error(struct stack *st, const struct rte_ipv4_hdr *ip, const uint8_t *l4, uint8_t type, uint8_t code);
-/* The errno value of a destination-unreachable code (RFC 1122 4.1.3.3, Linux' icmp_err_convert); 0: nothing to tell. */
-int icmp_errno(uint8_t type, uint8_t code);
+void udp_error(struct stack *st, const struct ip_error *e);
 
 #endif

@@ -233,23 +233,44 @@ bool iface_sums_unfinished(const struct iface *i)
 
 /* An unfinished field holds the sum of the pseudo header. Only that is believed: what a virtual link carries may come from
  * a real one, and then a wrong checksum must be seen. */
+static uint32_t sum_offset(uint8_t proto)
+{
+    return proto == IPPROTO_TCP   ? offsetof(struct rte_tcp_hdr, cksum)
+           : proto == IPPROTO_UDP ? offsetof(struct rte_udp_hdr, dgram_cksum)
+                                  : 0;
+}
+
+/* Where the checksum is, and the sum of the pseudo header; 0: no such packet. */
+static uint32_t find_sum(const struct rte_ether_hdr *eth, uint32_t have, uint16_t *pseudo)
+{
+    const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
+    const struct rte_ipv6_hdr *ip6 = (const void *)(eth + 1);
+    if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) && have >= sizeof *ip && ip->version == 4) {
+        uint32_t hlen = rte_ipv4_hdr_len(ip), total = rte_be_to_cpu_16(ip->total_length), field = sum_offset(ip->next_proto_id);
+        if (field == 0 || hlen < sizeof *ip || total < hlen + field + 2 || have < total ||
+            (ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0)
+            return 0;
+        *pseudo = rte_ipv4_phdr_cksum(ip, 0);
+        return hlen + field;
+    }
+    if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6) && have >= sizeof *ip6) {
+        uint32_t len = rte_be_to_cpu_16(ip6->payload_len), field = sum_offset(ip6->proto);
+        if (field == 0 || len < field + 2 || have < sizeof *ip6 + len)
+            return 0;
+        *pseudo = rte_ipv6_phdr_cksum(ip6, 0);
+        return (uint32_t)sizeof *ip6 + field;
+    }
+    return 0;
+}
+
 void iface_mark_unfinished(struct rte_mbuf *m)
 {
-    const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
-    const struct rte_ether_hdr *eth = (const void *)data;
-    const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
-    uint32_t have = rte_pktmbuf_data_len(m);
-    if (have < sizeof *eth + sizeof *ip || eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->version != 4)
+    const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+    uint16_t sum, pseudo;
+    uint32_t have = rte_pktmbuf_data_len(m), at = have < sizeof *eth ? 0 : find_sum(eth, have - (uint32_t)sizeof *eth, &pseudo);
+    if (at == 0)
         return;
-    uint32_t hlen = rte_ipv4_hdr_len(ip), total = rte_be_to_cpu_16(ip->total_length);
-    uint32_t field = ip->next_proto_id == IPPROTO_TCP   ? offsetof(struct rte_tcp_hdr, cksum)
-                     : ip->next_proto_id == IPPROTO_UDP ? offsetof(struct rte_udp_hdr, dgram_cksum)
-                                                        : 0;
-    if (field == 0 || hlen < sizeof *ip || total < hlen + field + 2 || have < sizeof *eth + total ||
-        (ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0)
-        return;
-    uint16_t sum;
-    memcpy(&sum, data + sizeof *eth + hlen + field, sizeof sum);
-    if (sum == rte_ipv4_phdr_cksum(ip, 0))
+    memcpy(&sum, (const uint8_t *)(eth + 1) + at, sizeof sum);
+    if (sum == pseudo)
         m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 }

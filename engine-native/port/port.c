@@ -153,6 +153,11 @@ static bool choose_mtu(struct port *p, const struct rte_eth_dev_info *info, stru
         port_fail(f, hint, "%s: an mtu of %u is more than the device carries", p->spec.device, want);
         return false;
     }
+    if (p->spec.has_ip6 && want < PORT_MTU_MIN6) {
+        port_fail(f, "make the device's MTU larger, or leave ip6= out", "%s: IPv6 needs an mtu of %u (RFC 8200 5), it is %u",
+                  p->spec.device, PORT_MTU_MIN6, want);
+        return false;
+    }
     p->mtu = (uint16_t)want;
     return true;
 }
@@ -278,7 +283,8 @@ static bool adapt_to_kernel(struct port *p, struct port_failure *f)
         p->frame_max = p->mtu + ETHERNET_HEAD + 1;
     }
     p->mark_sums = iface_sums_unfinished(&p->iface);
-    if (p->spec.mac_from != PORT_MAC_DEVICE && !iface_promisc(&p->iface)) {
+    /* IPv6 also receives what is sent to its groups. */
+    if ((p->spec.mac_from != PORT_MAC_DEVICE || p->spec.has_ip6) && !iface_promisc(&p->iface)) {
         port_fail(f, "start the engine as root or with CAP_NET_RAW, or take mac=device",
                   "%s: the interface %s does not go into promiscuous mode: %s", p->spec.device, p->iface.name, strerror(errno));
         return false;

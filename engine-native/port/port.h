@@ -23,6 +23,7 @@
 #include "stack.h"
 
 #define PORT_MTU_MIN 68u
+#define PORT_MTU_MIN6 1280u
 #define PORT_MTU_MAX 9000u
 /* Buffers that a device may keep: net_af_xdp fills its ring with 2,048. */
 #define PORT_RX_POOL_MIN 4096u
@@ -42,8 +43,8 @@ struct port_spec {
     uint8_t prefix_len;
     rte_be32_t gateway; /* 0 none */
     bool has_ip6, has_gateway6;
-    uint8_t ip6[16], prefix6, gateway6[16]; /* kept; the stack has no IPv6 yet */
-    uint16_t mtu;                           /* 0: the device's */
+    uint8_t ip6[16], prefix6, gateway6[16];
+    uint16_t mtu; /* 0: the device's */
     enum port_mac mac_from;
     struct rte_ether_addr mac;
     char bell[108]; /* path; empty: none */

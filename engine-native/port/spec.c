@@ -173,8 +173,8 @@ static bool consistent(const struct parser *ps)
                       (rte_be_to_cpu_32(s->gateway) >> 8) & 255, rte_be_to_cpu_32(s->gateway) & 255);
     if (s->has_gateway6 && !s->has_ip6)
         return refuse(ps, "gateway6: expected ip6=ADDR/LEN with it");
-    if (s->has_ip6 && s->mtu != 0 && s->mtu < 1280)
-        return refuse(ps, "mtu: expected at least 1280 with ip6, got \"%u\"", s->mtu);
+    if (s->has_ip6 && s->mtu != 0 && s->mtu < PORT_MTU_MIN6)
+        return refuse(ps, "mtu: expected at least %u with ip6, got \"%u\"", PORT_MTU_MIN6, s->mtu);
     return true;
 }
 

@@ -87,7 +87,9 @@ void port_conf(struct port *p, struct net_port_conf *conf)
     static const struct net_port_ops ops = {.tx_burst = transmit};
     *conf = (struct net_port_conf){.ops = &ops, .dev = p, .name = p->spec.device, .mac = p->mac, .mtu = p->mtu,
                                    .caps = p->caps, .addr = p->spec.addr, .prefix_len = p->spec.prefix_len,
-                                   .gateway = p->spec.gateway};
+                                   .gateway = p->spec.gateway, .has6 = p->spec.has_ip6, .prefix6_len = p->spec.prefix6};
+    memcpy(conf->addr6.b, p->spec.ip6, sizeof p->spec.ip6);
+    memcpy(conf->gateway6.b, p->spec.gateway6, sizeof p->spec.gateway6);
 }
 
 /* ---- Sleep ---- */

@@ -32,16 +32,22 @@ static bool wire_match(struct zs_view *v, const uint8_t ip[16], uint8_t flag)
 {
     const struct zs_arena_header *h = &v->arena->header;
     uint32_t n = h->wire_count < ZS_MAX_WIRE_ADDRS ? h->wire_count : ZS_MAX_WIRE_ADDRS;
-    for (uint32_t i = 0; i < n; i++)
-        if ((h->wire[i].flags & flag) && prefix_matches(&h->wire[i], ip))
+    bool v4 = zs_addr_is_v4(ip);
+    for (uint32_t i = 0; i < n; i++) { /* the prefix ::/0 has IPv4's addresses in it, but does not mean them */
+        const struct zs_wire_addr *a = &h->wire[i];
+        if ((a->flags & flag) && (a->prefix_len >= 96 && zs_addr_is_v4(a->ip)) == v4 && prefix_matches(a, ip))
             return true;
+    }
     return false;
 }
 
-bool zs_addr_on_wire(struct zs_view *v, const uint8_t ip[16])
+bool zs_addr_on_wire(struct zs_view *v, const struct zs_addr *to)
 {
-    if (zs_addr_is_v4(ip) && ip[12] >= 224)
+    const uint8_t *ip = to->ip;
+    if (zs_addr_is_v4(ip) ? ip[12] >= 224 : ip[0] == 0xff)
         return false; /* multicast and limited broadcast are the kernel's */
+    if (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80) /* link-local: which link is meant says the scope */
+        return ZS_WIRE_SCOPE_PORT(to->scope_id) != 0;
     return wire_match(v, ip, ZS_WIRE_ROUTE);
 }
 

@@ -121,7 +121,7 @@ int64_t zs_lookup_listener(struct zs_view *v, const struct zs_addr *to, uint32_t
 /* The UDP session that a datagram from `from` to `to` reaches; connected sockets first. -ECONNREFUSED none. */
 int64_t zs_lookup_udp(struct zs_view *v, const struct zs_addr *to, const struct zs_addr *from, uint32_t hash);
 /* True for an address that a port of the engine leads to. */
-bool zs_addr_on_wire(struct zs_view *v, const uint8_t ip[16]);
+bool zs_addr_on_wire(struct zs_view *v, const struct zs_addr *to);
 /* True for an address of the engine's ports. */
 bool zs_addr_is_engine(struct zs_view *v, const uint8_t ip[16]);
 /* True for loopback addresses, the host's own and the engine's. */

@@ -13,13 +13,23 @@ const struct tcp_state_info tcp_state_info[TCP_STATE_N] = {
 #undef X
 };
 
+/* Three words of IPv4 are what differs between its flows. */
+static uint32_t flow_hash(const void *key, uint32_t len, uint32_t init)
+{
+    const struct tcp_flow *f = key;
+    uint32_t ports;
+    memcpy(&ports, &f->local_port, sizeof ports);
+    return ip_is_v4(&f->remote_ip) ? rte_jhash_3words(ip_to_v4(&f->local_ip), ip_to_v4(&f->remote_ip), ports, init)
+                                   : rte_jhash(key, len, init);
+}
+
 struct tcp_table *tcp_create(struct stack *st)
 {
     char name[RTE_HASH_NAMESIZE];
     struct tcp_table *t = calloc(1, sizeof *t);
     snprintf(name, sizeof name, "zs_tcp_%.15s", st->conf.name);
     struct rte_hash_parameters p = {.name = name, .entries = st->conf.max_conns, .key_len = sizeof(struct tcp_flow),
-                                    .hash_func = rte_jhash, .socket_id = SOCKET_ID_ANY,
+                                    .hash_func = flow_hash, .socket_id = SOCKET_ID_ANY,
                                     .extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE};
     memcpy(&p.hash_func_init_val, st->conf.key, sizeof p.hash_func_init_val);
     if (t == NULL)
@@ -71,7 +81,7 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
 {
     struct ip_route route;
     *why = NET_IP_NO_ROUTE;
-    if (!ip_route(st, flow->remote_ip, &route))
+    if (!ip_route(st, &flow->remote_ip, &route))
         return NULL;
     *why = NET_TCP_TABLE_FULL;
     if (st->tcp->count >= st->conf.max_conns && !TAILQ_EMPTY(&st->tcp->time_waits)) {
@@ -94,7 +104,7 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
     c->rcv_scale = tcp_window_scale(st);
     uint32_t room = rte_pktmbuf_data_room_size(st->conf.pool) - RTE_PKTMBUF_HEADROOM;
     uint32_t mtu = RTE_MIN((uint32_t)route.port->conf.mtu, room);
-    c->rcv_mss = (uint16_t)(mtu - sizeof(struct rte_ipv4_hdr) - sizeof(struct rte_tcp_hdr));
+    c->rcv_mss = (uint16_t)(mtu - ip_header_len(&flow->remote_ip) - sizeof(struct rte_tcp_hdr));
     c->mss = RTE_MIN(c->rcv_mss, (uint16_t)TCP_MSS_DEFAULT);
     c->cc = st->tcp->cc;
     c->tx.promised = true; /* the window */
@@ -106,9 +116,12 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
 
 void tcp_set_state(struct tcp_conn *c, enum tcp_state state)
 {
-    net_trace(c->st, "tcp %08x:%u-%08x:%u: %s => %s", rte_be_to_cpu_32(c->flow.local_ip), rte_be_to_cpu_16(c->flow.local_port),
-              rte_be_to_cpu_32(c->flow.remote_ip), rte_be_to_cpu_16(c->flow.remote_port), tcp_state_info[c->state].name,
-              tcp_state_info[state].name);
+    if (c->st->conf.trace != NULL) {
+        char local[IP_TEXT], remote[IP_TEXT];
+        net_trace(c->st, "tcp %s:%u-%s:%u: %s => %s", ip_text(&c->flow.local_ip, local), rte_be_to_cpu_16(c->flow.local_port),
+                  ip_text(&c->flow.remote_ip, remote), rte_be_to_cpu_16(c->flow.remote_port), tcp_state_info[c->state].name,
+                  tcp_state_info[state].name);
+    }
     if (c->state == TCP_TIME_WAIT)
         TAILQ_REMOVE(&c->st->tcp->time_waits, c, time_wait);
     if (state == TCP_TIME_WAIT)
@@ -249,28 +262,28 @@ static uint32_t listen_bucket(rte_be16_t port)
     return rte_be_to_cpu_16(port) % TCP_LISTEN_BUCKETS;
 }
 
-struct tcp_listener *tcp_listener_find(const struct stack *st, rte_be32_t ip, rte_be16_t port)
+struct tcp_listener *tcp_listener_find(const struct stack *st, const struct ip_addr *ip, rte_be16_t port)
 {
     struct tcp_listener *l, *any = NULL;
     LIST_FOREACH(l, &st->tcp->listen[listen_bucket(port)], link) {
-        if (l->port == port && l->ip == ip)
+        if (l->port == port && ip_eq(&l->ip, ip))
             return l;
-        if (l->port == port && l->ip == 0)
+        if (l->port == port && ip_is_any_for(&l->ip, ip))
             any = l;
     }
     return any;
 }
 
-int tcp_listen(struct stack *st, rte_be32_t ip, rte_be16_t port, uint32_t backlog, const struct tcp_listener_ops *ops, void *arg,
+int tcp_listen(struct stack *st, const struct ip_addr *ip, rte_be16_t port, uint32_t backlog, const struct tcp_listener_ops *ops, void *arg,
                struct tcp_listener **listener)
 {
     struct tcp_listener *l = tcp_listener_find(st, ip, port);
-    if (l != NULL && l->ip == ip)
+    if (l != NULL && ip_eq(&l->ip, ip))
         return -EADDRINUSE;
     l = calloc(1, sizeof *l);
     if (l == NULL)
         return -ENOMEM;
-    l->ip = ip;
+    l->ip = *ip;
     l->port = port;
     l->backlog = backlog == 0 ? 1 : backlog;
     l->ops = ops;

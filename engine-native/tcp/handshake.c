@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Opening: active, passive, simultaneous (RFC 9293 3.5, 3.10.1, 3.10.7.2-3). */
+#include "ipv4.h"
 #include "tcp_conn.h"
 
 #define PORT_FIRST 32768u /* as Linux' ip_local_port_range */
@@ -11,7 +12,7 @@ static bool choose_port(struct stack *st, struct tcp_flow *flow)
     uint32_t n = PORT_LAST - PORT_FIRST + 1, offset = tcp_port_hash(st, flow);
     for (uint32_t i = 0; i < n; i++) {
         flow->local_port = rte_cpu_to_be_16((uint16_t)(PORT_FIRST + (offset + st->tcp->port_next++) % n));
-        if (tcp_conn_find(st, flow) == NULL && tcp_listener_find(st, flow->local_ip, flow->local_port) == NULL)
+        if (tcp_conn_find(st, flow) == NULL && tcp_listener_find(st, &flow->local_ip, flow->local_port) == NULL)
             return true;
     }
     return false;
@@ -23,10 +24,13 @@ int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const stru
     struct ip_route route;
     enum net_counter why;
     st->now = now;
-    if (!ip_route(st, flow.remote_ip, &route) || ip_is_broadcast(route.port, flow.remote_ip))
+    bool v4 = ip_is_v4(&flow.remote_ip);
+    if (!ip_route(st, &flow.remote_ip, &route) || (v4 && ip4_is_broadcast(route.port, ip_to_v4(&flow.remote_ip))))
         return -ENETUNREACH;
-    if (flow.local_ip == 0)
-        flow.local_ip = route.port->conf.addr;
+    if (ip_is_any(&flow.local_ip))
+        flow.local_ip = ip_source(&route, &flow.remote_ip);
+    if (ip_is_v4(&flow.local_ip) != v4)
+        return -ENETUNREACH;
     if (flow.local_port == 0 && !choose_port(st, &flow))
         return -EADDRNOTAVAIL;
     if (tcp_conn_find(st, &flow) != NULL)
@@ -72,8 +76,8 @@ static void learn_syn(struct tcp_conn *c, const struct tcp_seg *s)
 {
     c->irs = s->seq;
     c->rcv_nxt = c->rcv_adv = c->last_ack_sent = seq_add(s->seq, 1);
-    uint32_t mss = s->opt.mss == 0 ? TCP_MSS_DEFAULT : RTE_MAX((uint32_t)s->opt.mss, TCP_MSS_MIN);
-    c->mss = (uint16_t)RTE_MIN(mss, (uint32_t)c->rcv_mss); /* RFC 9293 3.7.1 */
+    uint32_t mss = s->opt.mss == 0 ? (ip_is_v4(&c->flow.remote_ip) ? TCP_MSS_DEFAULT : TCP_MSS_DEFAULT6) : RTE_MAX((uint32_t)s->opt.mss, TCP_MSS_MIN);
+    c->mss = (uint16_t)RTE_MIN(mss, (uint32_t)tcp_path_mss(c)); /* RFC 9293 3.7.1 */
     if (s->opt.has_wscale) {
         c->flags |= TCP_F_WS;
         c->snd_scale = s->opt.wscale;

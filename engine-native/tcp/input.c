@@ -3,7 +3,6 @@
 #include <netinet/in.h>
 
 #include "tcp_conn.h"
-#include "udp.h"
 
 /* ---- Header ---- */
 
@@ -16,7 +15,7 @@ static bool parse(struct stack *st, struct ip_pkt *p, struct tcp_seg *s)
         return false;
     }
     bool checked = (p->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD && p->m->nb_segs == 1;
-    if (!checked && ip_l4_sum(p->m, p->ip.src_addr, p->ip.dst_addr, IPPROTO_TCP, p->len) != 0xffff) {
+    if (!checked && ip_l4_sum(p->m, &p->src, &p->dst, IPPROTO_TCP, p->len) != 0xffff) {
         net_drop(st, p->m, NET_TCP_BAD_CKSUM);
         return false;
     }
@@ -26,7 +25,7 @@ static bool parse(struct stack *st, struct ip_pkt *p, struct tcp_seg *s)
     }
     *s = (struct tcp_seg){
         .m = p->m,
-        .flow = {p->ip.dst_addr, p->ip.src_addr, h->dst_port, h->src_port},
+        .flow = {p->dst, p->src, h->dst_port, h->src_port},
         .seq = seq(rte_be_to_cpu_32(h->sent_seq)),
         .ack = seq(rte_be_to_cpu_32(h->recv_ack)),
         .len = p->len - hlen,
@@ -273,7 +272,7 @@ static void time_wait_input(struct tcp_conn *c, struct tcp_seg *s)
         NET_COUNT(st, TCP_RST_IGNORED); /* RFC 1337 3: or old duplicates could end TIME-WAIT */
         return;
     }
-    struct tcp_listener *l = tcp_listener_find(st, s->flow.local_ip, s->flow.local_port);
+    struct tcp_listener *l = tcp_listener_find(st, &s->flow.local_ip, s->flow.local_port);
     bool newer = seq_gt(s->seq, c->rcv_nxt) ||
                  ((c->flags & TCP_F_TS) && s->opt.has_ts && (int32_t)(s->opt.tsval - c->ts_recent) > 0);
     if ((s->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_SYN_FLAG && newer && l != NULL) {
@@ -297,7 +296,7 @@ void tcp_input(struct stack *st, struct ip_pkt *p)
     if (!parse(st, p, &s))
         return;
     struct tcp_conn *c = tcp_conn_find(st, &s.flow);
-    struct tcp_listener *l = c != NULL ? NULL : tcp_listener_find(st, s.flow.local_ip, s.flow.local_port);
+    struct tcp_listener *l = c != NULL ? NULL : tcp_listener_find(st, &s.flow.local_ip, s.flow.local_port);
     enum tcp_state state = c != NULL ? c->state : l != NULL ? TCP_LISTEN : TCP_CLOSED;
     struct tcp_decision d = tcp_decide(state, s.flags);
     switch ((enum tcp_action)d.action) {
@@ -359,21 +358,22 @@ void tcp_poke(struct tcp_conn *c, uint64_t now)
     tcp_reap(st);
 }
 
-void tcp_icmp(struct stack *st, const struct rte_ipv4_hdr *ip, const uint8_t *l4, uint8_t type, uint8_t code)
+void tcp_icmp(struct stack *st, const struct ip_error *e)
 {
-    const struct rte_tcp_hdr *h = (const void *)l4; /* its first 8 bytes */
-    struct tcp_flow flow = {ip->src_addr, ip->dst_addr, h->src_port, h->dst_port};
+    const struct rte_tcp_hdr *h = (const void *)e->l4; /* its first 8 bytes */
+    struct tcp_flow flow = {e->local, e->remote, h->src_port, h->dst_port};
     struct tcp_conn *c = tcp_conn_find(st, &flow);
-    int err = icmp_errno(type, code);
     tcp_seq at = seq(rte_be_to_cpu_32(h->sent_seq));
-    /* RFC 5927 4.1: only about what is outstanding. */
-    if (c == NULL || err == 0 || err == EMSGSIZE || seq_lt(at, c->snd_una) || seq_geq(at, c->snd_max)) {
+    /* RFC 5927 4.1, 8201 4: only about what is outstanding. */
+    if (c == NULL || e->err == 0 || seq_lt(at, c->snd_una) || seq_geq(at, c->snd_max)) {
         NET_COUNT(st, ICMP_IGNORED);
         return;
     }
-    if (c->state == TCP_SYN_SENT)
-        tcp_conn_end(c, err); /* as Linux, which does not wait for a route to come back: RFC 5461 4.2 */
+    if (e->err == EMSGSIZE)
+        tcp_packet_too_big(c, e->mtu);
+    else if (c->state == TCP_SYN_SENT)
+        tcp_conn_end(c, e->err); /* as Linux, which does not wait for a route to come back: RFC 5461 4.2 */
     else
-        c->soft_error = (int16_t)err; /* RFC 5461: an established connection survives it */
+        c->soft_error = (int16_t)e->err; /* RFC 5461: an established connection survives it */
     tcp_reap(st);
 }

@@ -13,7 +13,7 @@
 static bool port_reads(const struct tcp_conn *c)
 {
     struct ip_route route;
-    return c->st->conf.indirect_pool != NULL && ip_route(c->st, c->flow.remote_ip, &route) &&
+    return c->st->conf.indirect_pool != NULL && ip_route(c->st, &c->flow.remote_ip, &route) &&
            (route.port->conf.caps & NET_CAP_TX_REFERS) == NET_CAP_TX_REFERS;
 }
 
@@ -96,7 +96,7 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
         return false;
     }
     m->l4_len = sizeof *h + olen;
-    h->cksum = ip_l4_cksum(st, m, c->flow.local_ip, c->flow.remote_ip, IPPROTO_TCP);
+    h->cksum = ip_l4_cksum(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP);
     if (ack) { /* whatever was owed is paid */
         c->last_ack_sent = c->rcv_nxt;
         c->flags &= ~TCP_F_ACK_NOW;
@@ -104,7 +104,7 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
         tcp_sack_told(c);
     }
     NET_COUNT(st, TCP_TX);
-    ip_output(st, m, c->flow.local_ip, c->flow.remote_ip, IPPROTO_TCP);
+    ip_output(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP);
     return true;
 }
 
@@ -144,8 +144,8 @@ void tcp_answer_rst(struct stack *st, const struct tcp_seg *s)
                               .data_off = sizeof *h / 4 << 4,
                               .tcp_flags = ack ? RTE_TCP_RST_FLAG : RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG};
     m->l4_len = sizeof *h;
-    h->cksum = ip_l4_cksum(st, m, s->flow.local_ip, s->flow.remote_ip, IPPROTO_TCP);
+    h->cksum = ip_l4_cksum(st, m, &s->flow.local_ip, &s->flow.remote_ip, IPPROTO_TCP);
     NET_COUNT(st, TCP_RST_TX);
     NET_COUNT(st, TCP_TX);
-    ip_output(st, m, s->flow.local_ip, s->flow.remote_ip, IPPROTO_TCP);
+    ip_output(st, m, &s->flow.local_ip, &s->flow.remote_ip, IPPROTO_TCP);
 }

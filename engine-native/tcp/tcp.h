@@ -10,7 +10,7 @@
 #ifndef ZSTACK_TCP_H
 #define ZSTACK_TCP_H
 
-#include "ipv4.h"
+#include "ip.h"
 
 #define TCP_STATES(X)                                                                       \
     X(CLOSED, "CLOSED", "no connection")                                                    \
@@ -41,10 +41,10 @@ struct tcp_listener;
 
 /* Endpoints as this host sees them; the key of the connection table. */
 struct tcp_flow {
-    rte_be32_t local_ip, remote_ip;
+    struct ip_addr local_ip, remote_ip;
     rte_be16_t local_port, remote_port;
 };
-_Static_assert(sizeof(struct tcp_flow) == 12, "no padding: it is hashed");
+_Static_assert(sizeof(struct tcp_flow) == 36, "no padding: it is hashed");
 
 struct tcp_conn_ops {
     void (*connected)(void *arg, struct tcp_conn *c); /* active open succeeded */
@@ -62,12 +62,12 @@ struct tcp_listener_ops {
 struct tcp_table *tcp_create(struct stack *st);
 void tcp_destroy(struct stack *st);
 
-/* Active open. flow.local_ip 0: the outgoing port's; flow.local_port 0: chosen (RFC 6056). `own`: see above. 0 and the
+/* Active open. flow.local_ip any: chosen for the destination; flow.local_port 0: chosen (RFC 6056). `own`: see above. 0 and the
  * connection; -ENETUNREACH, -EADDRNOTAVAIL, -EADDRINUSE, -ENOBUFS. The outcome arrives by ops, and as the application's error. */
 int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const struct tcp_conn_ops *ops, void *arg, uint64_t now,
                 struct tcp_conn **conn);
-/* ip 0: every address. `backlog` bounds the half-open connections. 0, -EADDRINUSE, -ENOMEM. */
-int tcp_listen(struct stack *st, rte_be32_t ip, rte_be16_t port, uint32_t backlog, const struct tcp_listener_ops *ops, void *arg,
+/* ip any: every address of IPv4 (::ffff:0.0.0.0) or IPv6 (::), each for itself. `backlog` bounds the half-open connections. 0, -EADDRINUSE, -ENOMEM. */
+int tcp_listen(struct stack *st, const struct ip_addr *ip, rte_be16_t port, uint32_t backlog, const struct tcp_listener_ops *ops, void *arg,
                struct tcp_listener **listener);
 /* Half-open connections of the listener are dropped. */
 void tcp_unlisten(struct stack *st, struct tcp_listener *l);
@@ -94,7 +94,7 @@ void tcp_memory(const struct stack *st, struct tcp_memory *out);
 
 /* ---- from the layers below ---- */
 void tcp_input(struct stack *st, struct ip_pkt *p);
-void tcp_icmp(struct stack *st, const struct rte_ipv4_hdr *ip, const uint8_t *l4, uint8_t type, uint8_t code);
+void tcp_icmp(struct stack *st, const struct ip_error *e);
 /* Initial sequence number of a flow (RFC 6528). */
 uint32_t tcp_isn(const struct stack *st, const struct tcp_flow *flow, uint64_t now);
 

@@ -14,6 +14,7 @@
 
 #define TCP_NEVER UINT64_MAX
 #define TCP_MSS_DEFAULT 536u          /* RFC 9293 3.7.1 */
+#define TCP_MSS_DEFAULT6 1220u        /* the same, with IPv6 */
 #define TCP_MSS_MIN 64u               /* a peer that announces less wants us to burn cycles */
 #define TCP_WINDOW_SCALE_MAX 14u      /* RFC 7323 2.3 */
 #define TCP_RTO_INITIAL_US 1000000u   /* RFC 6298 2.1 */
@@ -166,11 +167,11 @@ struct tcp_conn {
     const struct tcp_conn_ops *ops;
     void *arg;
 };
-_Static_assert(sizeof(struct tcp_conn) <= 512, "an idle connection costs less than 1 KiB with its table entry");
+_Static_assert(sizeof(struct tcp_conn) <= 576, "an idle connection costs less than 1 KiB with its table entry");
 
 struct tcp_listener {
     LIST_ENTRY(tcp_listener) link;
-    rte_be32_t ip;
+    struct ip_addr ip;
     rte_be16_t port;
     uint32_t half_open, backlog;
     LIST_HEAD(, tcp_conn) half_open_list;
@@ -260,7 +261,7 @@ struct tcp_decision tcp_decide(enum tcp_state state, uint8_t flags);
 /* ---- conn.c: life ---- */
 struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enum net_counter *why);
 struct tcp_conn *tcp_conn_find(const struct stack *st, const struct tcp_flow *flow);
-struct tcp_listener *tcp_listener_find(const struct stack *st, rte_be32_t ip, rte_be16_t port);
+struct tcp_listener *tcp_listener_find(const struct stack *st, const struct ip_addr *ip, rte_be16_t port);
 void tcp_listener_leave(struct tcp_conn *c);
 void tcp_set_state(struct tcp_conn *c, enum tcp_state state);
 struct zs_session *tcp_own(const struct tcp_conn *c);
@@ -392,6 +393,12 @@ static inline bool tcp_timer_on(const struct tcp_conn *c, enum tcp_timer which)
     return c->deadline[which] != TCP_NEVER;
 }
 void tcp_keepalive_start(struct tcp_conn *c); /* when the option is on and the timer is not */
+
+/* ---- path.c ---- */
+/* Payload bytes of a segment without options that the path carries in one packet. */
+uint16_t tcp_path_mss(const struct tcp_conn *c);
+/* The path carries less than was thought, as a message about the segment at `at` says. */
+void tcp_packet_too_big(struct tcp_conn *c, uint32_t mtu);
 
 /* ---- isn.c ---- */
 uint32_t tcp_ts_offset(const struct stack *st, const struct tcp_flow *flow);

@@ -131,16 +131,16 @@ static void test_waiting_for_arp_is_a_copy(void **state)
     (void)state;
     bed.lend = true;
     wire_open(&w, &bed, 1, 1500, 0);
-    assert_int_equal(tcp_listen(w.end[1].st, 0, RTE_BE16(80), 4, &ops, &b, &l), 0);
+    assert_int_equal(tcp_listen(w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 4, &ops, &b, &l), 0);
     sock_open(&bed, &a);
-    struct tcp_flow flow = {.remote_ip = HOST_IP(1), .remote_port = RTE_BE16(80)};
+    struct tcp_flow flow = {.remote_ip = HOST(1), .remote_port = RTE_BE16(80)};
     assert_int_equal(tcp_connect(w.end[0].st, flow, a.own, &sock_ops, &a, w.now, &a.conn), 0);
     uint64_t end = w.now + 1000 * SEC;
     while (wire_step(&w, end)) /* by then both have forgotten each other */
         ;
-    assert_int_equal(arp_state(w.end[0].st, w.end[0].port, HOST_IP(1)), -1);
+    assert_int_equal(neigh_state(w.end[0].st, w.end[0].port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(1)}}), -1);
     assert_int_equal(sock_write(&a, 5000, w.now), 5000);
-    assert_int_equal(arp_state(w.end[0].st, w.end[0].port, HOST_IP(1)), ARP_INCOMPLETE);
+    assert_int_equal(neigh_state(w.end[0].st, w.end[0].port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(1)}}), NEIGH_INCOMPLETE);
     assert_int_equal(rte_mempool_in_use_count(bed.indirect), 0);
     assert_int_equal(sock_write(&a, 5000, w.now), 5000);
     end = w.now + 20 * SEC;

@@ -59,7 +59,7 @@ static int up(void **state)
     now = SEC;
     cap.describe = describe;
     st = bed_stack(&bed, "packets", now);
-    port = bed_port(st, &capture_ops, &cap, 0, 0, 1500, now);
+    port = bed_port(&bed, st, &capture_ops, &cap, 0, 0, 1500, now);
     sent("arp request 0a000001 for 0a000001 broadcast", NULL);
     pass(3 * SEC);
     sent("arp request 0a000001 for 0a000001 broadcast", NULL); /* RFC 5227 2.3: twice */
@@ -118,7 +118,7 @@ static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_
 {
     struct mailbox *b = arg;
     (void)to;
-    assert_int_equal(from.ip, HOST_IP(1));
+    assert_int_equal(ip_to_v4(&from.ip), HOST_IP(1));
     assert_int_equal(rte_pktmbuf_pkt_len(m), len);
     b->count++;
     b->len = len;
@@ -139,7 +139,7 @@ static struct udp_sock *open_socket(uint16_t number)
 {
     struct udp_sock *s;
     memset(&box, 0, sizeof box);
-    assert_int_equal(udp_open(st, (struct udp_addr){0, rte_cpu_to_be_16(number)}, &mail, &box, &s), 0);
+    assert_int_equal(udp_open(st, (struct udp_addr){ANY4, rte_cpu_to_be_16(number)}, &mail, &box, &s), 0);
     return s;
 }
 
@@ -162,7 +162,7 @@ static int send_to_peer(struct udp_sock *s, size_t n)
     struct iovec iov[2] = {{data, n / 2}, {data + n / 2, n - n / 2}};
     for (size_t i = 0; i < n; i++)
         data[i] = byte_at(0, i);
-    return udp_send(st, s, (struct udp_addr){HOST_IP(1), RTE_BE16(9)}, iov, n, now);
+    return udp_send(st, s, (struct udp_addr){HOST(1), RTE_BE16(9)}, iov, n, now);
 }
 
 /* ---- ARP ---- */
@@ -171,11 +171,11 @@ static void test_arp_answers(void **state)
 {
     (void)state;
     meet_peer();
-    assert_int_equal(arp_state(st, port, HOST_IP(1)), ARP_REACHABLE);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(1)}}), NEIGH_REACHABLE);
     arp(RTE_ARP_OP_REQUEST, host_mac(1), HOST_IP(1), HOST_IP(5)); /* not for us */
     arp(RTE_ARP_OP_REPLY, host_mac(2), HOST_IP(2), HOST_IP(0));   /* nobody asked */
     sent(NULL, NULL);
-    assert_int_equal(arp_state(st, port, HOST_IP(2)), -1);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(2)}}), -1);
 }
 
 static void test_arp_resolves(void **state)
@@ -200,7 +200,7 @@ static void test_arp_gives_up(void **state)
     pass(2200 * MS);
     sent("arp request 0a000001 for 0a000002 broadcast", "arp request 0a000001 for 0a000002 broadcast", NULL);
     assert_int_equal(counter("arp_unresolved"), 1);
-    assert_int_equal(arp_state(st, port, HOST_IP(1)), -1);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(1)}}), -1);
 }
 
 static void test_arp_ages(void **state)
@@ -209,14 +209,14 @@ static void test_arp_ages(void **state)
     (void)state;
     meet_peer();
     pass(61 * SEC);
-    assert_int_equal(arp_state(st, port, HOST_IP(1)), ARP_STALE);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(1)}}), NEIGH_STALE);
     send_to_peer(s, 10); /* goes at once, and asks the peer itself */
     sent("udp 7 > 9 len 18", "arp request 0a000001 for 0a000002", NULL);
-    assert_int_equal(arp_state(st, port, HOST_IP(1)), ARP_PROBE);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(1)}}), NEIGH_PROBE);
     arp(RTE_ARP_OP_REPLY, host_mac(1), HOST_IP(1), HOST_IP(0));
-    assert_int_equal(arp_state(st, port, HOST_IP(1)), ARP_REACHABLE);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(1)}}), NEIGH_REACHABLE);
     pass(700 * SEC);
-    assert_int_equal(arp_state(st, port, HOST_IP(1)), -1);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(1)}}), -1);
     sent(NULL, NULL);
 }
 
@@ -237,8 +237,8 @@ static void test_arp_table_is_bounded(void **state)
         arp(RTE_ARP_OP_REQUEST, host_mac(i), HOST_IP(i), HOST_IP(0));
     net_flush(st);
     assert_int_equal(cap.count, 29); /* all answered, 16 remembered */
-    assert_int_equal(arp_state(st, port, HOST_IP(16)), ARP_REACHABLE);
-    assert_int_equal(arp_state(st, port, HOST_IP(17)), -1);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(16)}}), NEIGH_REACHABLE);
+    assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(17)}}), -1);
     capture_clear(&cap);
 }
 
@@ -353,11 +353,11 @@ static void test_errors_reach_sockets(void **state)
                                    .udp = {RTE_BE16(7), RTE_BE16(9), RTE_BE16(8), 0}};
     (void)state;
     struct udp_sock *s = open_socket(7);
-    udp_connect(s, (struct udp_addr){HOST_IP(1), RTE_BE16(9)});
+    udp_connect(s, (struct udp_addr){HOST(1), RTE_BE16(9)});
     e.sum = (uint16_t)~rte_raw_cksum(&e, sizeof e);
     input(ip_frame(&bed, IPPROTO_ICMP, 1, 0, &e, sizeof e));
     assert_int_equal(box.error, ECONNREFUSED);
-    udp_connect(s, (struct udp_addr){HOST_IP(3), RTE_BE16(9)});
+    udp_connect(s, (struct udp_addr){HOST(3), RTE_BE16(9)});
     box.error = 0;
     input(ip_frame(&bed, IPPROTO_ICMP, 2, 0, &e, sizeof e));
     assert_int_equal(box.error, 0);
@@ -373,7 +373,7 @@ static void test_udp(void **state)
     (void)state;
     meet_peer();
     struct udp_sock *s = open_socket(7), *again;
-    assert_int_equal(udp_open(st, (struct udp_addr){0, RTE_BE16(7)}, &mail, &box, &again), -EADDRINUSE);
+    assert_int_equal(udp_open(st, (struct udp_addr){ANY4, RTE_BE16(7)}, &mail, &box, &again), -EADDRINUSE);
     input(ip_frame(&bed, IPPROTO_UDP, 1, 0, buf, datagram(buf, 7, 100)));
     assert_int_equal(box.len, 100);
     input(ip_frame(&bed, IPPROTO_UDP, 2, 0, buf, datagram(buf, 7, 0)));
@@ -485,14 +485,14 @@ static void test_udp_across_the_wire(void **state)
         data[i] = byte_at(3, i);
     wire_open(&w, &bed, 1, 1500, NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM);
     w.jitter = 2 * MS;
-    assert_int_equal(udp_open(w.end[0].st, (struct udp_addr){HOST_IP(0), RTE_BE16(5)}, &mail, &box, &a), 0);
-    assert_int_equal(udp_open(w.end[1].st, (struct udp_addr){HOST_IP(1), RTE_BE16(6)}, &mail, &box, &b), 0);
+    assert_int_equal(udp_open(w.end[0].st, (struct udp_addr){HOST(0), RTE_BE16(5)}, &mail, &box, &a), 0);
+    assert_int_equal(udp_open(w.end[1].st, (struct udp_addr){HOST(1), RTE_BE16(6)}, &mail, &box, &b), 0);
     struct iovec hello = {data, 10};
-    assert_int_equal(udp_send(w.end[1].st, b, (struct udp_addr){HOST_IP(0), RTE_BE16(5)}, &hello, 10, w.now), 0);
+    assert_int_equal(udp_send(w.end[1].st, b, (struct udp_addr){HOST(0), RTE_BE16(5)}, &hello, 10, w.now), 0);
     while (wire_step(&w, w.now + SEC) && box.count == 0)
         ;
     assert_int_equal(box.count, 1);
-    assert_int_equal(udp_send(w.end[1].st, b, (struct udp_addr){HOST_IP(0), RTE_BE16(5)}, &iov, sizeof data, w.now), 0);
+    assert_int_equal(udp_send(w.end[1].st, b, (struct udp_addr){HOST(0), RTE_BE16(5)}, &iov, sizeof data, w.now), 0);
     while (box.count == 1 && wire_step(&w, w.now + SEC))
         ;
     assert_int_equal(box.len, sizeof data);
@@ -516,7 +516,7 @@ static void test_syn_flood_is_bounded(void **state)
     struct tcp_listener *l;
     (void)state;
     meet_peer();
-    assert_int_equal(tcp_listen(st, 0, RTE_BE16(80), 20, &listener_ops, NULL, &l), 0);
+    assert_int_equal(tcp_listen(st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 20, &listener_ops, NULL, &l), 0);
     for (uint16_t i = 0; i < 100; i++) {
         struct rte_tcp_hdr h = {.src_port = rte_cpu_to_be_16((uint16_t)(2000 + i)), .dst_port = RTE_BE16(80),
                                 .data_off = 5 << 4, .tcp_flags = RTE_TCP_SYN_FLAG, .rx_win = 500};
@@ -547,7 +547,7 @@ static void test_damaged_frames(void **state)
     (void)state;
     meet_peer();
     open_socket(7);
-    assert_int_equal(tcp_listen(st, 0, RTE_BE16(80), 20, &listener_ops, NULL, &l), 0);
+    assert_int_equal(tcp_listen(st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 20, &listener_ops, NULL, &l), 0);
     for (int i = 0; i < 30000; i++) {
         static const uint8_t protos[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP};
         uint8_t proto = protos[rnd(&seed) % 3];

@@ -184,6 +184,17 @@ static void finish_checksums(struct frame *f, uint64_t ol_flags)
 {
     struct rte_ipv4_hdr *ip = (void *)(f->data + sizeof(struct rte_ether_hdr));
     void *l4 = ip + 1;
+    if (ol_flags & RTE_MBUF_F_TX_IPV6) {
+        struct rte_ipv6_hdr *ip6 = (void *)ip;
+        uint8_t *at = (uint8_t *)(ip6 + 1) + (ip6->proto == IPPROTO_TCP ? offsetof(struct rte_tcp_hdr, cksum)
+                                                                         : offsetof(struct rte_udp_hdr, dgram_cksum));
+        uint16_t pseudo = rte_ipv6_phdr_cksum(ip6, 0);
+        assert_memory_equal(at, &pseudo, sizeof pseudo);
+        memset(at, 0, sizeof pseudo);
+        uint16_t whole = rte_ipv6_udptcp_cksum(ip6, ip6 + 1);
+        memcpy(at, &whole, sizeof whole);
+        return;
+    }
     if (ol_flags & RTE_MBUF_F_TX_IP_CKSUM)
         ip->hdr_checksum = rte_ipv4_cksum(ip);
     uint8_t *sum = (uint8_t *)l4 + (ip->next_proto_id == IPPROTO_TCP ? offsetof(struct rte_tcp_hdr, cksum)
@@ -239,11 +250,38 @@ struct stack *bed_stack(struct bed *b, const char *name, uint64_t now)
     return st;
 }
 
-struct net_port *bed_port(struct stack *st, const struct net_port_ops *ops, void *dev, int host, uint32_t caps, uint16_t mtu,
+struct ip_addr host6(int i)
+{
+    return (struct ip_addr){.b = {0x20, 1, 0x0d, 0xb8, [15] = (uint8_t)(1 + i)}};
+}
+
+struct ip_addr host_link_local(int i)
+{
+    return (struct ip_addr){.b = {0xfe, 0x80, [11] = 0xff, 0xfe, [15] = (uint8_t)(1 + i)}};
+}
+
+struct ip_addr bed_host(const struct bed *b, int i)
+{
+    return b->ip6 ? host6(i) : HOST(i);
+}
+
+struct ip_addr bed_any(const struct bed *b)
+{
+    return b->ip6 ? (struct ip_addr){0} : ANY4;
+}
+
+struct net_port *bed_port(const struct bed *b, struct stack *st, const struct net_port_ops *ops, void *dev, int host, uint32_t caps, uint16_t mtu,
                           uint64_t now)
 {
     struct net_port_conf conf = {.ops = ops, .dev = dev, .name = "wire", .mac = host_mac(host), .mtu = mtu, .caps = caps,
                                  .addr = HOST_IP(host), .prefix_len = 24, .gateway = IP(10, 0, 0, 254)};
+    if (b->ip6) {
+        conf.addr = conf.gateway = 0;
+        conf.has6 = true;
+        conf.addr6 = host6(host);
+        conf.prefix6_len = 64;
+        conf.gateway6 = (struct ip_addr){.b = {0xfe, 0x80, [15] = 0xfe}};
+    }
     struct net_port *port = stack_add_port(st, &conf, now);
     assert_non_null(port);
     return port;
@@ -293,8 +331,11 @@ static uint16_t wire_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
         }
         /* Behind the Ethernet header, where the Internet checksums have to find it; ARP has none. */
         bool ipv4 = ((struct rte_ether_hdr *)f->data)->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
-        if (ipv4 && chance(w, w->corrupt))
-            f->data[14 + rnd(&w->seed) % (f->len - 14)] ^= (uint8_t)(1 + rnd(&w->seed) % 255);
+        /* IPv6 leaves its own header to the checksums of what it carries: what they cover is damaged. */
+        bool ipv6 = ((struct rte_ether_hdr *)f->data)->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
+        uint16_t from = ipv6 ? 14 + 8 : 14;
+        if ((ipv4 || ipv6) && chance(w, w->corrupt))
+            f->data[from + rnd(&w->seed) % (f->len - from)] ^= (uint8_t)(1 + rnd(&w->seed) % 255);
         if (chance(w, w->duplicate)) {
             struct frame *again = malloc(sizeof *f + f->len);
             memcpy(again, f, sizeof *f + f->len);
@@ -325,7 +366,7 @@ void wire_open(struct wire *w, struct bed *b, uint64_t seed, uint16_t mtu, uint3
         w->end[i].st = bed_stack(b, names[i], w->now);
         w->end[i].st->conf.trace = getenv("ZSTACK_TEST_TRACE") ? trace : NULL;
         w->end[i].st->conf.trace_arg = &w->end[i];
-        w->end[i].port = bed_port(w->end[i].st, &wire_ops, &w->end[i], i, caps, mtu, w->now);
+        w->end[i].port = bed_port(b, w->end[i].st, &wire_ops, &w->end[i], i, caps, mtu, w->now);
     }
 }
 

@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include "arp.h"
+#include "ipv4.h"
+#include "ipv6.h"
 #include "ops.h"
 #include "ring.h"
 #include "rxpool.h"
@@ -48,6 +50,7 @@ struct bed {
     uint32_t hold_max, without; /* stack_conf.rx_hold_max, without */
     const char *congestion;     /* stack_conf.congestion */
     uint32_t sndbuf, rcvbuf, rcvbuf_max; /* of every socket; stack_conf.rcvbuf, rcvbuf_max */
+    bool ip6;          /* ports made from now on have IPv6, and no IPv4 */
 };
 void bed_start(struct bed *b); /* EAL, pools, arena: once per program */
 void bed_check_empty(struct bed *b); /* no packet, session or block in use */
@@ -82,9 +85,15 @@ struct frame {
 struct frame *frame_of(struct rte_mbuf *m); /* flat copy; fills in checksums left to the port */
 struct rte_mbuf *frame_mbuf(struct bed *b, const void *data, uint16_t len);
 struct stack *bed_stack(struct bed *b, const char *name, uint64_t now);
-struct net_port *bed_port(struct stack *st, const struct net_port_ops *ops, void *dev, int host, uint32_t caps, uint16_t mtu,
+struct net_port *bed_port(const struct bed *b, struct stack *st, const struct net_port_ops *ops, void *dev, int host, uint32_t caps, uint16_t mtu,
                           uint64_t now);
 #define HOST_IP(i) IP(10, 0, 0, 1 + (i))
+#define HOST(i) ip_from_v4(HOST_IP(i))
+#define ANY4 ip_from_v4(0)
+struct ip_addr host6(int i);           /* 2001:db8::1 + i */
+struct ip_addr host_link_local(int i); /* as on the wire; made from host_mac() */
+struct ip_addr bed_host(const struct bed *b, int i); /* by the family that the bed has */
+struct ip_addr bed_any(const struct bed *b);
 struct rte_ether_addr host_mac(int i);
 
 /* ---- Wire between two stacks ---- */

@@ -277,6 +277,30 @@ static void test_lookup_prefers_the_exact(void **state)
     assert_int_equal(zs_lookup_listener(&f->a, &to, 1), -ECONNREFUSED);
 }
 
+/* ::/0 has IPv4's mapped addresses in it, but is not their route; link-local addresses go by their scope. */
+static void test_wire_routes_keep_to_their_protocol(void **state)
+{
+    struct fixture *f = *state;
+    struct zs_arena_header *h = &f->arena->header;
+    struct zs_addr four = {.ip = {[10] = 0xff, [11] = 0xff, 192, 0, 2, 9}}, six = {.ip = {0x20, 1, 0x0d, 0xb8, [15] = 9}};
+    struct zs_addr group = {.ip = {0xff, 2, [15] = 1}}, link = {.ip = {0xfe, 0x80, [15] = 9}, .scope_id = 2};
+    h->wire[0] = (struct zs_wire_addr){.prefix_len = 0, .flags = ZS_WIRE_ROUTE};
+    h->wire_count = 1;
+    assert_true(zs_addr_on_wire(&f->a, &six));
+    assert_false(zs_addr_on_wire(&f->a, &four));
+    assert_false(zs_addr_on_wire(&f->a, &group));
+    assert_false(zs_addr_on_wire(&f->a, &link)); /* an interface of the kernel */
+    link.scope_id = ZS_WIRE_SCOPE + 1;
+    assert_true(zs_addr_on_wire(&f->a, &link));
+    h->wire[0] = (struct zs_wire_addr){.ip = {[10] = 0xff, [11] = 0xff}, .prefix_len = 96, .flags = ZS_WIRE_ROUTE};
+    assert_true(zs_addr_on_wire(&f->a, &four));
+    assert_false(zs_addr_on_wire(&f->a, &six));
+    h->wire[0] = (struct zs_wire_addr){.ip = {0x20, 1, 0x0d, 0xb8}, .prefix_len = 64, .flags = ZS_WIRE_ROUTE | ZS_WIRE_OWN};
+    assert_true(zs_addr_on_wire(&f->a, &six));
+    six.ip[7] = 1;
+    assert_false(zs_addr_on_wire(&f->a, &six));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
@@ -285,6 +309,7 @@ int main(void)
         T(test_close_is_idempotent), T(test_both_close_at_once), T(test_backlog), T(test_stale_entries_are_skipped),
         T(test_queue_many_threads), T(test_hint_full_and_heals), T(test_notify_wakes_only_sleepers),
         T(test_exclusive_wakes_one), T(test_lookup_prefers_the_exact),
+        T(test_wire_routes_keep_to_their_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

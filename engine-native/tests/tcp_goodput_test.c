@@ -37,9 +37,9 @@ static uint64_t received(const char *congestion, uint32_t loss, uint64_t seed)
     w.delay = DELAY;
     w.rate = RATE;
     w.room = ROOM;
-    assert_int_equal(tcp_listen(w.end[1].st, 0, RTE_BE16(80), 16, &listener_ops, NULL, &l), 0);
+    assert_int_equal(tcp_listen(w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 16, &listener_ops, NULL, &l), 0);
     sock_open(&bed, &client);
-    struct tcp_flow flow = {.remote_ip = HOST_IP(1), .remote_port = RTE_BE16(80)};
+    struct tcp_flow flow = {.remote_ip = HOST(1), .remote_port = RTE_BE16(80)};
     assert_int_equal(tcp_connect(w.end[0].st, flow, client.own, &sock_ops, &client, w.now, &client.conn), 0);
     uint64_t begin = 0;
     server.bed = NULL;

@@ -97,9 +97,9 @@ static struct pair *pair_open(uint32_t hold_max)
     memset(&p.a, 0, sizeof p.a);
     memset(&p.b, 0, sizeof p.b);
     wire_open(&p.w, &bed, 1, 1500, NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM);
-    assert_int_equal(tcp_listen(p.w.end[1].st, 0, RTE_BE16(80), 4, &listener_ops, &p.b, &l), 0);
+    assert_int_equal(tcp_listen(p.w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 4, &listener_ops, &p.b, &l), 0);
     sock_open(&bed, &p.a);
-    struct tcp_flow flow = {.remote_ip = HOST_IP(1), .remote_port = RTE_BE16(80)};
+    struct tcp_flow flow = {.remote_ip = HOST(1), .remote_port = RTE_BE16(80)};
     assert_int_equal(tcp_connect(p.w.end[0].st, flow, p.a.own, &sock_ops, &p.a, p.w.now, &p.a.conn), 0);
     pass(&p, 100 * MS);
     assert_non_null(p.b.conn);

@@ -10,73 +10,6 @@
 #include <rte_udp.h>
 #include <stdio.h>
 
-/* ---- Capture ---- */
-
-static uint16_t capture_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
-{
-    struct capture *c = dev;
-    for (uint16_t i = 0; i < n; i++) {
-        assert_true(c->count < CAPTURE_MAX);
-        struct frame *f = frame_of(frames[i]);
-        c->frame[c->count] = f;
-        c->describe(c->arg, f, c->line[c->count], sizeof c->line[0]);
-        c->count++;
-    }
-    return n;
-}
-const struct net_port_ops capture_ops = {capture_tx};
-
-void capture_clear(struct capture *c)
-{
-    for (int i = 0; i < c->count; i++)
-        free(c->frame[i]);
-    c->count = c->next = 0;
-}
-
-void describe_frame(const struct frame *f, char *line, size_t size)
-{
-    const struct rte_ether_hdr *eth = (const void *)f->data;
-    const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
-    const struct rte_arp_hdr *arp = (const void *)(eth + 1);
-    const char *cast = rte_is_broadcast_ether_addr(&eth->dst_addr) ? " broadcast" : "";
-    if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP)) {
-        snprintf(line, size, "arp %s %08x for %08x%s", arp->arp_opcode == RTE_BE16(RTE_ARP_OP_REPLY) ? "reply" : "request",
-                 rte_be_to_cpu_32(arp->arp_data.arp_sip), rte_be_to_cpu_32(arp->arp_data.arp_tip), cast);
-        return;
-    }
-    uint16_t field = rte_be_to_cpu_16(ip->fragment_offset), len = (uint16_t)(rte_be_to_cpu_16(ip->total_length) - 20);
-    assert_int_equal(rte_raw_cksum(ip, sizeof *ip), 0xffff);
-    if (field & (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) {
-        snprintf(line, size, "fragment %u+%u%s", (field & RTE_IPV4_HDR_OFFSET_MASK) * 8u, len,
-                 field & RTE_IPV4_HDR_MF_FLAG ? " more" : "");
-    } else if (ip->next_proto_id == IPPROTO_ICMP) {
-        const struct rte_icmp_hdr *h = (const void *)(ip + 1);
-        assert_int_equal(rte_raw_cksum(h, len), 0xffff);
-        snprintf(line, size, "icmp %u %u len %u", h->icmp_type, h->icmp_code, len);
-    } else if (ip->next_proto_id == IPPROTO_UDP) {
-        const struct rte_udp_hdr *h = (const void *)(ip + 1);
-        assert_int_equal(rte_ipv4_udptcp_cksum(ip, h), 0xffff); /* the sum with a right checksum, as UDP writes 0 */
-        snprintf(line, size, "udp %u > %u len %u%s", rte_be_to_cpu_16(h->src_port), rte_be_to_cpu_16(h->dst_port),
-                 rte_be_to_cpu_16(h->dgram_len), cast);
-    } else {
-        snprintf(line, size, "ip proto %u", ip->next_proto_id);
-    }
-}
-
-struct rte_mbuf *ip_frame(struct bed *b, uint8_t proto, uint16_t id, uint16_t fragment, const void *payload, uint16_t len)
-{
-    uint8_t buf[2048];
-    struct rte_ether_hdr *eth = (void *)buf;
-    struct rte_ipv4_hdr *ip = (void *)(eth + 1);
-    *eth = (struct rte_ether_hdr){host_mac(0), host_mac(1), RTE_BE16(RTE_ETHER_TYPE_IPV4)};
-    *ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF, .total_length = rte_cpu_to_be_16((uint16_t)(20 + len)),
-                                .packet_id = rte_cpu_to_be_16(id), .fragment_offset = rte_cpu_to_be_16(fragment),
-                                .time_to_live = 64, .next_proto_id = proto, .src_addr = HOST_IP(1), .dst_addr = HOST_IP(0)};
-    ip->hdr_checksum = rte_ipv4_cksum(ip);
-    memcpy(ip + 1, payload, len);
-    return frame_mbuf(b, buf, (uint16_t)(34 + len));
-}
-
 /* ---- Script state ---- */
 
 struct script {
@@ -95,7 +28,10 @@ struct script {
 };
 #define OUR_PORT RTE_BE16(80)
 #define PEER_PORT RTE_BE16(40000)
-static const struct tcp_flow the_flow = {HOST_IP(0), HOST_IP(1), OUR_PORT, PEER_PORT};
+static struct tcp_flow the_flow(const struct bed *b)
+{
+    return (struct tcp_flow){bed_host(b, 0), bed_host(b, 1), OUR_PORT, PEER_PORT};
+}
 
 #define SCRIPT_FAIL(s, ...)                                                       \
     do {                                                                          \
@@ -149,13 +85,18 @@ static void describe(void *arg, const struct frame *f, char *line, size_t size)
     struct script *s = arg;
     const struct rte_ether_hdr *eth = (const void *)f->data;
     const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
-    const struct rte_tcp_hdr *h = (const void *)(ip + 1);
-    if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->next_proto_id != IPPROTO_TCP) {
+    const struct rte_ipv6_hdr *ip6 = (const void *)(eth + 1);
+    bool v6 = eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
+    const struct rte_tcp_hdr *h = v6 ? (const void *)(ip6 + 1) : (const void *)(ip + 1);
+    if (v6 ? ip6->proto != IPPROTO_TCP : eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->next_proto_id != IPPROTO_TCP) {
         describe_frame(f, line, size);
         return;
     }
-    assert_int_equal(rte_ipv4_udptcp_cksum(ip, h), 0);
-    uint32_t hlen = (h->data_off >> 4) * 4u, len = rte_be_to_cpu_16(ip->total_length) - 20u - hlen;
+    assert_int_equal(v6 ? rte_ipv6_udptcp_cksum(ip6, h) : rte_ipv4_udptcp_cksum(ip, h), 0);
+    if (!v6)
+        assert_int_equal(ip->fragment_offset, RTE_BE16(RTE_IPV4_HDR_DF_FLAG)); /* RFC 1191 */
+    uint32_t hlen = (h->data_off >> 4) * 4u;
+    uint32_t len = (v6 ? rte_be_to_cpu_16(ip6->payload_len) : rte_be_to_cpu_16(ip->total_length) - 20u) - hlen;
     const uint8_t *payload = (const uint8_t *)h + hlen;
     if (!s->have_iss && (h->tcp_flags & RTE_TCP_SYN_FLAG)) {
         s->iss = rte_be_to_cpu_32(h->sent_seq);
@@ -270,16 +211,36 @@ static void segment_in(struct script *s, const char *text)
                               .data_off = (uint8_t)((20 + olen) / 4 << 4), .rx_win = rte_cpu_to_be_16((uint16_t)win)};
     for (uint32_t i = 0; i < len; i++)
         buf[sizeof *h + olen + i] = byte_at(0, from - 1 + i);
-    struct rte_mbuf *m = ip_frame(s->bed, IPPROTO_TCP, 7, 0, buf, (uint16_t)(20 + olen + len));
-    struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, 14);
-    h = (void *)(ip + 1);
-    h->cksum = rte_ipv4_udptcp_cksum(ip, h);
+    struct rte_mbuf *m = s->bed->ip6 ? ip6_frame(s->bed, IPPROTO_TCP, buf, (uint16_t)(20 + olen + len))
+                                     : ip_frame(s->bed, IPPROTO_TCP, 7, 0, buf, (uint16_t)(20 + olen + len));
+    void *ip = rte_pktmbuf_mtod_offset(m, void *, 14);
+    h = (void *)((uint8_t *)ip + (s->bed->ip6 ? 40 : 20));
+    h->cksum = s->bed->ip6 ? rte_ipv6_udptcp_cksum(ip, h) : rte_ipv4_udptcp_cksum(ip, h);
     if (strstr(text, "badsum"))
         h->cksum ^= 1;
     net_input(s->st, s->port, &m, 1, s->now);
 }
 
-static void icmp_in(struct script *s, unsigned type, unsigned code, uint32_t at)
+/* With IPv6 the message that means the same. `mtu`: of type 3, code 4. */
+static void icmp6_in(struct script *s, unsigned type, unsigned code, uint32_t at, uint32_t mtu)
+{
+    struct {
+        struct icmp6_hdr h;
+        struct rte_ipv6_hdr ip;
+        uint16_t ports[2];
+        uint32_t seq;
+    } __attribute__((packed, aligned(2))) e = {.h = {type == 3 && code == 4 ? ICMP6_TOO_BIG : ICMP6_UNREACHABLE, 0, 0, rte_cpu_to_be_32(mtu)},
+                                   .ip = {.vtc_flow = RTE_BE32(6u << 28), .proto = IPPROTO_TCP},
+                                   .ports = {OUR_PORT, PEER_PORT}, .seq = rte_cpu_to_be_32(at + s->iss)};
+    if (e.h.type == ICMP6_UNREACHABLE)
+        e.h.code = code == 3 ? ICMP6_UNREACH_PORT : ICMP6_UNREACH_ADDRESS;
+    memcpy(e.ip.src_addr, host6(0).b, 16);
+    memcpy(e.ip.dst_addr, host6(1).b, 16);
+    struct rte_mbuf *m = icmp6_frame(s->bed, &e, sizeof e, 64);
+    net_input(s->st, s->port, &m, 1, s->now);
+}
+
+static void icmp_in(struct script *s, unsigned type, unsigned code, uint32_t at, uint32_t mtu)
 {
     struct {
         uint8_t type, code;
@@ -288,10 +249,14 @@ static void icmp_in(struct script *s, unsigned type, unsigned code, uint32_t at)
         struct rte_ipv4_hdr ip;
         uint16_t ports[2];
         uint32_t seq;
-    } __attribute__((packed)) e = {.type = (uint8_t)type, .code = (uint8_t)code,
+    } __attribute__((packed)) e = {.type = (uint8_t)type, .code = (uint8_t)code, .rest = rte_cpu_to_be_32(mtu),
                                    .ip = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = IPPROTO_TCP,
                                           .src_addr = HOST_IP(0), .dst_addr = HOST_IP(1)},
                                    .ports = {OUR_PORT, PEER_PORT}, .seq = rte_cpu_to_be_32(at + s->iss)};
+    if (s->bed->ip6) {
+        icmp6_in(s, type, code, at, mtu + 20); /* for the larger header */
+        return;
+    }
     e.sum = (uint16_t)~rte_raw_cksum(&e, sizeof e);
     struct rte_mbuf *m = ip_frame(s->bed, IPPROTO_ICMP, 8, 0, &e, sizeof e);
     net_input(s->st, s->port, &m, 1, s->now);
@@ -315,6 +280,12 @@ static void expect(struct script *s, const char *text)
 /* The peer's hardware address, learned as it would be: from its request for ours. */
 static void meet_peer(struct script *s)
 {
+    if (s->bed->ip6) {
+        struct rte_mbuf *nd = solicitation(s->bed);
+        net_input(s->st, s->port, &nd, 1, s->now);
+        net_flush(s->st);
+        return;
+    }
     struct {
         struct rte_ether_hdr eth;
         struct rte_arp_hdr arp;
@@ -326,14 +297,16 @@ static void meet_peer(struct script *s)
     net_flush(s->st);
 }
 
-/* ARP belongs to other tests; here it only keeps the peer known. */
+/* ARP, neighbour discovery and listener reports belong to other tests; here it only keeps the peer known. */
 static void skip_arp(struct script *s)
 {
     bool asked = false;
     for (int i = s->cap.next; i < s->cap.count; i++) {
-        if (strncmp(s->cap.line[i], "arp ", 4) != 0)
+        if (strncmp(s->cap.line[i], "arp ", 4) != 0 && strncmp(s->cap.line[i], "nd ", 3) != 0 &&
+            strncmp(s->cap.line[i], "mld ", 4) != 0)
             continue;
-        asked |= strncmp(s->cap.line[i], "arp request 0a000001 for 0a000002", 33) == 0;
+        asked |= strncmp(s->cap.line[i], "arp request 0a000001 for 0a000002", 33) == 0 ||
+                 strncmp(s->cap.line[i], "nd solicitation 2001:db8::2", 27) == 0;
         free(s->cap.frame[i]);
         for (int j = i + 1; j < s->cap.count; j++) {
             s->cap.frame[j - 1] = s->cap.frame[j];
@@ -344,6 +317,11 @@ static void skip_arp(struct script *s)
     }
     if (asked) {
         meet_peer(s);
+        if (s->bed->ip6) { /* a question to us is no answer */
+            struct rte_mbuf *nd = advertisement(s->bed);
+            net_input(s->st, s->port, &nd, 1, s->now);
+            net_flush(s->st);
+        }
         skip_arp(s);
     }
 }
@@ -427,14 +405,16 @@ static void command(struct script *s, const char *text)
 {
     char what[32] = "", arg[64] = "";
     unsigned long long n = 0;
+    struct ip_addr any = bed_any(s->bed);
+    struct tcp_flow flow = the_flow(s->bed);
     int words = sscanf(text, "%31s %63s %llu", what, arg, &n);
     if (words == 2)
         n = strtoull(arg, NULL, 10);
     if (strcmp(what, "listen") == 0) {
-        assert_int_equal(tcp_listen(s->st, 0, OUR_PORT, words == 2 ? (uint32_t)n : 8, &script_listener, s, &s->listener), 0);
+        assert_int_equal(tcp_listen(s->st, &any, OUR_PORT, words == 2 ? (uint32_t)n : 8, &script_listener, s, &s->listener), 0);
     } else if (strcmp(what, "connect") == 0) {
         sock_open(s->bed, &s->sock);
-        assert_int_equal(tcp_connect(s->st, the_flow, s->sock.own, &sock_ops, &s->sock, s->now, &s->sock.conn), 0);
+        assert_int_equal(tcp_connect(s->st, flow, s->sock.own, &sock_ops, &s->sock, s->now, &s->sock.conn), 0);
     } else if (strcmp(what, "write") == 0) {
         assert_int_equal(sock_write(&s->sock, n, s->now), n);
     } else if (strcmp(what, "read") == 0) {
@@ -457,12 +437,12 @@ static void command(struct script *s, const char *text)
         s->peer_iss = (uint32_t)n;
     } else if (strcmp(what, "iss") == 0) {
         /* Wait until the clock makes it so. */
-        pass_time(s, (uint64_t)(uint32_t)((uint32_t)n - tcp_isn(s->st, &the_flow, s->now)) * 4000);
+        pass_time(s, (uint64_t)(uint32_t)((uint32_t)n - tcp_isn(s->st, &flow, s->now)) * 4000);
         capture_clear(&s->cap);
     } else if (strcmp(what, "icmp") == 0) {
-        unsigned type, code, at;
-        assert_int_equal(sscanf(text, "icmp %u %u %u", &type, &code, &at), 3);
-        icmp_in(s, type, code, at);
+        unsigned type, code, at, mtu = 0;
+        assert_true(sscanf(text, "icmp %u %u %u mtu %u", &type, &code, &at, &mtu) >= 3);
+        icmp_in(s, type, code, at, mtu);
     } else {
         check_line(s, what, arg, n);
     }
@@ -474,7 +454,10 @@ void script_run(struct bed *b, const char *name, const char *const *lines)
     s.cap.describe = describe;
     s.cap.arg = &s;
     s.st = bed_stack(b, "script", s.now);
-    s.port = bed_port(s.st, &capture_ops, &s.cap, 0, b->lend ? NET_CAP_TX_REFERS : 0, 1500, s.now);
+    /* The scripts speak of an MSS of 1460. */
+    s.port = bed_port(b, s.st, &capture_ops, &s.cap, 0, b->lend ? NET_CAP_TX_REFERS : 0, b->ip6 ? 1520 : 1500, s.now);
+    if (b->ip6)
+        pass_time(&s, 3 * SEC); /* duplicate address detection */
     meet_peer(&s);
     capture_clear(&s.cap);
     for (s.number = 1; *lines != NULL; lines++, s.number++) {

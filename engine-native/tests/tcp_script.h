@@ -11,7 +11,7 @@
  *     state NAME | gone | eof | error ERRNO | lent BUFFERS | count COUNTER N
  *     option nodelay|cork|reno|cubic|keepalive IDLE INTERVAL COUNT | rcvbuf N | accept ok|later|no
  *     iss N | peer N        (before the handshake) initial sequence numbers: the stack's, the peer's
- *     icmp TYPE CODE SEQ    an ICMP error about our segment that began there
+ *     icmp TYPE CODE SEQ [mtu N]   an ICMP error about our segment that began there; over IPv6 the ICMPv6 error that means the same
  *
  *     hold | send           packets wait in the port's queue from here on; no longer
  *     referring N           pieces of the application's memory that packets refer to
@@ -39,5 +39,15 @@ void capture_clear(struct capture *c);
 void describe_frame(const struct frame *f, char *line, size_t size); /* all but TCP */
 /* A whole IPv4 frame from host 1 to host 0. */
 struct rte_mbuf *ip_frame(struct bed *b, uint8_t proto, uint16_t id, uint16_t fragment, const void *payload, uint16_t len);
+
+/* The same for IPv6; extension headers are part of the payload. */
+struct rte_mbuf *ip6_frame(struct bed *b, uint8_t proto, const void *payload, uint16_t len);
+struct rte_mbuf *ip6_frame_from(struct bed *b, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto, uint8_t hops,
+                                const void *payload, uint16_t len);
+struct rte_mbuf *icmp6_frame(struct bed *b, const void *message, uint16_t len, uint8_t hops);
+struct rte_mbuf *icmp6_frame_from(struct bed *b, const struct ip_addr *src, const struct ip_addr *dst, const void *message,
+                                  uint16_t len, uint8_t hops);
+struct rte_mbuf *solicitation(struct bed *b);  /* host 1 asks for host 0 */
+struct rte_mbuf *advertisement(struct bed *b); /* host 1 answers for itself */
 
 #endif

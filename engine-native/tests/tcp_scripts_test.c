@@ -179,11 +179,22 @@ CASE(keepalive_of_the_peer_is_answered, OPEN, "< . 0:0(0) ack 1", "> . 1:1(0) ac
 CASE(idle_connection_costs_no_timer, OPEN, "< P. 1:101(100) ack 1", "read 100", "+41", "> . 1:1(0) ack 101", "write 1",
      "> P. 1:2(1) ack 101", "< . 101:101(0) ack 2", "+3600000", "state ESTABLISHED")
 
+/* ---- Path MTU: with IPv6 the port carries 20 bytes more, its header takes 20 more ---- */
+CASE(path_mtu_makes_segments_smaller, OPEN, "write 2920", "> . 1:1461(1460)", "> P. 1461:2921(1460)", "icmp 3 4 1 mtu 1300",
+     "> . 1:1261(1260)", "> . 1261:2521(1260)", "> P. 2521:2921(400)", "count pmtu_learned 1", "state ESTABLISHED", "icmp 3 4 1261 mtu 1300", "< . 1:1(0) ack 2921", "+5000", "count tcp_rto 0")
+CASE(path_mtu_is_believed_only_about_what_is_outstanding, OPEN, "write 1460", "> P. 1:1461(1460)", "icmp 3 4 99999 mtu 1300",
+     "count pmtu_learned 0", "count icmp_ignored 1", "< . 1:1(0) ack 1461")
+CASE(path_mtu_never_grows, OPEN, "write 1460", "> P. 1:1461(1460)", "icmp 3 4 1 mtu 9000", "< . 1:1(0) ack 1461", "write 1460",
+     "> P. 1461:2921(1460)")
+CASE(mss_without_option_is_1220, "listen", "< S 0:0(0) win 65535", "> S. 0:0(0) ack 1 win 65535 <mss 1460>",
+     "< . 1:1(0) ack 1", "write 2000", "> . 1:1221(1220)", "< . 1:1(0) ack 1221", "> P. 1221:2001(780)")
+
+#define T(name) cmocka_unit_test(name)
 /* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        T(passive_open_negotiates_options), T(passive_open_offers_nothing_unasked), T(tiny_mss_is_raised),
+        T(passive_open_negotiates_options), T(tiny_mss_is_raised),
         T(active_open), T(simultaneous_open), T(connect_refused), T(connect_ignores_blind_reset),
         T(connect_answers_old_ack_with_reset), T(syn_is_retransmitted), T(connect_times_out),
         T(syn_ack_is_retransmitted), T(repeated_syn_is_answered_again), T(half_open_connection_is_reset),
@@ -207,11 +218,18 @@ int main(int argc, char **argv)
         T(segments_without_ack_are_dropped), T(old_timestamps_are_turned_away), T(timestamps_take_room),
         T(icmp_refuses_a_connect), T(icmp_ends_a_connect), T(icmp_is_remembered), T(icmp_for_other_sequence_numbers_is_ignored),
         T(keepalive_probes_and_gives_up), T(keepalive_of_the_peer_is_answered), T(idle_connection_costs_no_timer),
+        T(path_mtu_makes_segments_smaller), T(path_mtu_is_believed_only_about_what_is_outstanding), T(path_mtu_never_grows),
     };
+    const struct CMUnitTest tests4[] = {T(passive_open_offers_nothing_unasked)};
+    const struct CMUnitTest tests6[] = {T(mss_without_option_is_1220)};
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     bed_start(&bed);
-    int failed = cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("IPv4 alone", tests4, NULL, NULL);
+    failed += cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
     bed.lend = true;
-    return failed + cmocka_run_group_tests_name("payload lent", tests, NULL, NULL);
+    failed += cmocka_run_group_tests_name("payload lent", tests, NULL, NULL);
+    bed.ip6 = true;
+    failed += cmocka_run_group_tests_name("IPv6", tests, NULL, NULL);
+    return failed + cmocka_run_group_tests_name("IPv6 alone", tests6, NULL, NULL);
 }

@@ -31,10 +31,10 @@ static struct outcome run(uint64_t delay, uint64_t time, uint64_t portion, uint6
     struct tcp_listener *l;
     wire_open(&w, &bed, 7, 1500, 0);
     w.delay = delay;
-    assert_int_equal(tcp_listen(w.end[1].st, 0, RTE_BE16(80), 16, &listener_ops, NULL, &l), 0);
+    assert_int_equal(tcp_listen(w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 16, &listener_ops, NULL, &l), 0);
     client = server = (struct sock){0};
     sock_open(&bed, &client);
-    struct tcp_flow flow = {.remote_ip = HOST_IP(1), .remote_port = RTE_BE16(80)};
+    struct tcp_flow flow = {.remote_ip = HOST(1), .remote_port = RTE_BE16(80)};
     assert_int_equal(tcp_connect(w.end[0].st, flow, client.own, &sock_ops, &client, w.now, &client.conn), 0);
     uint64_t end = w.now + time, next = 0;
     bool set = false;

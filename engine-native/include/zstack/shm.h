@@ -346,6 +346,11 @@ struct zs_wire_addr {
 #define ZS_WIRE_OWN 1u   /* an address of the engine itself */
 #define ZS_WIRE_ROUTE 2u /* the prefix is reached through a port of the engine */
 
+/* scope_id of a link-local IPv6 address on port number n of the engine, from 1: this + n. No interface of the kernel has such
+ * a number, and the kernel's are not the engine's. */
+#define ZS_WIRE_SCOPE 0x5a530000u
+#define ZS_WIRE_SCOPE_PORT(scope) (((scope) & 0xffff0000u) == ZS_WIRE_SCOPE ? (scope) & 0xffffu : 0)
+
 struct zs_arena_header {
     uint32_t magic;
     uint32_t layout_version;

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What IPv4 and IPv6 share: see ip.h. */
+#include "ip.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "cksum.h"
+#include "ipv4.h"
+#include "ipv6.h"
+#include "neigh.h"
+#include "tcp.h"
+#include "udp.h"
+
+#define ICMP_BURST 50u                        /* errors at once */
+#define ICMP_INTERVAL_NS (10 * NET_NS_PER_MS) /* and then one per interval (RFC 1812 4.3.2.8, 4443 2.4 (f)) */
+
+const char *ip_text(const struct ip_addr *a, char text[IP_TEXT])
+{
+    struct ip_addr wire = *a;
+    unsigned zone = ip6_unzone(&wire);
+    if (ip_is_v4(a))
+        inet_ntop(AF_INET, &a->w[3], text, IP_TEXT);
+    else
+        inet_ntop(AF_INET6, wire.b, text, IP_TEXT);
+    if (zone != 0)
+        snprintf(text + strlen(text), IP_TEXT - strlen(text), "%%%u", zone);
+    return text;
+}
+
+/* ---- Routes ---- */
+
+bool ip_route(struct stack *st, const struct ip_addr *dst, struct ip_route *route)
+{
+    return ip_is_v4(dst) ? ip4_route(st, ip_to_v4(dst), route) : ip6_route(st, dst, route);
+}
+
+struct ip_addr ip_source(const struct ip_route *route, const struct ip_addr *dst)
+{
+    return ip_is_v4(dst) ? ip_from_v4(route->port->conf.addr) : ip6_source(route->port, dst);
+}
+
+struct net_port *ip_our_port(struct stack *st, const struct ip_addr *addr)
+{
+    return ip_is_v4(addr) ? ip4_our_port(st, ip_to_v4(addr)) : ip6_our_port(st, addr);
+}
+
+uint32_t ip_path_mtu(struct stack *st, const struct ip_route *route, const struct ip_addr *dst)
+{
+    return RTE_MIN((uint32_t)route->port->conf.mtu, pmtu_find(st, dst));
+}
+
+/* ---- Checksums of the protocols above ---- */
+
+static uint16_t pseudo_sum(const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto, uint16_t len)
+{
+    if (ip_is_v4(dst)) {
+        struct rte_ipv4_hdr pseudo = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = proto, .src_addr = ip_to_v4(src),
+                                      .dst_addr = ip_to_v4(dst),
+                                      .total_length = rte_cpu_to_be_16((uint16_t)(len + sizeof pseudo))};
+        return rte_ipv4_phdr_cksum(&pseudo, 0);
+    }
+    struct rte_ipv6_hdr pseudo = {.proto = proto, .payload_len = rte_cpu_to_be_16(len)};
+    ip6_put(src, pseudo.src_addr);
+    ip6_put(dst, pseudo.dst_addr);
+    return rte_ipv6_phdr_cksum(&pseudo, 0);
+}
+
+uint16_t ip_l4_sum(const struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto, uint16_t len)
+{
+    if (len > rte_pktmbuf_pkt_len(m))
+        return 0;
+    return __rte_raw_cksum_reduce((uint32_t)net_cksum(m, len) + pseudo_sum(src, dst, proto, len));
+}
+
+uint16_t ip_l4_cksum(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto)
+{
+    uint16_t len = (uint16_t)rte_pktmbuf_pkt_len(m);
+    struct ip_route route;
+    bool whole = ip_route(st, dst, &route) && len + ip_header_len(dst) <= ip_path_mtu(st, &route, dst);
+    if (whole && (route.port->conf.caps & NET_CAP_TX_L4_CKSUM)) {
+        m->ol_flags |= (ip_is_v4(dst) ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6) |
+                       (proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
+        return pseudo_sum(src, dst, proto, len);
+    }
+    uint16_t sum = (uint16_t)~ip_l4_sum(m, src, dst, proto, len);
+    return sum == 0 && proto == IPPROTO_UDP ? 0xffff : sum; /* RFC 768: 0 means no checksum */
+}
+
+/* ---- Out ---- */
+
+struct rte_mbuf *ip_alloc(struct stack *st)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(st->conf.pool);
+    if (m == NULL)
+        NET_COUNT(st, PKT_NO_MEMORY);
+    return m;
+}
+
+void ip_output(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto)
+{
+    if (ip_is_v4(dst))
+        ip4_output(st, m, ip_to_v4(src), ip_to_v4(dst), proto);
+    else
+        ip6_output(st, m, src, dst, proto);
+}
+
+void eth_send(struct net_port *port, struct rte_mbuf *m, const struct rte_ether_addr *to, uint16_t type)
+{
+    struct rte_ether_hdr *eth = (void *)rte_pktmbuf_prepend(m, sizeof *eth);
+    if (eth == NULL) {
+        net_drop(port->stack, m, NET_PKT_NO_MEMORY);
+        return;
+    }
+    *eth = (struct rte_ether_hdr){*to, port->conf.mac, rte_cpu_to_be_16(type)};
+    m->l2_len = sizeof *eth;
+    port_send(port, m);
+}
+
+/* ---- Errors ---- */
+
+bool ip_may_send_error(struct stack *st)
+{
+    uint64_t tokens = (st->now - st->icmp_refilled) / ICMP_INTERVAL_NS;
+    if (st->icmp_refilled == 0 || tokens >= ICMP_BURST) {
+        st->icmp_tokens = ICMP_BURST;
+        st->icmp_refilled = st->now;
+    } else if (tokens > 0) {
+        st->icmp_tokens = RTE_MIN(st->icmp_tokens + (uint32_t)tokens, ICMP_BURST);
+        st->icmp_refilled += tokens * ICMP_INTERVAL_NS;
+    }
+    if (st->icmp_tokens == 0) {
+        NET_COUNT(st, ICMP_RATE_LIMITED);
+        return false;
+    }
+    st->icmp_tokens--;
+    return true;
+}
+
+void ip_unreachable_port(struct stack *st, const struct ip_pkt *p)
+{
+    if (!p->to_us)
+        return;
+    if (ip_is_v4(&p->dst))
+        icmp_error(st, ICMP_DEST_UNREACHABLE, ICMP_UNREACH_PORT, &p->ip4, rte_pktmbuf_mtod(p->m, const void *),
+                   rte_pktmbuf_data_len(p->m));
+    else
+        icmp6_error(st, p, ICMP6_UNREACHABLE, ICMP6_UNREACH_PORT, 0);
+}
+
+void ip_tell_error(struct stack *st, uint8_t proto, const struct ip_error *e)
+{
+    if (proto == IPPROTO_UDP)
+        udp_error(st, e);
+    else if (proto == IPPROTO_TCP)
+        tcp_icmp(st, e);
+}
+
+void ip_no_neighbour(struct net_port *port, const struct rte_mbuf *m)
+{
+    if ((*rte_pktmbuf_mtod(m, const uint8_t *) >> 4) == 4)
+        icmp_no_neighbour(port->stack, m);
+    else
+        icmp6_no_neighbour(port, m);
+}
