@@ -14,6 +14,9 @@ export type LinkKind = 'tap' | 'af_packet' | 'af_xdp' | 'memif';
 /** Addresses of documentation (RFC 5737): the engine's and its peer's. */
 export const NEAR = '192.0.2.2';
 export const FAR = '192.0.2.1';
+/** The same of IPv6 (RFC 3849). */
+export const NEAR6 = '2001:db8::2';
+export const FAR6 = '2001:db8::1';
 
 /** Huge pages and PCI devices are none of a test's business. */
 const EAL = ['--no-huge', '--no-shconf', '--no-pci', '-m', '160'];
@@ -71,6 +74,7 @@ export class Link {
   private takeFar(): void {
     this.near.ip('link', 'set', FAR_INTERFACE, 'netns', this.far.name);
     this.far.ip('addr', 'add', `${FAR}/24`, 'dev', FAR_INTERFACE);
+    this.far.ip('addr', 'add', `${FAR6}/64`, 'dev', FAR_INTERFACE, 'nodad');
     this.far.ip('link', 'set', FAR_INTERFACE, 'gso_max_segs', '1');
     this.far.ip('link', 'set', FAR_INTERFACE, 'up');
   }
@@ -90,7 +94,7 @@ export class Link {
     return {
       namespace: this[end],
       port: {
-        port: `${device},ip=${end === 'near' ? NEAR : FAR}/24${bell}`,
+        port: `${device},ip=${end === 'near' ? NEAR : FAR}/24,ip6=${end === 'near' ? NEAR6 : FAR6}/64${bell}`,
         eal: [...EAL, `--vdev=${device},${detail}`],
       },
     };

@@ -60,7 +60,7 @@ function host(changes: Partial<Host> = {}): Host {
 }
 
 const planned = (texts: string[], changes: Partial<Host> = {}, netns?: string) =>
-  plan(parsePorts(texts, '/work'), 'default', netns, host(changes));
+  plan(parsePorts(texts, '/srv'), 'default', netns, host(changes));
 
 function errorOf(call: () => unknown): LauncherError {
   try {
@@ -80,11 +80,11 @@ describe('the form', () => {
     ['af_xdp:eth1,queue=3,address=10.0.0.5/24', { kind: 'af_xdp', queue: 3 }],
     ['pci:03:00.1,address=10.0.0.5/24', { kind: 'pci', device: '0000:03:00.1' }],
     ['pci:0000:0A:00.1,mac=device,address=10.0.0.5/24', { device: '0000:0a:00.1', mac: 'device' }],
-    ['memif:run/a.sock,role=client,id=7,address=10.0.0.5/24', { device: '/work/run/a.sock', role: 'client', id: 7 }],
+    ['memif:run/a.sock,role=client,id=7,address=10.0.0.5/24', { device: '/srv/run/a.sock', role: 'client', id: 7 }],
     ['tap,mac=02:00:5E:10:00:01,mtu=1280', { mac: '02:00:5e:10:00:01', mtu: 1280 }],
     ['tap,kernel=none,address=10.0.0.5/24', { kernel: 'none' }],
   ])('%s', (text, expected) => {
-    expect(parsePorts([text], '/work')).toMatchObject([{ text, ...expected }]);
+    expect(parsePorts([text], '/srv')).toMatchObject([{ text, ...expected }]);
   });
 
   test('none, and nothing, are no ports', () => {
@@ -128,7 +128,7 @@ describe('the form', () => {
     [['none', 'tap'], 'ZS1602', '--port none together with other ports', 'leave out'],
     [Array<string>(9).fill('tap'), 'ZS1602', '9 ports: an engine has at most 8', ''],
   ])('%j is refused', (texts, code, what, hint) => {
-    const error = errorOf(() => parsePorts(texts, '/work'));
+    const error = errorOf(() => parsePorts(texts, '/srv'));
     expect(error.code).toBe(code);
     expect(error.what).toContain(what);
     expect(error.hint).toContain(hint);
