@@ -309,5 +309,6 @@ const struct wire_stack_ops wire_stack_native = {
     .udp_send = native_udp_send,
     .describe_ports = native_describe_ports,
     .describe_counters = native_describe_counters,
+    .describe_memory = native_describe_memory,
     .conn_state = native_conn_state,
 };

@@ -43,5 +43,6 @@ int native_segment(void *stack);
 uint64_t native_segment_size(void *stack);
 json_t *native_describe_ports(void *stack);
 json_t *native_describe_counters(void *stack);
+void native_describe_memory(void *stack, json_t *wire);
 
 #endif

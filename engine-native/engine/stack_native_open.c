@@ -237,3 +237,17 @@ json_t *native_describe_counters(void *stack)
         json_object_set_new(all, net_counter_info[i].name, json_integer((json_int_t)n->st->counters[i]));
     return all;
 }
+
+static double share(uint64_t copied, uint64_t rest)
+{
+    return copied + rest == 0 ? 0 : (double)copied / (double)(copied + rest);
+}
+
+void native_describe_memory(void *stack, json_t *wire)
+{
+    struct tcp_memory m;
+    tcp_memory(((struct native *)stack)->st, &m);
+    json_object_set_new(wire, "loans", json_integer((json_int_t)m.lent));
+    json_object_set_new(wire, "rx_copies", json_real(share(m.rx_copied, m.rx_lent)));
+    json_object_set_new(wire, "tx_copies", json_real(share(m.tx_copied, m.tx_referred)));
+}

@@ -330,5 +330,7 @@ json_t *wire_status(struct engine *e)
     struct wire *w = e->wire;
     uint32_t conns, own;
     wire_sessions_busy(e, &conns, &own);
-    return json_pack("{s:s, s:i, s:i}", "stack", w->ops->name, "connections", (int)conns, "own_sessions", (int)own);
+    json_t *wire = json_pack("{s:s, s:i, s:i}", "stack", w->ops->name, "connections", (int)conns, "own_sessions", (int)own);
+    w->ops->describe_memory(w->stack, wire);
+    return wire;
 }

@@ -89,6 +89,9 @@ struct wire_stack_ops {
     /* For `status`: an array of ports, an object of counters. New references. */
     json_t *(*describe_ports)(void *stack);
     json_t *(*describe_counters)(void *stack);
+    /* Adds to `wire` of the status: loans (buffers that applications have), rx_copies, tx_copies (copies per byte of payload
+     * between the port's buffers and the rings, made by the engine). */
+    void (*describe_memory)(void *stack, json_t *wire);
     /* The state of a connection in the protocol's words, as "ESTABLISHED". */
     const char *(*conn_state)(void *stack, void *handle);
 };

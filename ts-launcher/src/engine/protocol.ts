@@ -68,7 +68,13 @@ export const statusSchema = z.looseObject({
   ports: z.array(portSchema).optional(),
   stack: z.record(z.string(), z.number()).optional(),
   wire: z
-    .looseObject({ connections: count.optional(), own_sessions: count.optional(), loans: count.optional() })
+    .looseObject({
+      connections: count.optional(),
+      own_sessions: count.optional(),
+      loans: count.optional(),
+      rx_copies: z.number().optional(),
+      tx_copies: z.number().optional(),
+    })
     .optional(),
 });
 
