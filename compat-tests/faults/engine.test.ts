@@ -103,6 +103,7 @@ describe('the engine dies while a server is blocked', () => {
       const code = `
 import select, socket
 s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind(('127.0.0.1', ${port}))
 s.listen()
 p = select.poll()
