@@ -13,7 +13,6 @@
 /* Half-open connections of a listener: what waits for accept is bounded by the backlog, in the queue. Linux would answer a
  * burst beyond the backlog with SYN cookies rather than drop it. */
 #define HALF_OPEN_MIN 4096u
-#define BURSTS_PER_TURN 4u /* of one port, before the applications have their turn */
 
 /* ---- Addresses ---- */
 
@@ -224,19 +223,20 @@ static int native_udp_send(void *stack, void *socket, const struct zs_addr *to, 
 
 /* ---- Polling ---- */
 
-static bool native_poll(void *stack, uint64_t now)
+static bool native_poll(void *stack, uint32_t budget, uint64_t now)
 {
     struct native *n = stack;
     struct rte_mbuf *frames[RX_BURST];
     bool work = false;
     for (uint32_t i = 0; i < n->nports; i++) {
-        for (uint32_t burst = 0; burst < BURSTS_PER_TURN; burst++) {
-            uint16_t got = port_rx(n->port[i], frames, RX_BURST);
+        for (uint32_t left = budget; left > 0;) {
+            uint16_t want = (uint16_t)RTE_MIN(left, RX_BURST), got = port_rx(n->port[i], frames, want);
             if (got > 0)
                 net_input(n->st, n->net[i], frames, got, now);
             work = work || got > 0;
-            if (got < RX_BURST)
+            if (got < want)
                 break;
+            left -= got;
         }
     }
     net_run(n->st, now);

@@ -20,6 +20,12 @@
  * slice to him. As the programs' own waits do. */
 #define YIELD_TOO_LONG_NS 300000u
 #define NO_SPIN_NS 20000000u
+/* Against receive livelock (Mogul and Ramakrishnan 1997): beside programs that compute on the same CPU, what they have no
+ * room for is not worth taking from the port. Then fewer packets are taken in a turn, and turns are this far apart; the rest
+ * is dropped where it costs nothing, in the port's ring. */
+#define BUDGET_FULL 128u
+#define BUDGET_MIN 8u
+#define OVERLOAD_PAUSE_NS 400000
 
 static void wire_log(void *engine, bool warning, const char *line)
 {
@@ -109,6 +115,7 @@ bool wire_open(struct engine *e, struct engine_failure *f)
         return false;
     }
     w->ops = &wire_stack_native;
+    w->budget = BUDGET_FULL;
     w->bell.fd = -1;
     for (uint32_t i = 0; i < WIRE_PORTS_MAX; i++)
         w->port_fd[i].fd = -1;
@@ -231,6 +238,20 @@ static bool spinning_allowed(struct engine *e, uint64_t now)
     return now >= e->wire->no_spin_until && atomic_load_explicit(&h->spinners, memory_order_relaxed) < e->ncpu;
 }
 
+/* Additive increase, multiplicative decrease: about as many packets as the programs can take. */
+static void adapt_budget(struct engine *e)
+{
+    struct wire *w = e->wire;
+    bool contended = e->now < w->no_spin_until + NO_SPIN_NS;
+    if (w->refused > 0 && contended)
+        w->budget -= w->budget / 4;
+    else if (w->budget < BUDGET_FULL)
+        w->budget += 2;
+    if (w->budget < BUDGET_MIN)
+        w->budget = BUDGET_MIN;
+    w->refused = 0;
+}
+
 void wire_poll(struct engine *e)
 {
     struct wire *w = e->wire;
@@ -238,8 +259,9 @@ void wire_poll(struct engine *e)
     uint32_t n = zs_waiter_harvest(w->waiter, slots, HARVEST);
     for (uint32_t i = 0; i < n; i++)
         own_happened(e, slots[i]);
-    bool work = w->ops->poll(w->stack, e->now) || n > 0;
+    bool work = w->ops->poll(w->stack, w->budget, e->now) || n > 0;
     w->ops->flush(w->stack);
+    adapt_budget(e);
     if (work)
         w->busy_until = spinning_allowed(e, e->now) ? e->now + WIRE_SPIN_NS : 0;
     if (n == HARVEST)
@@ -267,6 +289,11 @@ bool wire_before_wait(struct engine *e, uint64_t now, uint64_t *timeout_ns)
 {
     struct wire *w = e->wire;
     *timeout_ns = 0;
+    if (w->budget < BUDGET_FULL) {
+        COUNT(e, WIRE_OVERLOADED);
+        nanosleep(&(struct timespec){.tv_nsec = OVERLOAD_PAUSE_NS}, NULL);
+        return false; /* a look at the descriptors, without waiting */
+    }
     if (now < w->busy_until) {
         if (++w->rounds % LOOK_EVERY != 0)
             return true;

@@ -46,6 +46,8 @@ struct wire {
     uint32_t naddrs;
     uint64_t busy_until; /* polling without sleep until then */
     uint64_t no_spin_until;
+    uint32_t budget;     /* packets taken from a port in one turn */
+    uint32_t refused;    /* in this turn: what sockets and accept queues had no room for */
     uint32_t rounds;     /* since the last look at the descriptors */
     bool asleep;
     char warning[256]; /* the last one, for programs that come later */

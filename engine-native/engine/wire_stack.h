@@ -59,8 +59,8 @@ struct wire_stack_ops {
     /* The memory of received packets, for applications to map read-only: a descriptor and its size; -1: none. */
     int (*segment)(void *stack);
     uint64_t (*segment_size)(void *stack);
-    /* Received packets, timers, sends. True when there was something to do. */
-    bool (*poll)(void *stack, uint64_t now);
+    /* Received packets, at most `budget` of each port, timers, sends. True when there was something to do. */
+    bool (*poll)(void *stack, uint32_t budget, uint64_t now);
     /* Sends what other calls left in the transmit queues. */
     void (*flush)(void *stack);
     /* When poll() must be called at the latest; UINT64_MAX: no need. */

@@ -22,7 +22,9 @@ bool wire_accept_full(void *engine, const struct zs_addr *local, const struct zs
 {
     struct engine *e = engine;
     struct tracked *t = listener_for(e, local, remote);
-    return t != NULL && zs_accept_count(&e->view, t->listener) > atomic_load(&e->view.arena->listener[t->listener].backlog);
+    bool full = t != NULL && zs_accept_count(&e->view, t->listener) > atomic_load(&e->view.arena->listener[t->listener].backlog);
+    e->wire->refused += full;
+    return full;
 }
 
 int wire_accept(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn)

@@ -122,6 +122,8 @@ void wire_datagram(void *engine, const struct zs_addr *from, const struct zs_add
                                 .time_ns = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec};
     if (zs_dgram_put(&e->view, s, &rec, iov, segments))
         zs_notify(&e->view, s);
+    else
+        e->wire->refused++;
 }
 
 /* Connected sockets are told (udp(7)); others would have to ask for it by IP_RECVERR. */
