@@ -321,7 +321,7 @@ static void bury(struct engine *e, struct tracked *t)
     atomic_store(&s->owner, ZS_CLIENT_ENGINE);
     s->eph_slot = 0;
     uint32_t session = t->session;
-    wire_udp_forget(e, session);
+    wire_udp_forget(e, t);
     tracked_drop(e, t);
     zs_session_free(&e->view, session);
 }

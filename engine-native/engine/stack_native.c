@@ -146,9 +146,15 @@ static void native_unlisten(void *stack, void *listener)
 
 /* ---- UDP ---- */
 
+struct native_udp {
+    struct native *n;
+    struct udp_sock *sock;
+    struct udp_addr local;
+};
+
 static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_addr from, struct udp_addr to)
 {
-    struct native *n = arg;
+    struct native *n = ((struct native_udp *)arg)->n;
     struct zs_addr zfrom, zto;
     struct iovec iov[60]; /* what zs_dgram_put() takes beside its header */
     uint32_t segs = 0, total = 0;
@@ -164,17 +170,6 @@ static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_
     rte_pktmbuf_free(m);
 }
 
-struct native_udp {
-    struct native *n;
-    struct udp_sock *sock;
-    struct udp_addr local;
-};
-
-static void on_udp_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_addr from, struct udp_addr to)
-{
-    on_datagram(((struct native_udp *)arg)->n, m, len, from, to);
-}
-
 static void on_udp_error(void *arg, int err, struct udp_addr to)
 {
     struct native_udp *u = arg;
@@ -188,7 +183,7 @@ static void on_udp_error(void *arg, int err, struct udp_addr to)
     u->n->events->unreachable(u->n->engine, &local, &remote, err);
 }
 
-static const struct udp_sock_ops udp_ops = {.receive = on_udp_datagram, .error = on_udp_error};
+static const struct udp_sock_ops udp_ops = {.receive = on_datagram, .error = on_udp_error};
 
 static int native_udp_open(void *stack, const struct zs_addr *local, void **socket)
 {

@@ -17,7 +17,6 @@ struct wire_own {
     uint32_t own, gen;
     void *handle;             /* WIRE_CONN: the stack's connection; NULL: gone, or none yet */
     struct wire_port *port[2]; /* WIRE_UDP: where it sends from, IPv4 and IPv6 */
-    uint32_t udp_session;     /* WIRE_UDP: the application's */
 };
 
 /* One (protocol, address, port) that the stack listens on, for all the endpoints of programs that are bound to it. */
@@ -85,7 +84,7 @@ void wire_endpoint_close(struct engine *e, struct tracked *t);
 /* ---- wire_udp.c ---- */
 int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen, struct zs_ctl_reply *reply);
 void wire_udp_finish(struct engine *e, struct tracked *t); /* the endpoint closes: what was sent goes out, then no more */
-void wire_udp_forget(struct engine *e, uint32_t session); /* the endpoint is being freed */
+void wire_udp_forget(struct engine *e, struct tracked *t); /* the endpoint is being freed */
 void wire_udp_send(struct engine *e, struct wire_own *o);
 void wire_datagram(void *engine, const struct zs_addr *from, const struct zs_addr *to, const struct iovec *iov,
                    uint32_t segments, uint32_t len);

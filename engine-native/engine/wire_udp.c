@@ -37,7 +37,6 @@ int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint3
         if (o == NULL)
             return -ENOBUFS;
         memcpy(o->port, t->wire_port, sizeof o->port);
-        o->udp_session = session;
         t->wire_tx = o;
     }
     reply->a = o->own;
@@ -45,10 +44,9 @@ int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint3
     return 0;
 }
 
-void wire_udp_forget(struct engine *e, uint32_t session)
+void wire_udp_forget(struct engine *e, struct tracked *t)
 {
-    struct tracked *t = tracked_by_session(e, session);
-    if (e->wire == NULL || t == NULL || t->wire_tx == NULL)
+    if (e->wire == NULL || t->wire_tx == NULL)
         return;
     uint32_t own = t->wire_tx->own;
     wire_own_free(e, t->wire_tx);
