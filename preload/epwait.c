@@ -220,19 +220,21 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
 {
     const int64_t watch_ns = 250000000; /* without an engine: how often to look for a new one */
     const int64_t idle_ns = 1000000000;
-    bool orphaned = false, idle_check = e->busy && (timeout_ns < 0 || timeout_ns > idle_ns);
+    bool orphaned = false, lone = false, idle_check = e->busy && (timeout_ns < 0 || timeout_ns > idle_ns);
     timeout_ns = idle_check ? idle_ns : timeout_ns;
     for (int w = 0; w < EP_WAITS; w++) {
         if (e->w[w].d != NULL) {
             atomic_fetch_add(&zs_wait_shm(&e->w[w])->asleep, 1);
             orphaned |= !atomic_load_explicit(&e->w[w].d->alive, memory_order_relaxed);
+            lone |= e->w[w].lone;
         }
     }
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
     int r = 0;
     if (!hinted(e) && e->ready_head == NULL) {
-        if (orphaned && (timeout_ns < 0 || timeout_ns > watch_ns))
-            timeout_ns = watch_ns;
+        const int64_t most_ns = lone ? ZS_WAIT_LONE_NS : watch_ns;
+        if (orphaned && (timeout_ns < 0 || timeout_ns > most_ns))
+            timeout_ns = most_ns;
         struct zs_domain *d = set_domain(e);
         r = kernel_wait(e, ev, 0, max, timeout_ns, mask, true);
         if (d != NULL && d->view.stats != NULL)

@@ -164,12 +164,13 @@ static int spin(struct pollset *s, uint64_t deadline)
 /* One sleep. 0: look again; -EINTR. */
 static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask)
 {
-    const uint64_t blind_ns = 2000000, watch_ns = 250000000;
+    const uint64_t watch_ns = 250000000;
     if (!atomic_load(&s->d->alive) && zs_attached() != NULL)
         choose_domain(s); /* an engine is back: listeners and UDP sockets have moved to it */
     struct zs_wait *w = atomic_load(&s->d->alive) || zs_thread.wait.d == s->d ? thread_wait(s->d) : NULL;
     /* Without a waiter there is nobody to wake us: look often. Without an engine: look for a new one. */
-    uint64_t limit = w == NULL || s->mixed ? blind_ns : atomic_load(&s->d->alive) ? 0 : watch_ns;
+    bool blind = w == NULL || w->lone || s->mixed;
+    uint64_t limit = blind ? ZS_WAIT_LONE_NS : atomic_load(&s->d->alive) ? 0 : watch_ns;
     uint64_t now = zs_now_ns();
     uint64_t left = deadline == 0 ? limit : deadline > now ? deadline - now : 0;
     if (limit != 0 && limit < left)

@@ -140,17 +140,21 @@ describe.each([['tap'], ['af_packet'], ['af_xdp']] as const)('%s', (kind) => {
     }
     await localConnections(stage.engine, pair.process.pid);
     await wireConnections(stage.engine, near.pid);
-    const waiting = ['recv', 'poll', 'epoll'].map((how) =>
-      stage.wrapped([PYTHON, wireProgram('ask.py'), how, FAR, `${farPort}`]),
+    const waiting = ['recv', 'poll', 'epoll', 'late-recv', 'late-poll', 'late-epoll'].map((how) =>
+      stage.wrapped([PYTHON, wireProgram('ask.py'), how, FAR, `${farPort}`], { input: 'open' }),
     );
     for (const program of waiting) await program.says(/blocked hello/);
 
     await soon(
       'waits end after SIGKILL of the engine',
-      () => stage.engine.crash(),
+      async () => {
+        await stage.engine.crash();
+        for (const program of waiting) program.write('go\n');
+      },
       () => Promise.all(waiting.map((program) => program.ended())),
     );
-    for (const program of waiting) expect(program.stdout).toMatch(/^"ECONNRESET"$/m);
+    for (const program of waiting)
+      expect(await program.ended()).toMatchObject({ status: 0, stdout: 'blocked hello\n"ECONNRESET"\n', stderr: expect.not.stringMatching(/Traceback/) });
     for (let i = 0; i < 10; i++) expect(await pair.ask(`say a without ${i}`)).toBe('ok');
     // The server's own connection over the wire is over, too.
     await near.says(/ECONNRESET/);

@@ -4,6 +4,7 @@
 #include "wait.h"
 
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
 #include "sys.h"
@@ -16,11 +17,29 @@
 
 static __thread uint64_t no_spin_until __attribute__((tls_model("initial-exec")));
 
+/* The engine is gone: a waiter that this process claims by itself, as it claims sessions. */
+static int open_lone(struct zs_domain *d, struct zs_wait *w)
+{
+    int fd = (int)zs_sys(SYS_eventfd2, 0, EFD_NONBLOCK | EFD_CLOEXEC);
+    fd = fd < 0 ? fd : d->host->keep_fd(fd);
+    if (fd < 0)
+        return fd;
+    int64_t i = zs_waiter_alloc(&d->view, d->view.client);
+    if (i < 0) {
+        d->host->drop_fd(fd);
+        return (int)i;
+    }
+    *w = (struct zs_wait){d, (uint32_t)i, atomic_load(&d->view.arena->waiter[i].gen), fd, true};
+    return 0;
+}
+
 int zs_wait_open(struct zs_domain *d, struct zs_wait *w)
 {
     struct zs_ctl_reply reply;
     int fd = -1;
     int r = zs_rpc2(d, ZS_CTL_WAITER_NEW, 0, 0, -1, &reply, &fd);
+    if (r == -EPIPE)
+        return open_lone(d, w);
     if (r < 0)
         return r;
     if (fd < 0 || reply.a >= ZS_MAX_WAITERS)
@@ -28,7 +47,7 @@ int zs_wait_open(struct zs_domain *d, struct zs_wait *w)
     fd = d->host->keep_fd(fd);
     if (fd < 0)
         return fd;
-    *w = (struct zs_wait){d, reply.a, reply.b, fd};
+    *w = (struct zs_wait){d, reply.a, reply.b, fd, false};
     return 0;
 }
 
@@ -36,7 +55,9 @@ void zs_wait_close(struct zs_wait *w)
 {
     if (w->d == NULL)
         return;
-    zs_rpc2(w->d, ZS_CTL_WAITER_FREE, w->index, w->gen, -1, NULL, NULL);
+    /* The dead engine's successor has an arena of its own; in this one nobody else gives the slot back. */
+    if (w->lone || zs_rpc2(w->d, ZS_CTL_WAITER_FREE, w->index, w->gen, -1, NULL, NULL) == -EPIPE)
+        zs_waiter_free(&w->d->view, w->index);
     w->d->host->drop_fd(w->fd);
     w->d = NULL;
 }

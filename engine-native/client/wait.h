@@ -11,9 +11,12 @@ struct zs_wait {
     struct zs_domain *d; /* NULL: none */
     uint32_t index, gen;
     int fd; /* eventfd, a kept descriptor */
+    bool lone; /* made without an engine: nobody else has its doorbell, its sleeper looks at the bitmap at intervals */
 };
+#define ZS_WAIT_LONE_NS 2000000u /* how often */
 
-/* -ENOBUFS, -EPIPE. */
+/* A waiter of the engine's, or a lone one when the engine is gone: the connections of its domain go on without it.
+ * -ENOBUFS no waiter is left, -ENOMEM, -EMFILE. */
 int zs_wait_open(struct zs_domain *d, struct zs_wait *w);
 void zs_wait_close(struct zs_wait *w);
 static inline struct zs_waiter *zs_wait_shm(const struct zs_wait *w)

@@ -114,13 +114,15 @@ def many():
     return {way: ways.count(way) for way in set(ways)}
 
 
-def blocked(how):
-    """Waits for a server that says nothing more; what ends the wait."""
+def blocked(how, late=False):
+    """Waits for a server that says nothing more; what ends the wait. late: begins to wait only when told."""
     with socket.create_connection((host, port), timeout=5) as s:
         s.settimeout(None)
         s.sendall(b"hello")
         got = s.recv(5)
         print("blocked", got.decode(), flush=True)
+        if late:
+            sys.stdin.readline()
         if how == "poll":
             poll = select.poll()
             poll.register(s, select.POLLIN)
@@ -140,6 +142,9 @@ answers = {
     "recv": lambda: blocked("recv"),
     "poll": lambda: blocked("poll"),
     "epoll": lambda: blocked("epoll"),
+    "late-recv": lambda: blocked("recv", True),
+    "late-poll": lambda: blocked("poll", True),
+    "late-epoll": lambda: blocked("epoll", True),
     "udp": lambda: udp(False),
     "udp-connected": lambda: udp(True),
     "udp-refused": udp_refused,
