@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * TCP (RFC 9293) of the native stack. What it claims and which test shows it: COMPLIANCE.md.
+ * TCP (RFC 9293) of the native stack. What it claims and which test shows it: COMPLIANCE.md at the top.
  *
  * A connection's buffers are the byte rings of two paired sessions: `own`, owned by the engine, and its peer, the
  * application's. What the application writes lies in own's ring until the remote host has acknowledged it, and is sent from
