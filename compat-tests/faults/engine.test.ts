@@ -96,9 +96,11 @@ describe('the engine dies', () => {
 describe('the engine dies', () => {
   const stage = useStage();
 
-  test.each(['epoll', 'poll', 'select'])('and a program waits for a pair in a new way: %s', async (how) => {
-    const { port, program } = await echoServer(stage);
-    const code = `
+  test.each(['epoll', 'poll', 'select'])(
+    'and a program waits for a pair in a new way: %s',
+    async (how) => {
+      const { port, program } = await echoServer(stage);
+      const code = `
 import select, socket, sys
 s = socket.create_connection(('127.0.0.1', ${port}))
 s.sendall(b'before')
@@ -119,15 +121,17 @@ for i in range(20):
     assert wait() and s.recv(10) == b'%d' % i
 print('done', flush=True)
 `;
-    const client = stage.wrapped(['/usr/bin/python3', '-c', code], { input: 'open' });
-    await client.says(/before/);
-    await localConnections(stage.engine, client.pid);
-    await stage.engine.crash();
-    client.write('go\n');
-    expect(await client.ended()).toMatchObject({ status: 0, stdout: 'before\ndone\n' });
-    await stage.startEngine();
-    await program.end('SIGTERM');
-  }, 60_000);
+      const client = stage.wrapped(['/usr/bin/python3', '-c', code], { input: 'open' });
+      await client.says(/before/);
+      await localConnections(stage.engine, client.pid);
+      await stage.engine.crash();
+      client.write('go\n');
+      expect(await client.ended()).toMatchObject({ status: 0, stdout: 'before\ndone\n' });
+      await stage.startEngine();
+      await program.end('SIGTERM');
+    },
+    60_000,
+  );
 });
 
 describe('the engine dies while a server is blocked', () => {

@@ -154,7 +154,11 @@ describe.each([['tap'], ['af_packet'], ['af_xdp']] as const)('%s', (kind) => {
       () => Promise.all(waiting.map((program) => program.ended())),
     );
     for (const program of waiting)
-      expect(await program.ended()).toMatchObject({ status: 0, stdout: 'blocked hello\n"ECONNRESET"\n', stderr: expect.not.stringMatching(/Traceback/) });
+      expect(await program.ended()).toMatchObject({
+        status: 0,
+        stdout: 'blocked hello\n"ECONNRESET"\n',
+        stderr: expect.not.stringMatching(/Traceback/),
+      });
     for (let i = 0; i < 10; i++) expect(await pair.ask(`say a without ${i}`)).toBe('ok');
     // The server's own connection over the wire is over, too.
     await near.says(/ECONNRESET/);

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { add, ctestCounts, jestCounts, NONE, summary } from '../src/tools/counts.js';
+import { add, countAgain, ctestCounts, failedFiles, jestCounts, NONE, summary } from '../src/tools/counts.js';
 
 test('a report of ctest itself: passed, failed, skipped, not there, disabled', () => {
   const directory = mkdtempSync(join(tmpdir(), 'zstack-counts-'));
@@ -33,8 +33,33 @@ test('a report of Jest: a file that could not run is a failure, todo is skipped'
     numPendingTests: 2,
     numTodoTests: 1,
     numRuntimeErrorTestSuites: 1,
+    testResults: [],
   };
   expect(jestCounts(report)).toEqual({ passed: 5, failed: 2, skipped: 3 });
+});
+
+test('files that were run once more: the second run counts, and what only passed then is named', () => {
+  const file = (name: string, tests: Record<string, string>, status?: string) => ({
+    name,
+    status: status ?? (Object.values(tests).includes('failed') ? 'failed' : 'passed'),
+    assertionResults: Object.entries(tests).map(([fullName, status]) => ({ fullName, status })),
+  });
+  const first = {
+    ...{ numPassedTests: 2, numFailedTests: 2, numPendingTests: 1, numTodoTests: 0, numRuntimeErrorTestSuites: 1 },
+    testResults: [
+      file('good', { a: 'passed' }),
+      file('shaky', { b: 'failed', c: 'passed', d: 'failed', e: 'pending' }),
+      file('broken', {}, 'failed'),
+    ],
+  };
+  expect(failedFiles(first)).toEqual(['shaky', 'broken']);
+  const second = {
+    ...first,
+    testResults: [file('shaky', { b: 'passed', c: 'passed', d: 'failed', e: 'pending' }), file('broken', {}, 'failed')],
+  };
+  const again = countAgain(first, second);
+  expect(again.counts).toEqual({ passed: 3, failed: 2, skipped: 1 });
+  expect(again.unstable).toEqual(['shaky: b']);
 });
 
 test('the closing line', () => {
