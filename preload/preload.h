@@ -365,6 +365,9 @@ bool sock_accelerated(const struct zsock *k);
 ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags);
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags);
 ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n);
+/* As send and recv of one piece, of lent memory: see zstack interface.h. No SIGPIPE. stream_take: 0 is the end of the stream. */
+int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags);
+int64_t stream_take(struct zsock *k, struct zs_taken *t, int flags);
 void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);

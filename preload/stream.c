@@ -124,8 +124,15 @@ static uint64_t deadline_of(uint64_t timeout_us)
 
 /* ---- Receive ---- */
 
+/* A lent range is taken over; bytes that are not lent are left for a read. */
+static int64_t take_once(struct zs_view *v, struct zs_session *s, struct zs_taken *taken)
+{
+    int r = zs_rx_take(v, s, taken);
+    return r < 0 ? r : (int64_t)taken->len;
+}
+
 /* One look at the stream: bytes, 0 end of stream, -EAGAIN nothing yet, other negative errno. */
-static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, size_t n, int flags)
+static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, size_t n, int flags, struct zs_taken *taken)
 {
     struct zs_view *v = &k->d->view;
     struct zs_session *s = k->s;
@@ -135,7 +142,9 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
     /* The end flag before the data: what was published before it is then seen. */
     uint32_t fin = atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire);
     int64_t got = 0;
-    if (zs_rx_avail(s) != 0) {
+    if (taken != NULL) {
+        got = take_once(v, s, taken);
+    } else if (zs_rx_avail(s) != 0) {
         got = zs_rx_peek(v, s, 0, flags & MSG_TRUNC ? NULL : iov, skip, n);
         if (got > 0 && !(flags & MSG_PEEK))
             zs_rx_consume(v, s, (uint64_t)got);
@@ -160,6 +169,12 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
     return atomic_load(&s->state) == ZS_S_EMBRYO ? (k->connecting ? -EAGAIN : -ENOTCONN) : -EAGAIN;
 }
 
+static void count_in(struct zsock *k, uint64_t n)
+{
+    _Atomic uint64_t *in = &k->d->view.stats->bytes_in;
+    atomic_store_explicit(in, atomic_load_explicit(in, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
 ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags)
 {
     size_t done = 0;
@@ -173,7 +188,7 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
     for (;;) {
         if (n == 0 && zs_rx_avail(k->s) != 0)
             return 0; /* recv of no bytes looks at the queue, as tcp_recvmsg */
-        int64_t got = recv_once(k, iov, done, n - done, flags);
+        int64_t got = recv_once(k, iov, done, n - done, flags, NULL);
         if (got > 0)
             done += (size_t)got;
         if (done >= target || got == 0 || (got > 0 && (flags & MSG_PEEK)))
@@ -188,11 +203,28 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
         if (r < 0)
             return done > 0 ? (ssize_t)done : r;
     }
-    struct zs_client *st = k->d->view.stats;
     if (!(flags & MSG_PEEK))
-        atomic_store_explicit(&st->bytes_in, atomic_load_explicit(&st->bytes_in, memory_order_relaxed) + done,
-                              memory_order_relaxed);
+        count_in(k, done);
     return (ssize_t)done;
+}
+
+int64_t stream_take(struct zsock *k, struct zs_taken *t, int flags)
+{
+    uint64_t timeout = atomic_load_explicit(&k->s->opts.rcvtimeo_us, memory_order_relaxed), deadline = deadline_of(timeout);
+    bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
+    uint32_t has = atomic_load_explicit(&k->s->flags, memory_order_relaxed);
+    if ((has & (ZS_F_WIRE | ZS_F_HOLDS)) == ZS_F_WIRE)
+        atomic_fetch_or(&k->s->flags, ZS_F_HOLDS);
+    for (;;) {
+        int64_t got = recv_once(k, NULL, 0, 0, 0, t);
+        if (got > 0 && t->data != NULL)
+            count_in(k, (uint64_t)got);
+        if (got != -EAGAIN || !block)
+            return got;
+        int r = wait_rx(k, deadline, timeout == 0);
+        if (r < 0)
+            return r;
+    }
 }
 
 /* ---- Send ---- */
@@ -247,12 +279,14 @@ static int64_t sent(struct zsock *k, int64_t put)
     return put == 0 ? ask_for_room(k) : put;
 }
 
-/* Where the bytes of a send come from: memory, or a file that is read straight into the ring. */
+/* Where the bytes of a send come from: memory, a file that is read straight into the ring, or memory that is lent. */
 struct source {
     const struct iovec *iov;
     int file; /* -1: iov */
     off_t *off; /* file position to use and advance, NULL: the descriptor's own */
     bool end; /* the file ended */
+    struct zs_ref *ref; /* lent, in one piece of at least that size; NULL: iov or file */
+    uint32_t least;
 };
 
 static int64_t put_file(struct zsock *k, struct source *src, size_t n)
@@ -272,15 +306,26 @@ static int64_t put_file(struct zsock *k, struct source *src, size_t n)
     return got;
 }
 
+/* There is room, but the range cannot be lent: -ENOBUFS, its bytes can be copied. */
+static int64_t lent(struct zsock *k, int64_t put)
+{
+    int64_t r = sent(k, put == -EAGAIN ? 0 : put);
+    return r == 0 ? -ENOBUFS : r;
+}
+
 static int64_t send_once(struct zsock *k, struct source *src, size_t skip, size_t n)
 {
     struct zs_view *v = &k->d->view;
     bool locked = sock_locked(k);
     if (locked)
         zs_lock(v, &k->peer->rx_prod.lock, false);
-    int64_t put = src->file < 0 ? zs_tx_write(v, k->peer, &k->tx, src->iov, skip, n, ring_cap(k)) : put_file(k, src, n);
+    int64_t put = src->ref != NULL ? zs_tx_lend_hold(v, k->peer, &k->tx, src->ref, src->least, ring_cap(k))
+                  : src->file < 0  ? zs_tx_write(v, k->peer, &k->tx, src->iov, skip, n, ring_cap(k))
+                                   : put_file(k, src, n);
     if (locked)
         zs_unlock(v, &k->peer->rx_prod.lock);
+    if (src->ref != NULL)
+        return lent(k, put);
     return src->end ? put : sent(k, put);
 }
 
@@ -315,6 +360,8 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
         if (r > 0) {
             done += (size_t)r;
             spun = false;
+            if (src->ref != NULL)
+                break;
             continue;
         }
         if (r != -EAGAIN && r != 0 && r != -ENOBUFS)
@@ -349,6 +396,12 @@ ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flag
 {
     struct source src = {.iov = iov, .file = -1};
     return send_all(k, &src, n, flags);
+}
+
+int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags)
+{
+    struct source src = {.file = -1, .ref = ref, .least = least};
+    return send_all(k, &src, ref->len, flags | MSG_NOSIGNAL);
 }
 
 /* off NULL: the file's own position, which advances (sendfile(2)). */

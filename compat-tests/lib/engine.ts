@@ -37,6 +37,8 @@ export interface Status {
     readonly accept_queued: number;
   };
   readonly waiters: number;
+  /** Records of lent memory. */
+  readonly loans?: number;
   readonly clients: readonly EngineClient[];
   readonly totals: Readonly<Record<string, number>>;
   /** With ports only, as the next two. */

@@ -10,7 +10,7 @@ async function held(engine: Engine, sessions: ReadonlySet<number>): Promise<stri
   for (const p of processes()) {
     if (sessions.has(p.session)) left.push(`process ${p.name}[${p.pid}] of session ${p.session}, state ${p.state}`);
   }
-  const { sessions: s, memory, waiters, clients, wire, stack } = await engine.status();
+  const { sessions: s, memory, waiters, clients, wire, stack, loans: records } = await engine.status();
   if (s.in_use !== 0) left.push(`sessions ${JSON.stringify(s)}`);
   if (s.accept_queued !== 0) left.push(`${s.accept_queued} queued connections`);
   if (memory.used !== 0) left.push(`${memory.used} bytes of ring memory`);
@@ -18,6 +18,7 @@ async function held(engine: Engine, sessions: ReadonlySet<number>): Promise<stri
   if (wire !== undefined && wire.own_sessions !== 0) left.push(`sessions of the wire ${JSON.stringify(wire)}`);
   const loans = wire?.loans ?? (stack?.['tcp_loans'] ?? 0) - (stack?.['tcp_loans_back'] ?? 0);
   if (loans !== 0) left.push(`${loans} loans`);
+  if (records !== undefined && records !== 0) left.push(`${records} records of loans`);
   // One is the engine's own, for its end of the connections over the wire.
   if (waiters !== (wire === undefined ? 0 : 1)) left.push(`${waiters} waiters`);
   for (const c of clients) left.push(`client ${c.name}[${c.pid}]`);

@@ -112,8 +112,11 @@ static json_t *status_clients(struct engine *e, const struct session_counts *n)
         struct zs_client *shm = &e->view.arena->client[i];
         if (c == NULL)
             continue;
+        json_t *zc = json_pack("{s:I, s:I, s:I, s:I, s:I}", "out_lent", number(&shm->zc_out_lent), "out_copied",
+                               number(&shm->zc_out_copied), "in_lent", number(&shm->zc_in_lent), "in_copied",
+                               number(&shm->zc_in_copied), "forgotten", number(&shm->zc_forgotten));
         json_array_append_new(
-            list, json_pack("{s:I, s:i, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)c->id, "pid",
+            list, json_pack("{s:o, s:I, s:i, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "zero_copy", zc, "id", (json_int_t)c->id, "pid",
                             (int)c->pid, "name", c->name, "run", c->run, "sessions", (int)n->of_client[i], "connects",
                             number(&shm->connects), "accepts", number(&shm->accepts), "bytes_in",
                             number(&shm->bytes_in), "bytes_out", number(&shm->bytes_out), "wakeups",
@@ -162,6 +165,8 @@ static json_t *cmd_status(struct engine *e, struct admin_conn *a, json_t *reques
                               "waiters", (int)e->waiter_count, "clients", status_clients(e, n), "totals",
                               status_totals(e), "dpdk", status_dpdk(e));
     free(n);
+    if (value != NULL)
+        json_object_set_new(value, "loans", json_integer(reap_loans_in_use(e)));
     if (value != NULL && e->wire != NULL && e->wire->stack != NULL) {
         json_object_set_new(value, "ports", e->wire->ops->describe_ports(e->wire->stack));
         json_object_set_new(value, "stack", e->wire->ops->describe_counters(e->wire->stack));

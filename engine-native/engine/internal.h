@@ -129,7 +129,7 @@ struct pending_group {
 };
 
 /* A slot found odd at a death: it may be in the middle of an operation of a live process, so it is judged again later. */
-enum suspect_type { SUSPECT_SESSION, SUSPECT_BLOCK };
+enum suspect_type { SUSPECT_SESSION, SUSPECT_BLOCK, SUSPECT_LOAN };
 struct suspect {
     enum suspect_type type;
     uint32_t index; /* session, or block reference */
@@ -317,6 +317,19 @@ void reap_recheck(struct engine *e);
 void session_close_safely(struct engine *e, uint32_t index, bool abort);
 /* Nobody is attached and no socket is tracked: everything still marked is left over. */
 void reap_scrub(struct engine *e);
+bool owner_dead(const struct engine *e, uint32_t owner);
+/* To be judged again in a second. `state`: what must not have changed. */
+void suspect_add(struct engine *e, enum suspect_type type, uint32_t index, uint32_t gen, uint32_t state);
+/* Clears a hint of what is not in use. */
+void hint_clear_unless(_Atomic uint64_t *summary, _Atomic uint64_t *leaf, uint32_t i, bool (*used)(void *), void *arg);
+void reap_blocks(struct engine *e);
+
+/* ---- reap_loans.c ---- */
+void reap_loans(struct engine *e);
+void reap_loans_recheck(struct engine *e, const struct suspect *list, size_t n);
+void reap_loans_scrub(struct engine *e);
+bool reap_block_lent(struct engine *e, zs_block_ref ref); /* somebody reads in that buffer */
+uint32_t reap_loans_in_use(struct engine *e);
 
 /* ---- diag.c ---- */
 bool diag_open(struct engine *e);

@@ -46,7 +46,7 @@ static bool queued(struct engine *e, struct queued_set *q, uint32_t session)
     return q->bits[session / 64] >> (session % 64) & 1;
 }
 
-static void suspect_add(struct engine *e, enum suspect_type type, uint32_t index, uint32_t gen, uint32_t state)
+void suspect_add(struct engine *e, enum suspect_type type, uint32_t index, uint32_t gen, uint32_t state)
 {
     if (e->suspect_len == e->suspect_cap) {
         size_t cap = e->suspect_cap ? e->suspect_cap * 2 : 256;
@@ -60,7 +60,7 @@ static void suspect_add(struct engine *e, enum suspect_type type, uint32_t index
     timer_at(e, TIMER_RECHECK, e->now + RECHECK_AFTER);
 }
 
-static bool owner_dead(const struct engine *e, uint32_t owner)
+bool owner_dead(const struct engine *e, uint32_t owner)
 {
     return owner != 0 && owner != ZS_CLIENT_ENGINE && !client_alive(e, owner);
 }
@@ -170,18 +170,19 @@ static bool session_refers(const struct zs_session *s, zs_block_ref ref)
     return false;
 }
 
-/* A block that a dead client claimed and that no session in use refers to: nobody else can know of it. */
+/* A block that a dead client claimed and that no session in use refers to, nor any reader of a buffer: nobody else can know of it. */
 static void sweep_block(struct engine *e, zs_block_ref ref, uint64_t word)
 {
     struct zs_session *s = zs_session_at(&e->view, (uint32_t)word);
     if (!owner_dead(e, (uint32_t)(word >> 32)) ||
-        (s != NULL && atomic_load(&s->owner) != 0 && session_refers(s, ref)))
+        (s != NULL && atomic_load(&s->owner) != 0 && session_refers(s, ref)) ||
+        ((uint32_t)word == ZS_BUFFER_SESSION && reap_block_lent(e, ref)))
         return;
     COUNT(e, BLOCKS_RECLAIMED);
     zs_block_free(&e->view, ref, (uint32_t)word);
 }
 
-static void sweep_blocks(struct engine *e)
+void reap_blocks(struct engine *e)
 {
     for (uint32_t c = 0; c < ZS_NCLASS; c++) {
         struct zs_block_class *cls = &e->view.arena->block[c];
@@ -211,7 +212,8 @@ void reap_client(struct engine *e, uint32_t spinners)
     if (q != NULL)
         sweep_sessions(e, q);
     free(q);
-    sweep_blocks(e);
+    reap_loans(e);
+    reap_blocks(e);
     if (e->diag.fd < 0 && e->by_session != NULL)
         timer_at(e, TIMER_AUDIT, e->now); /* nobody reports its sockets */
     if (e->client_count == 0 && e->by_session == NULL)
@@ -222,7 +224,7 @@ void reap_client(struct engine *e, uint32_t spinners)
 /* ---- Second look ---- */
 
 /* Clearing a hint can race with its next user; one that is in use has it set again. */
-static void clear_hint(_Atomic uint64_t *summary, _Atomic uint64_t *leaf, uint32_t i, bool (*used)(void *), void *arg)
+void hint_clear_unless(_Atomic uint64_t *summary, _Atomic uint64_t *leaf, uint32_t i, bool (*used)(void *), void *arg)
 {
     zs_hint_clear(summary, leaf, i);
     if (used(arg))
@@ -247,7 +249,7 @@ static void recheck_session(struct engine *e, const struct suspect *x, struct qu
         wire_owns(e, x->index))
         return;
     if (owner == 0) {
-        clear_hint(e->view.arena->session_hint.summary, e->view.arena->session_hint.leaf, x->index, session_used, s);
+        hint_clear_unless(e->view.arena->session_hint.summary, e->view.arena->session_hint.leaf, x->index, session_used, s);
         return;
     }
     switch (x->state) {
@@ -287,22 +289,25 @@ static void recheck_block(struct engine *e, const struct suspect *x)
     uint32_t c = ZS_BLOCK_CLASS(x->index), i = ZS_BLOCK_INDEX(x->index);
     struct zs_block_class *cls = &e->view.arena->block[c];
     if (atomic_load(&cls->owner[i]) == 0)
-        clear_hint(cls->hint.summary, cls->hint.leaf, i, word_used, &cls->owner[i]);
+        hint_clear_unless(cls->hint.summary, cls->hint.leaf, i, word_used, &cls->owner[i]);
 }
 
 void reap_recheck(struct engine *e)
 {
     struct queued_set *q = calloc(1, sizeof *q);
-    for (size_t i = 0; q != NULL && i < e->suspect_len; i++) {
-        if (e->suspects[i].type == SUSPECT_SESSION)
-            recheck_session(e, &e->suspects[i], q);
-        else
-            recheck_block(e, &e->suspects[i]);
-    }
-    free(q);
-    free(e->suspects);
+    struct suspect *list = e->suspects; /* those that stay suspect are noted anew */
+    size_t n = e->suspect_len;
     e->suspects = NULL;
     e->suspect_len = e->suspect_cap = 0;
+    for (size_t i = 0; q != NULL && i < n; i++) {
+        if (list[i].type == SUSPECT_SESSION)
+            recheck_session(e, &list[i], q);
+        else if (list[i].type == SUSPECT_BLOCK)
+            recheck_block(e, &list[i]);
+    }
+    free(q);
+    reap_loans_recheck(e, list, n);
+    free(list);
     trim_consider(e);
 }
 
@@ -318,6 +323,7 @@ void reap_scrub(struct engine *e)
         zs_session_free(&e->view, i);
         zs_hint_clear(a->session_hint.summary, leaf, i);
     }
+    reap_loans_scrub(e);
     for (uint32_t c = 0; c < ZS_NCLASS; c++) {
         struct zs_block_class *cls = &a->block[c];
         uint32_t n = ZS_CLASS_COUNT(c);

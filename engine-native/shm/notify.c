@@ -37,6 +37,13 @@ static bool subscriber_signal(struct zs_view *v, uint64_t sub)
     return true;
 }
 
+void zs_waiter_signal(struct zs_view *v, uint32_t waiter, uint32_t gen, uint32_t slot)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (waiter < ZS_MAX_WAITERS && atomic_load(&v->arena->waiter[waiter].gen) == gen)
+        subscriber_signal(v, ZS_SUB(waiter, slot, 0));
+}
+
 /* EPOLLEXCLUSIVE subscribers: one that sleeps is enough; when none sleeps all have their bit set and will look. */
 static bool signal_list(struct zs_view *v, _Atomic uint64_t *subs, uint32_t n, bool exclusive_done)
 {

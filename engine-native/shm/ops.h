@@ -93,6 +93,26 @@ void zs_waiter_free(struct zs_view *v, uint32_t waiter);
 uint32_t zs_waiter_harvest(struct zs_waiter *waiter, uint32_t *slots, uint32_t max);
 int zs_futex_wake(_Atomic uint32_t *word, int count);
 
+/* Sets one bit of a waiter and wakes it when it sleeps. Nothing happens when its generation is another. */
+void zs_waiter_signal(struct zs_view *v, uint32_t waiter, uint32_t gen, uint32_t slot);
+
+/* ---- Loans (loan.c) ---- see struct zs_loan */
+/* A root for memory of `block` (0: received packets), not held by anybody yet: its index, or -ENOBUFS. */
+int64_t zs_loan_new(struct zs_view *v, zs_block_ref block);
+/* Another hold on the memory of `loan`, which this client holds. -ENOBUFS; -ESTALE: not held. */
+int64_t zs_loan_again(struct zs_view *v, uint32_t loan, uint32_t gen);
+/* Ends the hold of `holder`: a ZS_HOLD_* word, or 0 for one that was not given to anybody. False: it is not its any more. */
+bool zs_loan_end(struct zs_view *v, uint32_t loan, uint32_t gen, uint64_t holder);
+/* The hold goes from a session's reference ring to this client. */
+bool zs_loan_take(struct zs_view *v, uint32_t loan, uint32_t gen, uint64_t session);
+bool zs_loan_held(const struct zs_view *v, uint32_t loan, uint32_t gen, uint64_t holder);
+/* A root that nobody holds any more, or that is gone: its memory is free. */
+bool zs_loan_over(const struct zs_view *v, uint32_t loan, uint32_t gen);
+/* The slot is free again; for a root that is over, by its owner. */
+void zs_loan_free(struct zs_view *v, uint32_t loan);
+/* Tells a root's owner that it is over, as the last to end a hold does. */
+void zs_loan_tell(struct zs_view *v, uint32_t loan);
+
 /* ---- Byte rings (ring.c) ---- see ring.h */
 
 /* ---- Datagrams (dgram.c) ---- */

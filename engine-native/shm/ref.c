@@ -25,19 +25,34 @@ int zs_refs_open_some(struct zs_view *v, struct zs_session *rx, struct zs_refs *
     refs->end = atomic_load_explicit(&rx->rx_prod.ref_tail, memory_order_acquire); /* with zs_refs_add */
     refs->at = atomic_load_explicit(&rx->rx_cons.ref_head, memory_order_relaxed);
     refs->ring = ring_of(v, rx, &ref, &refs->entries);
+    refs->session = ZS_HOLD_SESSION(zs_session_index(v, rx), atomic_load_explicit(&rx->gen, memory_order_relaxed));
     return refs->end - refs->at > refs->entries ? -EPROTO : 0;
 }
 
+/* Where a range of a segment is; NULL: nowhere. */
+static const uint8_t *memory(const struct zs_view *v, uint32_t segment, uint32_t low, uint32_t len)
+{
+    uint64_t offset = ZS_SEGMENT_OFFSET(segment, low);
+    uint64_t size = ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_RX ? v->rx_size : sizeof v->arena->data;
+    const uint8_t *base = ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_RX      ? v->rx_seg
+                          : ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_ARENA ? v->arena->data[0]
+                                                                         : NULL;
+    return base == NULL || offset > size || len > size - offset ? NULL : base + offset;
+}
+
+/* A hold that is not this ring's any more: its reader died while it took the range, and the memory may be another's. */
 static int load(const struct zs_view *v, struct zs_refs *refs)
 {
     const volatile struct zs_ref *e = &refs->ring[refs->at & (refs->entries - 1)];
-    uint32_t offset = e->offset, len = e->len;
-    if (e->gen != refs->at || e->segment != ZS_SEGMENT_RX || v->rx_seg == NULL || len == 0 || offset > v->rx_size ||
-        len > v->rx_size - offset)
+    uint32_t len = e->len;
+    refs->loan = e->loan;
+    refs->loan_gen = e->loan_gen;
+    refs->data = memory(v, e->segment, e->offset, len);
+    if (e->gen != refs->at || refs->data == NULL || len == 0 ||
+        (refs->loan != 0 && !zs_loan_held(v, refs->loan - 1, refs->loan_gen, refs->session)))
         return -EPROTO;
     refs->pos = e->pos;
     refs->len = len;
-    refs->data = v->rx_seg + offset;
     refs->have = true;
     refs->at++;
     return 0;
@@ -66,21 +81,35 @@ int zs_refs_seek_some(struct zs_view *v, struct zs_refs *refs, uint64_t pos, uin
     }
 }
 
-void zs_refs_drop_some(struct zs_view *v, struct zs_session *rx, uint64_t head)
+static void drop(struct zs_view *v, struct zs_session *rx, uint64_t head, bool all)
 {
+    uint64_t session = ZS_HOLD_SESSION(zs_session_index(v, rx), atomic_load_explicit(&rx->gen, memory_order_relaxed));
     zs_block_ref ref;
     uint32_t entries, end = atomic_load_explicit(&rx->rx_prod.ref_tail, memory_order_acquire); /* with zs_refs_add */
     uint32_t at = atomic_load_explicit(&rx->rx_cons.ref_head, memory_order_relaxed);
     const volatile struct zs_ref *ring = ring_of(v, rx, &ref, &entries);
     if (end - at > entries)
         return; /* the next look at the data tells */
-    while (at != end) {
+    for (; at != end; at++) {
         const volatile struct zs_ref *e = &ring[at & (entries - 1)];
-        if ((int64_t)(head - e->pos - e->len) < 0)
+        if (!all && (int64_t)(head - e->pos - e->len) < 0)
             break;
-        at++;
+        uint32_t loan = e->loan; /* whoever took it holds it: then this ends nothing */
+        if (loan != 0)
+            zs_loan_end(v, loan - 1, e->loan_gen, session);
     }
     atomic_store_explicit(&rx->rx_cons.ref_head, at, memory_order_release); /* with zs_tx_returned: what was read is read */
+}
+
+void zs_refs_drop_some(struct zs_view *v, struct zs_session *rx, uint64_t head)
+{
+    drop(v, rx, head, false);
+}
+
+void zs_refs_discard(struct zs_view *v, struct zs_session *rx)
+{
+    if (zs_refs_any(rx))
+        drop(v, rx, 0, true);
 }
 
 /* ---- Producer ---- */

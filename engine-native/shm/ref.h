@@ -12,6 +12,8 @@ struct zs_refs {
     bool have;                          /* an entry is held: */
     uint64_t pos, len;
     const uint8_t *data;
+    uint64_t session;                   /* the ring as a holder */
+    uint32_t loan, loan_gen;            /* of the entry held; loan 0: none */
     const uint8_t *lent; /* result of zs_refs_seek() */
 };
 
@@ -50,6 +52,8 @@ static inline void zs_refs_drop(struct zs_view *v, struct zs_session *rx, uint64
 
 /* Adds an entry; the producer then publishes its bytes. `cap`: bytes that the direction may hold. 0, -ENOBUFS, -EPROTO. */
 int zs_refs_add(struct zs_view *v, struct zs_session *rx, const struct zs_ref *ref, uint64_t cap);
+/* Nobody will read what is lent here: ends its holds. For an end that is closed. */
+void zs_refs_discard(struct zs_view *v, struct zs_session *rx);
 /* Gives the reference ring of an empty direction back to the arena; by the producer. */
 void zs_refs_detach(struct zs_view *v, struct zs_session *rx);
 

@@ -185,19 +185,47 @@ int64_t zs_tx_span(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, u
     return (int64_t)min_u64(min_u64((uint64_t)room, want), r.size - at);
 }
 
+/* Lends ref->len bytes at most, `least` at least. */
+static int64_t lend(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, struct zs_ref *ref, uint32_t least, uint64_t cap)
+{
+    struct newest r;
+    int64_t room = find_room(v, rx, tx, ref->len, cap, &r);
+    if (room < (int64_t)least)
+        return room == -EPROTO ? -EPROTO : -EAGAIN;
+    ref->pos = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed);
+    ref->len = (uint32_t)min_u64((uint64_t)room, ref->len);
+    int err = zs_refs_add(v, rx, ref, cap);
+    if (err != 0)
+        return err;
+    zs_tx_publish(rx, ref->len);
+    return ref->len;
+}
+
 int zs_tx_lend(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint32_t segment, uint32_t offset, uint32_t len,
                uint64_t cap)
 {
-    struct newest r;
-    int64_t room = find_room(v, rx, tx, len, cap, &r);
-    if (room < (int64_t)len)
-        return room == -EPROTO ? -EPROTO : -EAGAIN;
-    struct zs_ref ref = {.pos = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed), .segment = segment,
-                         .offset = offset, .len = len};
-    int err = zs_refs_add(v, rx, &ref, cap);
-    if (err == 0)
-        zs_tx_publish(rx, len);
-    return err;
+    struct zs_ref ref = {.segment = segment, .offset = offset, .len = len};
+    int64_t n = lend(v, rx, tx, &ref, len, cap);
+    return n < 0 ? (int)n : 0;
+}
+
+int64_t zs_tx_lend_hold(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, struct zs_ref *ref, uint32_t least, uint64_t cap)
+{
+    struct zs_loan *l = &v->arena->loan[ref->loan - 1];
+    uint64_t session = ZS_HOLD_SESSION(zs_session_index(v, rx), atomic_load(&rx->gen));
+    uint32_t len = ref->len;
+    atomic_store(&l->holder, session);
+    int64_t n = lend(v, rx, tx, ref, least, cap);
+    ref->len = len;
+    if (n < 0) {
+        atomic_store(&l->holder, 0);
+        return n;
+    }
+    /* An end that closed meanwhile may have looked before the entry was there. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&rx->state) == ZS_S_CLOSED)
+        zs_refs_discard(v, rx);
+    return n;
 }
 
 void zs_tx_publish(struct zs_session *rx, uint64_t n)
@@ -322,24 +350,54 @@ int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint6
     uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_acquire); /* with zs_tx_write */
     uint64_t pos = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed) + offset;
     int pieces = 0;
-    if (zs_refs_any(rx))
-        return 0;
-    if (tail - pos > 2 * ZS_DIR_RINGS * ZS_RING_MAX || tail - pos < n)
+    struct zs_refs refs;
+    if (tail - pos > 2 * ZS_DIR_RINGS * ZS_RING_MAX || tail - pos < n || zs_refs_open(v, rx, &refs) < 0)
         return -EPROTO;
     while (n > 0) {
         struct located l;
+        uint64_t take = n;
         if (pieces == max)
             return 0;
-        if (locate(v, rx, pos, tail, &l) < 0)
+        if (zs_refs_seek(v, &refs, pos, &take) < 0)
             return -EPROTO;
-        uint64_t at = pos & (l.size - 1), take = min_u64(min_u64(l.end - pos, n), l.size - at);
+        if (refs.lent != NULL) {
+            iov[pieces++] = (struct iovec){(void *)(uintptr_t)refs.lent, take};
+        } else {
+            if (locate(v, rx, pos, tail, &l) < 0)
+                return -EPROTO;
+            uint64_t at = pos & (l.size - 1);
+            take = min_u64(min_u64(l.end - pos, take), l.size - at);
+            iov[pieces++] = (struct iovec){l.data + at, take};
+        }
         if (take == 0)
             return -EPROTO;
-        iov[pieces++] = (struct iovec){l.data + at, take};
         pos += take;
         n -= take;
     }
     return pieces;
+}
+
+int zs_rx_take(struct zs_view *v, struct zs_session *rx, struct zs_taken *t)
+{
+    uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_acquire); /* with zs_tx_write */
+    uint64_t head = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed);
+    struct zs_refs refs;
+    *t = (struct zs_taken){.len = tail - head};
+    if (tail - head > 2 * ZS_DIR_RINGS * ZS_RING_MAX || zs_refs_open(v, rx, &refs) < 0)
+        return -EPROTO;
+    if (t->len == 0)
+        return 0;
+    if (zs_refs_seek(v, &refs, head, &t->len) < 0)
+        return -EPROTO;
+    if (refs.lent == NULL || refs.loan == 0)
+        return 0;
+    if (!zs_loan_take(v, refs.loan - 1, refs.loan_gen, refs.session))
+        return -EPROTO;
+    t->data = refs.lent;
+    t->loan = refs.loan - 1;
+    t->gen = refs.loan_gen;
+    zs_rx_consume(v, rx, t->len);
+    return 0;
 }
 
 /* Wakes the producer when it waits for room and enough of it is there. */

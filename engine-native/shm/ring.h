@@ -37,6 +37,9 @@ uint64_t zs_tx_unread(const struct zs_session *rx);
  * 0; -EAGAIN no room for all of them; -ENOBUFS no room for a reference, or no memory for the reference ring; -EPROTO. */
 int zs_tx_lend(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint32_t segment, uint32_t offset, uint32_t len,
                uint64_t cap);
+/* As zs_tx_lend, of a hold that was made for it (ref: segment, offset, len, loan, loan_gen), which is given to the ring. Lends as
+ * much of the range as there is room for, and no less than `least` bytes: bytes lent, or as above, and then the hold is still the caller's. */
+int64_t zs_tx_lend_hold(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, struct zs_ref *ref, uint32_t least, uint64_t cap);
 /* References made and given back, counted from the same arbitrary number; the difference is what is lent. Of the second
  * nothing is certain: another party writes it. */
 static inline uint32_t zs_tx_lent(const struct zs_session *rx)
@@ -59,9 +62,17 @@ static inline uint64_t zs_rx_avail(const struct zs_session *rx)
 /* Copies up to `n` unread bytes, starting `offset` bytes after the first unread one, into iov from `skip` on, without
  * consuming them. Returns bytes or -EPROTO. iov NULL: counts only (MSG_TRUNC). */
 int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, const struct iovec *iov, size_t skip, size_t n);
-/* Where n unread bytes from `offset` on lie in the rings: at most `max` pieces. Returns how many; 0: more pieces, or some bytes
- * are lent; -EPROTO. The pieces stay until they are consumed. */
+/* Where n unread bytes from `offset` on lie, in the rings or lent: at most `max` pieces. Returns how many; 0: more pieces; -EPROTO.
+ * The pieces stay until they are consumed. */
 int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint64_t n, struct iovec *iov, int max);
+/* What lies at the head: a lent range with a hold, or bytes without. */
+struct zs_taken {
+    const uint8_t *data; /* NULL: not lent, `len` bytes to be read as always */
+    uint64_t len;        /* 0: nothing is there */
+    uint32_t loan, gen;  /* the hold, now this client's */
+};
+/* Takes a lent range at the head over and consumes it. 0, or -EPROTO. */
+int zs_rx_take(struct zs_view *v, struct zs_session *rx, struct zs_taken *t);
 /* Consumes n bytes that zs_rx_peek returned: returns room to the producer and wakes it when it waits. */
 void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n);
 

@@ -2,6 +2,7 @@
  * Sessions: allocation, pairing, close. Each step is safe to repeat, so that the engine can complete what a process
  * began before it died. */
 #include "ops.h"
+#include "ref.h"
 
 #include <limits.h>
 #include <time.h>
@@ -41,6 +42,7 @@ static void free_rings(struct zs_view *v, struct zs_session *s, uint32_t index)
             zs_block_free(v, ref, index);
         atomic_store_explicit(&s->rx_rings.base[i], 0, memory_order_relaxed);
     }
+    zs_refs_discard(v, s);
     uint32_t refs = atomic_exchange(&s->rx_prod.ref_ring, 0);
     if (refs != 0)
         zs_block_free(v, refs, index);
@@ -167,6 +169,8 @@ void zs_session_close(struct zs_view *v, uint32_t index, bool abort)
             atomic_compare_exchange_strong(&peer->rx_prod.fin, &open, ZS_FIN);
     }
     atomic_store(&s->state, ZS_S_CLOSED);
+    if (s->kind == ZS_KIND_TCP)
+        zs_refs_discard(v, s); /* with the look at PEER_CLOSED after a lend */
     if (peer != NULL)
         wake_all(v, peer);
     free_if_both_closed(v, index);

@@ -324,8 +324,17 @@ static void test_spans(void **state)
         }
     }
     assert_true(pieces[2] > 10);
-    assert_int_equal(lend(&l, 10, 0), 0);
-    assert_int_equal(zs_rx_spans(&f->b, rx, 0, 1, piece, 4), 0);
+    /* Lent ranges are pieces like others. */
+    zs_rx_consume(&f->b, rx, l.pos - out);
+    out = l.pos;
+    assert_int_equal(lend(&l, 1000, 5), 0);
+    write_copy(&l, buf, 100);
+    assert_int_equal(lend(&l, 700, 0), 0);
+    int k = zs_rx_spans(&f->b, rx, 300, 1200, piece, 4);
+    assert_in_range(k, 3, 4); /* a ring may wrap */
+    assert_ptr_equal(piece[0].iov_base, l.segment + 5 + 300 + ((l.lent - 2) % SLOTS) * SLOT);
+    for (int i = 0; i < k; out += piece[i++].iov_len)
+        check(piece[i].iov_base, out + 300, piece[i].iov_len);
     lender_close(f, &l);
 }
 
@@ -351,9 +360,14 @@ static void test_without_a_segment(void **state)
 static void test_each_lie(void **state)
 {
     struct fixture *f = *state;
-    static const struct zs_ref lies[] = {
+    const struct zs_ref lies[] = {
         {.segment = 0, .offset = 0, .len = 100},
-        {.segment = 2, .offset = 0, .len = 100},
+        {.segment = 3, .offset = 0, .len = 100},
+        {.segment = ZS_SEGMENT(ZS_SEGMENT_ARENA, sizeof f->arena->data), .offset = 0, .len = 100},
+        {.segment = ZS_SEGMENT(ZS_SEGMENT_RX, UINT64_C(1) << 32), .offset = 0, .len = 100},
+        {.segment = ZS_SEGMENT_RX, .offset = 0, .len = 100, .loan = 1}, /* nobody's */
+        {.segment = ZS_SEGMENT_RX, .offset = 0, .len = 100, .loan = ZS_MAX_LOANS + 1},
+        {.segment = ZS_SEGMENT_RX, .offset = 0, .len = 100, .loan = UINT32_MAX},
         {.segment = ZS_SEGMENT_RX, .offset = (uint32_t)SEGMENT + 1, .len = 100},
         {.segment = ZS_SEGMENT_RX, .offset = UINT32_MAX, .len = 1},
         {.segment = ZS_SEGMENT_RX, .offset = (uint32_t)SEGMENT - 99, .len = 100},

@@ -10,7 +10,7 @@
 # ZSTACK_BOOTSTRAP=0 leaves everything as it is.
 
 # Packages that are needed to build and to run; and the programs that the tests run.
-ZSTACK_BUILD_PACKAGES='build-essential cmake ninja-build pkg-config python3 libdpdk-dev libjansson-dev libsodium-dev libcmocka-dev uthash-dev'
+ZSTACK_BUILD_PACKAGES='build-essential cmake ninja-build pkg-config python3 libdpdk-dev libjansson-dev libsodium-dev libcmocka-dev uthash-dev scdoc'
 ZSTACK_TEST_PACKAGES='nginx redis-server redis-tools wrk memcached iperf3 curl iproute2 libcap2-bin procps python3 strace socat netcat-openbsd apache2-utils'
 
 zstack_say() {
@@ -25,7 +25,7 @@ zstack_fail() {
 # zstack_fresh ROOT: true when the stamp is newer than every source. One process.
 zstack_fresh() {
 	[ -e "$1/build/.stamp" ] && [ -e "$1/ts-launcher/dist/bin.js" ] && [ -e "$1/node_modules/.package-lock.json" ] &&
-		[ -e "$1/build/zstackd" ] && [ -e "$1/build/zstack-exec" ] && [ -e "$1/build/libzstack_preload.so" ] &&
+		[ -e "$1/build/zstackd" ] && [ -e "$1/build/zstack-exec" ] && [ -e "$1/build/libzstack_preload.so" ] && [ -e "$1/build/libzstack.so" ] &&
 		[ -z "$(find "$1/package-lock.json" "$1/tsconfig.json" "$1/tsconfig.base.json" "$1/CMakeLists.txt" \
 			"$1/ts-launcher/src" "$1/ts-launcher/native" "$1/ts-launcher/scripts" "$1/engine-native" "$1/preload" \
 			"$1/apps/echo-c" "$1/apps/load-c" -newer "$1/build/.stamp" -print -quit 2>&1)" ]

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 2u
+#define ZS_LAYOUT_VERSION 3u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -35,6 +35,7 @@
 #define ZS_MAX_LISTENERS 8192u
 #define ZS_MAX_OWN_ADDRS 256u
 #define ZS_MAX_WIRE_ADDRS 64u
+#define ZS_MAX_LOANS 65536u
 #define ZS_WAITER_SLOTS 262144u /* sockets in one epoll set */
 #define ZS_BACKLOG_MAX 4096u    /* Linux' default net.core.somaxconn */
 
@@ -101,6 +102,8 @@ enum zs_session_state { ZS_S_FREE, ZS_S_EMBRYO, ZS_S_QUEUED, ZS_S_OPEN, ZS_S_CLO
 #define ZS_F_FAULT (1u << 8)      /* shared state was found inconsistent; the connection was reset */
 #define ZS_F_WIRE (1u << 10)      /* TCP: the other end is a connection of the engine's stack */
 
+#define ZS_F_HOLDS (1u << 11)     /* ZS_F_WIRE: what is lent to this end has a hold, so that it can be taken over */
+
 /* Subscriber word: 0 free, else the fields below. A hint: the waiter checks the session itself. */
 #define ZS_SUB(waiter, slot, flags) \
     (UINT64_C(1) << 63 | (uint64_t)(flags) << 48 | (uint64_t)(waiter) << 24 | (uint64_t)(slot))
@@ -154,13 +157,20 @@ struct zs_dir_rings {
  * for another only while ref_head is ref_tail. */
 struct zs_ref {
     uint64_t pos;     /* stream position of its first byte */
-    uint32_t segment; /* ZS_SEGMENT_* */
-    uint32_t offset;
+    uint32_t segment; /* ZS_SEGMENT_*, and above ZS_SEGMENT_BITS the upper bits of the offset */
+    uint32_t offset;  /* lower bits */
     uint32_t len;
-    uint32_t gen; /* the entry's number */
-    uint64_t pad;
+    uint32_t gen;     /* the entry's number */
+    uint32_t loan;    /* index + 1 of its hold (struct zs_loan); 0: the bytes are free again once head is past them */
+    uint32_t loan_gen;
 };
-#define ZS_SEGMENT_RX 1u /* packets that the engine received (ZS_CTL_SEGMENT) */
+#define ZS_SEGMENT_RX 1u    /* packets that the engine received (ZS_CTL_SEGMENT) */
+#define ZS_SEGMENT_ARENA 2u /* offset from zs_arena.data: buffers of programs, blocks that ZS_BUFFER_SESSION holds */
+#define ZS_SEGMENT_BITS 8u
+#define ZS_SEGMENT(type, offset) ((uint32_t)(type) | (uint32_t)((uint64_t)(offset) >> 32) << ZS_SEGMENT_BITS)
+#define ZS_SEGMENT_TYPE(segment) ((segment) & ((1u << ZS_SEGMENT_BITS) - 1u))
+#define ZS_SEGMENT_OFFSET(segment, offset) ((uint64_t)((segment) >> ZS_SEGMENT_BITS) << 32 | (offset))
+#define ZS_BUFFER_SESSION 0xfffffffeu /* instead of a session in the owner word of a block */
 
 /* Socket options both sides or several processes need. Times in microseconds, 0 for none. */
 struct zs_opts {
@@ -223,6 +233,32 @@ struct zs_session {
     struct zs_dir_rings rx_rings;
 };
 #define ZS_NO_SESSION 0xffffffffu
+
+/* ---- Loans -------------------------------------------------------------------------------------------------------- */
+
+/* A hold on lent memory. Each is ended by one party: whoever moves `holder` from what entitles it to ZS_HOLD_DONE. The lender's
+ * record, the root, counts the holds on its memory, its own included; memory that is lent on (a proxy) gets a further record
+ * that names the same root. At 0 the memory is its owner's again, who frees the root; all others are freed when they end.
+ *
+ * Counted up before a hold exists and down after it ended: a process that dies in between leaves the count too high, never too
+ * low, and the engine mends it. */
+struct zs_loan {
+    _Atomic uint32_t owner;  /* client id that made the record; 0 free */
+    _Atomic uint32_t gen;    /* changes each time it is freed */
+    _Atomic uint64_t holder; /* ZS_HOLD_*; 0: being made */
+    _Atomic uint64_t holds;  /* root: low half holds, high half changes of it */
+    uint32_t root, root_gen;
+    zs_block_ref block;      /* the buffer that the memory is part of; 0: received packets */
+    uint32_t waiter, waiter_gen, slot; /* root: set that bit when nobody holds it any more; waiter ZS_MAX_WAITERS: nobody's */
+    uint64_t pad[2];
+};
+/* The reference ring of a session; a client. */
+#define ZS_HOLD_SESSION(index, gen) (UINT64_C(1) << 63 | (uint64_t)(index) << 32 | (gen))
+#define ZS_HOLD_CLIENT(id) (UINT64_C(1) << 62 | (id))
+#define ZS_HOLD_DONE (UINT64_C(1) << 61)
+#define ZS_HOLD_IS_SESSION(h) (((h) >> 63) != 0)
+#define ZS_HOLD_IS_CLIENT(h) (((h) >> 62) == 1)
+#define ZS_HOLD_INDEX(h) ((uint32_t)((h) >> 32) & 0x1fffffffu)
 
 /* ---- Listeners ---------------------------------------------------------------------------------------------------- */
 
@@ -291,6 +327,8 @@ struct zs_client {
     /* counters */
     _Atomic uint64_t connects, accepts, closes, bytes_in, bytes_out, sleeps, wakeups, faults;
     _Atomic uint64_t udp_in, udp_out;
+    /* zero-copy sockets: bytes, and segments that the program forgot to release */
+    _Atomic uint64_t zc_out_lent, zc_out_copied, zc_in_lent, zc_in_copied, zc_forgotten;
     struct zs_why why[ZS_WHY_ENTRIES];
 };
 
@@ -388,7 +426,9 @@ struct zs_arena {
     struct zs_port_table udp_ports;
     ZS_HINTMAP(ZS_MAX_SESSIONS) session_hint;
     ZS_HINTMAP(ZS_MAX_WAITERS) waiter_hint;
+    ZS_HINTMAP(ZS_MAX_LOANS) loan_hint;
     struct zs_block_class block[ZS_NCLASS];
+    _Alignas(4096) struct zs_loan loan[ZS_MAX_LOANS];
     _Alignas(4096) struct zs_client client[ZS_MAX_CLIENTS];
     _Alignas(4096) struct zs_session session[ZS_MAX_SESSIONS];
     _Alignas(4096) struct zs_waiter waiter[ZS_MAX_WAITERS];
@@ -402,6 +442,7 @@ _Static_assert(sizeof(struct zs_dir_cons) == 64, "zs_dir_cons is a cache line");
 _Static_assert(sizeof(struct zs_dir_rings) == 64, "zs_dir_rings is a cache line");
 _Static_assert(offsetof(struct zs_session, rx_rings) == 448, "line 7");
 _Static_assert(sizeof(struct zs_ref) == 32, "two entries in a cache line");
+_Static_assert(sizeof(struct zs_loan) == 64, "zs_loan is a cache line");
 _Static_assert(sizeof(struct zs_opts) <= 64, "zs_opts fits a cache line");
 _Static_assert(sizeof(struct zs_session) == 512, "zs_session is eight cache lines");
 _Static_assert(offsetof(struct zs_session, local) == 64, "line 1");

@@ -19,6 +19,10 @@ export const clientSchema = z.looseObject({
   bytes_out: count,
   wakeups: count,
   sleeps: count,
+  /** Bytes that the zero-copy calls lent and copied, and segments that the program forgot. */
+  zero_copy: z
+    .looseObject({ out_lent: count, out_copied: count, in_lent: count, in_copied: count, forgotten: count })
+    .optional(),
 });
 
 /** A port; what a driver does not count is left out. */
@@ -55,6 +59,8 @@ export const statusSchema = z.looseObject({
   memory: z.looseObject({ limit: count, used: count, peak: count }),
   sessions: z.looseObject({ in_use: count, tcp: count, udp: count, listeners: count, accept_queued: count }),
   waiters: count,
+  /** Records of lent memory. */
+  loans: count.optional(),
   clients: z.array(clientSchema),
   totals: z.record(z.string(), z.number()),
   dpdk: z.looseObject({
