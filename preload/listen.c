@@ -29,6 +29,7 @@ static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int b
     else /* a placeholder that was registered before is non-blocking itself */
         atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
     zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    opt_apply(k); /* what the wire's handshakes need to know */
     return 0;
 }
 

@@ -49,11 +49,11 @@ void opt_apply(struct zsock *k)
     atomic_store_explicit(&o->linger, p->linger, memory_order_relaxed);
     atomic_store_explicit(&o->rcvlowat, p->rcvlowat ? p->rcvlowat : 1, memory_order_relaxed);
     atomic_store_explicit(&o->bits, p->bits, memory_order_relaxed);
-    atomic_store_explicit(&o->keepidle, p->keepidle, memory_order_relaxed);
-    atomic_store_explicit(&o->keepintvl, p->keepintvl, memory_order_relaxed);
-    atomic_store_explicit(&o->keepcnt, p->keepcnt, memory_order_relaxed);
+    atomic_store_explicit(&o->keepidle, (uint16_t)p->keepidle, memory_order_relaxed);
+    atomic_store_explicit(&o->keepintvl, (uint16_t)p->keepintvl, memory_order_relaxed);
+    atomic_store_explicit(&o->keepcnt, (uint8_t)p->keepcnt, memory_order_relaxed);
     atomic_store_explicit(&o->user_timeout, p->user_timeout, memory_order_relaxed);
-    atomic_store_explicit(&o->congestion, p->congestion, memory_order_relaxed);
+    atomic_store_explicit(&o->congestion, (uint16_t)p->congestion, memory_order_relaxed);
 }
 
 /* An accepted socket has its listener's options (tcp_create_openreq_child clones the socket). */

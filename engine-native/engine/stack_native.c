@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define RX_BURST 32u
-/* Half-open connections of a listener: what waits for accept is bounded by the backlog, in the queue. Linux would answer a
- * burst beyond the backlog with SYN cookies rather than drop it. */
+/* Half-open connections of a listener that are remembered, beyond them SYN cookies: what waits for accept is bounded by the
+ * backlog, in the queue. */
 #define HALF_OPEN_MIN 4096u
 
 /* ---- Addresses ---- */
@@ -87,7 +87,16 @@ static bool on_full(void *arg, const struct tcp_flow *flow)
     return n->events->accept_full(n->engine, &local, &remote);
 }
 
-static const struct tcp_listener_ops listener_ops = {.accept = on_accept, .full = on_full};
+static const struct zs_opts *on_options(void *arg, const struct tcp_flow *flow)
+{
+    struct native *n = arg;
+    struct zs_addr local, remote;
+    to_zs(&flow->local_ip, flow->local_port, &local);
+    to_zs(&flow->remote_ip, flow->remote_port, &remote);
+    return n->events->listener_options(n->engine, &local, &remote);
+}
+
+static const struct tcp_listener_ops listener_ops = {.accept = on_accept, .full = on_full, .options = on_options};
 
 static int native_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t own, void *conn,
                           void **handle, uint64_t now)

@@ -49,6 +49,7 @@ void wire_repeat_warning(struct engine *e, const char *run)
 static const struct wire_events events = {
     .accept = wire_accept,
     .accept_full = wire_accept_full,
+    .listener_options = wire_listener_options,
     .connected = wire_connected,
     .closed = wire_closed,
     .datagram = wire_datagram,

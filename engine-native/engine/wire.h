@@ -74,6 +74,7 @@ json_t *wire_status(struct engine *e);
 int wire_connect(struct engine *e, struct client *c, uint32_t session, uint32_t gen);
 int wire_accept(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn);
 bool wire_accept_full(void *engine, const struct zs_addr *local, const struct zs_addr *remote);
+const struct zs_opts *wire_listener_options(void *engine, const struct zs_addr *local, const struct zs_addr *remote);
 void wire_connected(void *engine, void *conn);
 void wire_closed(void *engine, void *conn);
 

@@ -28,6 +28,8 @@ struct wire_events {
     int (*accept)(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn);
     /* Is there no room for it in the accept queue? */
     bool (*accept_full)(void *engine, const struct zs_addr *local, const struct zs_addr *remote);
+    /* The options of the listening socket that would get it; NULL: there is none. In shared memory: copy, then judge. */
+    const struct zs_opts *(*listener_options)(void *engine, const struct zs_addr *local, const struct zs_addr *remote);
     void (*connected)(void *engine, void *conn);
     /* The stack forgets the connection. */
     void (*closed)(void *engine, void *conn);

@@ -27,6 +27,13 @@ bool wire_accept_full(void *engine, const struct zs_addr *local, const struct zs
     return full;
 }
 
+const struct zs_opts *wire_listener_options(void *engine, const struct zs_addr *local, const struct zs_addr *remote)
+{
+    struct engine *e = engine;
+    struct tracked *t = listener_for(e, local, remote);
+    return t == NULL ? NULL : &zs_session_at(&e->view, t->session)->opts;
+}
+
 int wire_accept(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn)
 {
     struct engine *e = engine;

@@ -70,6 +70,7 @@ void zs_session_free(struct zs_view *v, uint32_t index)
     memset((void *)&s->rx_cons, 0, sizeof s->rx_cons);
     memset((void *)&s->opts, 0, sizeof s->opts);
     atomic_store(&s->rx_dropped, 0);
+    atomic_store(&s->sig_owner, 0);
     atomic_store(&s->rx_wait, 0);
     atomic_store(&s->error, 0);
     atomic_store(&s->cookie, 0);

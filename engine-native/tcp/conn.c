@@ -77,24 +77,13 @@ struct tcp_conn *tcp_conn_find(const struct stack *st, const struct tcp_flow *fl
     return rte_hash_lookup_data(st->tcp->flows, flow, &data) >= 0 ? data : NULL;
 }
 
-struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enum net_counter *why)
+bool tcp_conn_init(struct tcp_conn *c, struct stack *st, const struct tcp_flow *flow, enum net_counter *why)
 {
     struct ip_route route;
     *why = NET_IP_NO_ROUTE;
     if (!ip_route(st, &flow->remote_ip, &route))
-        return NULL;
-    *why = NET_TCP_TABLE_FULL;
-    if (st->tcp->count >= st->conf.max_conns && !TAILQ_EMPTY(&st->tcp->time_waits)) {
-        /* As Linux beyond tcp_max_tw_buckets: who waited longest has waited enough. Freed with the next tcp_reap(). */
-        NET_COUNT(st, TCP_TIME_WAIT_CUT);
-        tcp_conn_end(TAILQ_FIRST(&st->tcp->time_waits), 0);
-    }
-    struct tcp_conn *c = st->tcp->count < st->conf.max_conns ? calloc(1, sizeof *c) : NULL;
-    if (c == NULL || rte_hash_add_key_data(st->tcp->flows, flow, c) != 0) {
-        free(c);
-        return NULL;
-    }
-    st->tcp->count++;
+        return false;
+    memset(c, 0, sizeof *c);
     c->st = st;
     c->flow = *flow;
     c->own = ZS_NO_SESSION;
@@ -106,11 +95,34 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
     uint32_t mtu = RTE_MIN((uint32_t)route.port->conf.mtu, room);
     c->rcv_mss = (uint16_t)(mtu - ip_header_len(&flow->remote_ip) - sizeof(struct rte_tcp_hdr));
     c->mss = RTE_MIN(c->rcv_mss, (uint16_t)TCP_MSS_DEFAULT);
+    c->syn_retries = TCP_SYN_RETRIES;
     c->cc = st->tcp->cc;
     c->tx.promised = true; /* the window */
     c->queued_flush = st->flushes - 1;
     c->last_rcv = c->last_send = st->now;
     tcp_timer_init(c);
+    return true;
+}
+
+struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enum net_counter *why)
+{
+    if (st->tcp->count >= st->conf.max_conns && !TAILQ_EMPTY(&st->tcp->time_waits)) {
+        /* As Linux beyond tcp_max_tw_buckets: who waited longest has waited enough. Freed with the next tcp_reap(). */
+        NET_COUNT(st, TCP_TIME_WAIT_CUT);
+        tcp_conn_end(TAILQ_FIRST(&st->tcp->time_waits), 0);
+    }
+    struct tcp_conn *c = st->tcp->count < st->conf.max_conns ? malloc(sizeof *c) : NULL;
+    *why = NET_TCP_TABLE_FULL;
+    if (c == NULL || !tcp_conn_init(c, st, flow, why)) {
+        free(c);
+        return NULL;
+    }
+    *why = NET_TCP_TABLE_FULL;
+    if (rte_hash_add_key_data(st->tcp->flows, flow, c) != 0) {
+        free(c);
+        return NULL;
+    }
+    st->tcp->count++;
     return c;
 }
 
@@ -186,6 +198,13 @@ void tcp_release_sessions(struct tcp_conn *c, int err)
     zs_session_close(v, c->own, err != 0);
     c->own = ZS_NO_SESSION;
     tcp_loans_leave(c);
+}
+
+void tcp_listener_join(struct tcp_conn *c, struct tcp_listener *l)
+{
+    c->listener = l;
+    l->half_open++;
+    LIST_INSERT_HEAD(&l->half_open_list, c, half_open);
 }
 
 void tcp_listener_leave(struct tcp_conn *c)

@@ -6,16 +6,41 @@
 #define PORT_FIRST 32768u /* as Linux' ip_local_port_range */
 #define PORT_LAST 60999u
 
+/* What can only be agreed on in the handshake. */
+static void handshake_options(struct tcp_conn *c, const struct zs_opts *o)
+{
+    uint8_t retries = atomic_load_explicit(&o->syncnt, memory_order_relaxed);
+    c->max_seg = atomic_load_explicit(&o->maxseg, memory_order_relaxed);
+    c->syn_retries = retries != 0 ? retries : c->syn_retries;
+    if (c->max_seg != 0)
+        c->rcv_mss = RTE_MIN(c->rcv_mss, RTE_MAX(c->max_seg, (uint16_t)TCP_MSS_MIN));
+}
+
+/* RFC 6191 2, 7323 E: an end in TIME-WAIT that remembers the peer's timestamp turns away what was left of it, once our clock has
+ * moved on for the new connection. */
+static bool may_replace(const struct tcp_conn *c)
+{
+    return c->state == TCP_TIME_WAIT && (c->flags & TCP_F_TS) && c->st->now - c->ts_recent_at > NET_NS_PER_S;
+}
+
 /* RFC 6056 3.3.3: a keyed offset per destination and a counter. */
 static bool choose_port(struct stack *st, struct tcp_flow *flow)
 {
     uint32_t n = PORT_LAST - PORT_FIRST + 1, offset = tcp_port_hash(st, flow);
     for (uint32_t i = 0; i < n; i++) {
         flow->local_port = rte_cpu_to_be_16((uint16_t)(PORT_FIRST + (offset + st->tcp->port_next++) % n));
-        if (tcp_conn_find(st, flow) == NULL && tcp_listener_find(st, &flow->local_ip, flow->local_port) == NULL)
+        struct tcp_conn *c = tcp_conn_find(st, flow);
+        if ((c == NULL || may_replace(c)) && tcp_listener_find(st, &flow->local_ip, flow->local_port) == NULL)
             return true;
     }
     return false;
+}
+
+/* Takes the place of a connection in TIME-WAIT: beyond everything that it sent (RFC 9293 3.10.7.4, first check). */
+static void begin_beyond(struct tcp_conn *c, tcp_seq last)
+{
+    if (seq_leq(c->iss, last))
+        c->iss = c->snd_una = c->snd_nxt = c->snd_max = c->recover = seq_add(last, 65537);
 }
 
 int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const struct tcp_conn_ops *ops, void *arg, uint64_t now,
@@ -33,15 +58,28 @@ int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const stru
         return -ENETUNREACH;
     if (flow.local_port == 0 && !choose_port(st, &flow))
         return -EADDRNOTAVAIL;
-    if (tcp_conn_find(st, &flow) != NULL)
+    struct tcp_conn *old = tcp_conn_find(st, &flow);
+    if (old != NULL && !may_replace(old))
         return -EADDRINUSE;
+    tcp_seq last = old != NULL ? old->snd_max : seq(0);
+    if (old != NULL) {
+        NET_COUNT(st, TCP_TIME_WAIT_REUSED);
+        tcp_conn_end(old, 0);
+    }
     struct tcp_conn *c = tcp_conn_new(st, &flow, &why);
-    if (c == NULL)
+    if (c == NULL) {
+        tcp_reap(st);
         return -ENOBUFS;
+    }
+    if (old != NULL)
+        begin_beyond(c, last);
     tcp_attach(c, own, ops, arg);
+    if (tcp_app(c) != NULL)
+        handshake_options(c, &tcp_app(c)->opts);
     NET_COUNT(st, TCP_OPENED_ACTIVE);
     tcp_set_state(c, TCP_SYN_SENT);
     tcp_send_syn(c);
+    tcp_reap(st);
     *conn = c;
     return 0;
 }
@@ -53,10 +91,15 @@ void tcp_attach(struct tcp_conn *c, uint32_t own, const struct tcp_conn_ops *ops
     c->arg = arg;
 }
 
+uint8_t tcp_syn_flags(const struct tcp_conn *c)
+{
+    bool passive = c->flags & TCP_F_PASSIVE || c->state == TCP_SYN_RECEIVED;
+    return RTE_TCP_SYN_FLAG | (passive ? RTE_TCP_ACK_FLAG : 0);
+}
+
 /* SYN, or SYN,ACK; again when it was lost. */
 void tcp_send_syn(struct tcp_conn *c)
 {
-    bool passive = c->state == TCP_SYN_RECEIVED;
     bool again = seq_gt(c->snd_max, c->iss);
     c->snd_nxt = c->snd_max = seq_add(c->iss, 1);
     if (again) {
@@ -67,16 +110,17 @@ void tcp_send_syn(struct tcp_conn *c)
         c->rtt_seq = c->iss;
         c->rtt_start = c->st->now;
     }
-    tcp_transmit(c, c->iss, RTE_TCP_SYN_FLAG | (passive ? RTE_TCP_ACK_FLAG : 0), 0, 0);
+    tcp_transmit(c, c->iss, tcp_syn_flags(c), 0, 0);
     tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
 }
 
 /* The peer's SYN: its sequence number and what it offers. */
-static void learn_syn(struct tcp_conn *c, const struct tcp_seg *s)
+void tcp_learn_syn(struct tcp_conn *c, const struct tcp_seg *s)
 {
     c->irs = s->seq;
     c->rcv_nxt = c->rcv_adv = c->last_ack_sent = seq_add(s->seq, 1);
     uint32_t mss = s->opt.mss == 0 ? (ip_is_v4(&c->flow.remote_ip) ? TCP_MSS_DEFAULT : TCP_MSS_DEFAULT6) : RTE_MAX((uint32_t)s->opt.mss, TCP_MSS_MIN);
+    mss = c->max_seg != 0 ? RTE_MIN(mss, (uint32_t)c->max_seg) : mss;
     c->mss = (uint16_t)RTE_MIN(mss, (uint32_t)tcp_path_mss(c)); /* RFC 9293 3.7.1 */
     if (s->opt.has_wscale) {
         c->flags |= TCP_F_WS;
@@ -106,7 +150,7 @@ static void established(struct tcp_conn *c, const struct tcp_seg *s)
         c->cwnd = RTE_MIN(c->cwnd, (uint32_t)c->mss); /* RFC 5681 3.1: a SYN was lost */
     if (c->flags & TCP_F_RTT_TIMED)
         tcp_rtt_sample(c, c->st->now - c->rtt_start);
-    else
+    else if (c->retries > 0)
         c->rto_us = TCP_RTO_SYN_LOST_US; /* RFC 6298 5.7 */
     c->flags &= ~TCP_F_RTT_TIMED;
     c->retries = c->backoff = 0;
@@ -119,15 +163,28 @@ static void established(struct tcp_conn *c, const struct tcp_seg *s)
         c->ops->connected(c->arg, c);
 }
 
+/* An accepted socket has its listener's options, those that tell in the handshake from its SYN on. */
+void tcp_set_passive(struct tcp_conn *c, const struct tcp_listener *l)
+{
+    const struct zs_opts *o = l->ops->options == NULL ? NULL : l->ops->options(l->arg, &c->flow);
+    c->flags |= TCP_F_PASSIVE;
+    c->syn_retries = TCP_SYN_ACK_RETRIES;
+    if (o == NULL)
+        return;
+    handshake_options(c, o);
+    c->defer = atomic_load_explicit(&o->defer_accept, memory_order_relaxed);
+}
+
 void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *l, const tcp_seq *iss_after)
 {
     enum net_counter why;
-    if (l->half_open >= l->backlog) {
-        NET_COUNT(st, TCP_SYN_QUEUE_FULL);
-        return;
-    }
     if (l->ops->full != NULL && l->ops->full(l->arg, &s->flow)) {
         NET_COUNT(st, TCP_ACCEPT_FULL);
+        return;
+    }
+    if (l->half_open >= l->backlog) {
+        NET_COUNT(st, TCP_SYN_QUEUE_FULL);
+        tcp_cookie_send(st, s, l);
         return;
     }
     struct tcp_conn *c = tcp_conn_new(st, &s->flow, &why);
@@ -135,14 +192,11 @@ void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *
         st->counters[why]++;
         return;
     }
-    /* Reusing a connection in TIME-WAIT: beyond everything that it sent (RFC 9293 3.10.7.4, first check). */
-    if (iss_after != NULL && seq_leq(c->iss, *iss_after))
-        c->iss = c->snd_una = c->snd_nxt = c->snd_max = c->recover = seq_add(*iss_after, 65537);
-    c->flags |= TCP_F_PASSIVE;
-    c->listener = l;
-    l->half_open++;
-    LIST_INSERT_HEAD(&l->half_open_list, c, half_open);
-    learn_syn(c, s); /* data on a SYN is left for the peer to retransmit */
+    if (iss_after != NULL)
+        begin_beyond(c, *iss_after);
+    tcp_set_passive(c, l);
+    tcp_listener_join(c, l);
+    tcp_learn_syn(c, s); /* data on a SYN is left for the peer to retransmit */
     tcp_set_state(c, TCP_SYN_RECEIVED);
     tcp_send_syn(c);
 }
@@ -165,7 +219,7 @@ void tcp_syn_sent_input(struct tcp_conn *c, struct tcp_seg *s)
         NET_COUNT(c->st, TCP_BAD_ACK);
         return;
     }
-    learn_syn(c, s);
+    tcp_learn_syn(c, s);
     if (!ack) { /* simultaneous open */
         tcp_set_state(c, TCP_SYN_RECEIVED);
         c->snd_nxt = c->iss;
@@ -192,6 +246,11 @@ bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s)
     }
     if (c->listener != NULL) {
         struct tcp_listener *l = c->listener;
+        if (s->len == 0 && !(s->flags & RTE_TCP_FIN_FLAG) && c->retries < c->defer) { /* TCP_DEFER_ACCEPT: as good as lost */
+            c->flags |= TCP_F_ACKED;
+            NET_COUNT(c->st, TCP_DEFERRED);
+            return false;
+        }
         int r = l->ops->accept(l->arg, c, &c->flow);
         if (r == -EAGAIN) {
             NET_COUNT(c->st, TCP_ACCEPT_FULL);

@@ -273,10 +273,12 @@ static void time_wait_input(struct tcp_conn *c, struct tcp_seg *s)
         return;
     }
     struct tcp_listener *l = tcp_listener_find(st, &s->flow.local_ip, s->flow.local_port);
-    bool newer = seq_gt(s->seq, c->rcv_nxt) ||
-                 ((c->flags & TCP_F_TS) && s->opt.has_ts && (int32_t)(s->opt.tsval - c->ts_recent) > 0);
+    /* RFC 6191 2: by the timestamp where both have it, and only then by the sequence number. */
+    int32_t later = (c->flags & TCP_F_TS) && s->opt.has_ts ? (int32_t)(s->opt.tsval - c->ts_recent) : 0;
+    bool newer = later > 0 || (later == 0 && seq_gt(s->seq, c->rcv_nxt));
     if ((s->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_SYN_FLAG && newer && l != NULL) {
         tcp_seq last = c->snd_max; /* 3.10.7.4 and RFC 6191: a new incarnation */
+        NET_COUNT(st, TCP_TIME_WAIT_REUSED);
         tcp_conn_end(c, 0);
         tcp_passive_open(st, s, l, &last);
         return;
@@ -287,6 +289,25 @@ static void time_wait_input(struct tcp_conn *c, struct tcp_seg *s)
         tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_TIME_WAIT_NS);
     if (seg_space(s) > 0 || !in_window(c, s))
         tcp_challenge(c);
+}
+
+/* An ACK for a listener that knows no such connection. */
+static void cookie_input(struct stack *st, struct tcp_seg *s, struct tcp_listener *l)
+{
+    struct tcp_conn *c;
+    switch (tcp_cookie_ack(st, s, l, &c)) {
+    case TCP_COOKIE_GOOD:
+        segment_input(c, s);
+        if (c->state == TCP_SYN_RECEIVED)
+            tcp_conn_end(c, 0); /* not accepted now: nothing is remembered, its next segment asks again */
+        break;
+    case TCP_COOKIE_LATER:
+        break;
+    case TCP_COOKIE_NONE:
+        NET_COUNT(st, TCP_NO_CONNECTION);
+        tcp_answer_rst(st, s);
+        break;
+    }
 }
 
 void tcp_input(struct stack *st, struct ip_pkt *p)
@@ -309,6 +330,9 @@ void tcp_input(struct stack *st, struct ip_pkt *p)
         break;
     case TCP_PASSIVE_OPEN:
         tcp_passive_open(st, &s, l, NULL);
+        break;
+    case TCP_COOKIE_ACK:
+        cookie_input(st, &s, l);
         break;
     case TCP_SYN_SENT_INPUT:
         tcp_syn_sent_input(c, &s);

@@ -54,6 +54,10 @@ void tcp_recovery_ack(struct tcp_conn *c, tcp_seq ack, uint32_t acked)
 static void give_up(struct tcp_conn *c)
 {
     NET_COUNT(c->st, TCP_TIMED_OUT);
+    if (c->listener != NULL) { /* a stranger that may not even exist: no more packets for it */
+        tcp_conn_end(c, ETIMEDOUT);
+        return;
+    }
     tcp_conn_abort(c, c->soft_error != 0 ? c->soft_error : ETIMEDOUT);
 }
 
@@ -61,7 +65,9 @@ void tcp_retransmit_timeout(struct tcp_conn *c)
 {
     bool handshake = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
     NET_COUNT(c->st, TCP_RTO);
-    if (c->retries >= (handshake ? TCP_SYN_RETRIES : TCP_RETRIES)) {
+    /* An answered SYN,ACK may wait for data for longer than an unanswered one for its answer. */
+    uint32_t most = !handshake ? TCP_RETRIES : c->flags & TCP_F_ACKED ? RTE_MAX(c->syn_retries, c->defer) : c->syn_retries;
+    if (c->retries >= most) {
         give_up(c);
         return;
     }
@@ -69,7 +75,10 @@ void tcp_retransmit_timeout(struct tcp_conn *c)
         c->backoff++; /* 5.5 */
     if (handshake) {
         c->retries++;
-        tcp_send_syn(c);
+        if ((c->flags & TCP_F_ACKED) && c->retries < c->defer)
+            tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c)); /* it knows; asked once more when the wait is over */
+        else
+            tcp_send_syn(c);
         return;
     }
     /* RFC 5681 3.1: once per loss, not per retransmission; fast recovery that failed has reduced already. */

@@ -29,8 +29,8 @@ static const struct tcp_decision table[TCP_STATE_N][COLUMNS] = {
     },
     /* 3.10.7.2 */
     [TCP_LISTEN] = {
-        [NONE] = DROP(TCP_NO_ACK), [FIN] = DROP(TCP_NO_ACK), [SYN] = GO(PASSIVE_OPEN), [ACK] = GO(ANSWER_RST),
-        [SYN | ACK] = GO(ANSWER_RST), [FIN | ACK] = GO(ANSWER_RST),
+        [NONE] = DROP(TCP_NO_ACK), [FIN] = DROP(TCP_NO_ACK), [SYN] = GO(PASSIVE_OPEN), [ACK] = GO(COOKIE_ACK),
+        [SYN | ACK] = GO(ANSWER_RST), [FIN | ACK] = GO(COOKIE_ACK),
         [RST] = DROP(TCP_RST_IGNORED), [RST | ACK] = DROP(TCP_RST_IGNORED), [RST | FIN | ACK] = DROP(TCP_RST_IGNORED),
     },
     /* 3.10.7.3 */

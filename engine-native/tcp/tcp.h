@@ -38,6 +38,7 @@ extern const struct tcp_state_info tcp_state_info[TCP_STATE_N];
 
 struct tcp_conn;
 struct tcp_listener;
+struct zs_opts;
 
 /* Endpoints as this host sees them; the key of the connection table. */
 struct tcp_flow {
@@ -57,6 +58,8 @@ struct tcp_listener_ops {
     int (*accept)(void *arg, struct tcp_conn *c, const struct tcp_flow *flow);
     /* Would accept() say -EAGAIN now? Then a SYN is dropped at once, which costs little; the peer sends it again. May be NULL. */
     bool (*full)(void *arg, const struct tcp_flow *flow);
+    /* The options of the socket that will get the connection: what is accepted has them from its SYN on. NULL: none. May be NULL. */
+    const struct zs_opts *(*options)(void *arg, const struct tcp_flow *flow);
 };
 
 struct tcp_table *tcp_create(struct stack *st);
@@ -66,7 +69,8 @@ void tcp_destroy(struct stack *st);
  * connection; -ENETUNREACH, -EADDRNOTAVAIL, -EADDRINUSE, -ENOBUFS. The outcome arrives by ops, and as the application's error. */
 int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const struct tcp_conn_ops *ops, void *arg, uint64_t now,
                 struct tcp_conn **conn);
-/* ip any: every address of IPv4 (::ffff:0.0.0.0) or IPv6 (::), each for itself. `backlog` bounds the half-open connections. 0, -EADDRINUSE, -ENOMEM. */
+/* ip any: every address of IPv4 (::ffff:0.0.0.0) or IPv6 (::), each for itself. `backlog` bounds the half-open connections that
+ * are remembered; beyond it SYNs are answered by cookies. 0, -EADDRINUSE, -ENOMEM. */
 int tcp_listen(struct stack *st, const struct ip_addr *ip, rte_be16_t port, uint32_t backlog, const struct tcp_listener_ops *ops, void *arg,
                struct tcp_listener **listener);
 /* Half-open connections of the listener are dropped. */

@@ -23,6 +23,7 @@
 #define TCP_RTO_SYN_LOST_US 3000000u  /* 5.7 */
 #define TCP_RETRIES 15u               /* R2 of RFC 9293 3.8.3; as Linux */
 #define TCP_SYN_RETRIES 6u
+#define TCP_SYN_ACK_RETRIES 5u /* both as Linux */
 #define TCP_DELACK_NS (40 * NET_NS_PER_MS) /* RFC 9293 3.8.6.3: under 0.5 s */
 #define TCP_TIME_WAIT_NS (60 * NET_NS_PER_S) /* 2 MSL, with the MSL of most systems, 30 s */
 #define TCP_FIN_WAIT_NS (60 * NET_NS_PER_S)  /* nobody is there to read what comes */
@@ -57,6 +58,14 @@ enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_
 #define TCP_F_PROBING (1u << 19)      /* one segment more than cwnd allows */
 #define TCP_F_FRTO (1u << 20)         /* RFC 5682: after a timeout, no acknowledgement yet */
 #define TCP_F_FRTO_NEW (1u << 21)     /* RFC 5682: new data was sent instead of old */
+#define TCP_F_ACKED (1u << 22)        /* SYN-RECEIVED: our SYN is acknowledged, the listener waits for data */
+#define TCP_F_URGENT (1u << 23)       /* snd_up is valid and not acknowledged */
+#define TCP_F_URGENT_RX (1u << 24)    /* rcv_up is valid: the urgent byte there has not come */
+#define TCP_F_ECN (1u << 25)          /* RFC 3168: agreed on */
+#define TCP_F_ECE (1u << 26)          /* congestion was experienced, the peer is told until it says CWR */
+#define TCP_F_CWR (1u << 27)          /* the peer is to be told that the window was reduced */
+#define TCP_F_ECN_TRY (1u << 28)      /* our SYN asks for ECN */
+#define TCP_F_FASTOPEN (1u << 29)     /* RFC 7413 */
 
 struct tcp_conn;
 struct tcp_board;
@@ -113,6 +122,8 @@ struct tcp_conn {
     uint8_t challenges; /* challenge ACKs in the second that began at challenge_start */
     uint16_t mss;       /* payload bytes in a full segment we send, options taken off */
     uint16_t rcv_mss;   /* what we announced */
+    uint16_t max_seg;   /* TCP_MAXSEG when it was opened; 0: none */
+    uint8_t syn_retries, defer; /* of our SYN at most; of the SYN,ACK while data is waited for, TCP_DEFER_ACCEPT */
     int16_t soft_error; /* errno by ICMP: the reason told if the connection times out */
     uint16_t ooo_count;
     uint32_t own;       /* session that the engine owns; ZS_NO_SESSION: none (yet, or any more) */
@@ -167,13 +178,14 @@ struct tcp_conn {
     const struct tcp_conn_ops *ops;
     void *arg;
 };
-_Static_assert(sizeof(struct tcp_conn) <= 576, "an idle connection costs less than 1 KiB with its table entry");
+_Static_assert(sizeof(struct tcp_conn) <= 640, "an idle connection costs less than 1 KiB with its table entry");
 
 struct tcp_listener {
     LIST_ENTRY(tcp_listener) link;
     struct ip_addr ip;
     rte_be16_t port;
     uint32_t half_open, backlog;
+    uint64_t cookies_until; /* SYN cookies that were sent can come back until then */
     LIST_HEAD(, tcp_conn) half_open_list;
     const struct tcp_listener_ops *ops;
     void *arg;
@@ -248,6 +260,7 @@ enum tcp_action {
     TCP_DROP,            /* counted */
     TCP_ANSWER_RST,      /* no connection */
     TCP_PASSIVE_OPEN,
+    TCP_COOKIE_ACK,      /* an ACK for a listener: a SYN cookie, or nothing */
     TCP_SYN_SENT_INPUT,
     TCP_SEGMENT,         /* RFC 9293 3.10.7.4 */
     TCP_TIME_WAIT_INPUT,
@@ -259,9 +272,12 @@ struct tcp_decision {
 struct tcp_decision tcp_decide(enum tcp_state state, uint8_t flags);
 
 /* ---- conn.c: life ---- */
+/* A connection's beginnings, not in the table. False: *why. */
+bool tcp_conn_init(struct tcp_conn *c, struct stack *st, const struct tcp_flow *flow, enum net_counter *why);
 struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enum net_counter *why);
 struct tcp_conn *tcp_conn_find(const struct stack *st, const struct tcp_flow *flow);
 struct tcp_listener *tcp_listener_find(const struct stack *st, const struct ip_addr *ip, rte_be16_t port);
+void tcp_listener_join(struct tcp_conn *c, struct tcp_listener *l); /* half-open through it */
 void tcp_listener_leave(struct tcp_conn *c);
 void tcp_set_state(struct tcp_conn *c, enum tcp_state state);
 struct zs_session *tcp_own(const struct tcp_conn *c);
@@ -287,7 +303,16 @@ static inline uint32_t tcp_ts_now(const struct tcp_conn *c)
     return tcp_ts_at(c, c->st->now);
 }
 
+/* ---- cookie.c ---- */
+void tcp_cookie_send(struct stack *st, const struct tcp_seg *s, struct tcp_listener *l); /* answers a SYN that is not remembered */
+enum tcp_cookie_result { TCP_COOKIE_NONE, TCP_COOKIE_LATER, TCP_COOKIE_GOOD }; /* LATER: true, but there is no room now */
+/* Is s the answer to a cookie? GOOD: *conn is in SYN-RECEIVED, and s may go on. */
+enum tcp_cookie_result tcp_cookie_ack(struct stack *st, const struct tcp_seg *s, struct tcp_listener *l, struct tcp_conn **conn);
+
 /* ---- handshake.c ---- */
+void tcp_set_passive(struct tcp_conn *c, const struct tcp_listener *l); /* with the listener's options */
+void tcp_learn_syn(struct tcp_conn *c, const struct tcp_seg *s); /* the peer's SYN: its sequence number and what it offers */
+uint8_t tcp_syn_flags(const struct tcp_conn *c); /* of our SYN */
 void tcp_send_syn(struct tcp_conn *c);
 void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *l, const tcp_seq *iss_after);
 void tcp_syn_sent_input(struct tcp_conn *c, struct tcp_seg *s);
@@ -401,6 +426,7 @@ uint16_t tcp_path_mss(const struct tcp_conn *c);
 void tcp_packet_too_big(struct tcp_conn *c, uint32_t mtu);
 
 /* ---- isn.c ---- */
+uint32_t tcp_keyed_hash(const struct stack *st, const struct tcp_flow *flow, uint8_t purpose, uint32_t more);
 uint32_t tcp_ts_offset(const struct stack *st, const struct tcp_flow *flow);
 uint32_t tcp_port_hash(const struct stack *st, const struct tcp_flow *flow);
 

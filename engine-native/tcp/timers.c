@@ -33,17 +33,15 @@ void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer which)
 
 /* ---- Keep-alive, RFC 9293 3.8.4 ---- */
 
-static uint32_t option_or(const struct tcp_conn *c, size_t offset, uint32_t otherwise)
-{
-    const struct zs_session *app = tcp_app(c);
-    const uint8_t *opts = (const uint8_t *)(app == NULL ? NULL : &app->opts);
-    uint32_t v = opts == NULL ? 0 : atomic_load_explicit((const _Atomic uint32_t *)(opts + offset), memory_order_relaxed);
-    return v == 0 ? otherwise : v;
-}
+/* An option of the application's session, or what holds without it. */
+#define OPTION_OR(c, name, otherwise)                                                                  \
+    (tcp_app(c) == NULL || atomic_load_explicit(&tcp_app(c)->opts.name, memory_order_relaxed) == 0      \
+         ? (otherwise)                                                                                 \
+         : (uint32_t)atomic_load_explicit(&tcp_app(c)->opts.name, memory_order_relaxed))
 
 static uint64_t keepalive_idle(const struct tcp_conn *c)
 {
-    return option_or(c, offsetof(struct zs_opts, keepidle), KEEPALIVE_IDLE_S) * NET_NS_PER_S;
+    return OPTION_OR(c, keepidle, KEEPALIVE_IDLE_S) * NET_NS_PER_S;
 }
 
 void tcp_keepalive_start(struct tcp_conn *c)
@@ -62,7 +60,7 @@ static void keepalive_due(struct tcp_conn *c)
         tcp_timer_set(c, TCP_T_KEEPALIVE, silent < idle ? idle - silent : idle);
         return;
     }
-    if (c->keep_probes >= option_or(c, offsetof(struct zs_opts, keepcnt), KEEPALIVE_PROBES)) {
+    if (c->keep_probes >= OPTION_OR(c, keepcnt, KEEPALIVE_PROBES)) {
         NET_COUNT(c->st, TCP_TIMED_OUT);
         tcp_conn_abort(c, c->soft_error != 0 ? c->soft_error : ETIMEDOUT);
         return;
@@ -70,7 +68,7 @@ static void keepalive_due(struct tcp_conn *c)
     c->keep_probes++;
     NET_COUNT(c->st, TCP_KEEPALIVE_TX);
     tcp_transmit(c, seq_sub(c->snd_nxt, 1), RTE_TCP_ACK_FLAG, 0, 0);
-    tcp_timer_set(c, TCP_T_KEEPALIVE, option_or(c, offsetof(struct zs_opts, keepintvl), KEEPALIVE_INTERVAL_S) * NET_NS_PER_S);
+    tcp_timer_set(c, TCP_T_KEEPALIVE, OPTION_OR(c, keepintvl, KEEPALIVE_INTERVAL_S) * NET_NS_PER_S);
 }
 
 /* ---- Expiry ---- */

@@ -12,6 +12,8 @@
 
 /* ---- Script state ---- */
 
+#define PEERS 8
+
 struct script {
     struct bed *bed;
     const char *name, *line;
@@ -22,15 +24,27 @@ struct script {
     struct tcp_listener *listener;
     struct sock sock;
     uint64_t now;
-    uint32_t iss, peer_iss, ts_base;
-    bool have_iss, have_ts, ours_active, hold;
+    uint32_t peer_iss;
+    struct peer { /* one of those that talk to us, by port */
+        uint32_t iss, ts_base;
+        bool have_iss, have_ts;
+    } peers[PEERS], *p;
+    uint8_t fastopen[16]; /* cookie that was sent last, and its length */
+    uint32_t fastopen_len;
+    bool hold;
     int accept_result;
+    struct zs_opts opts; /* of the listener, or the socket to come */
 };
 #define OUR_PORT RTE_BE16(80)
-#define PEER_PORT RTE_BE16(40000)
-static struct tcp_flow the_flow(const struct bed *b)
+#define PEER_PORT 40000u
+static rte_be16_t peer_port(const struct script *s)
 {
-    return (struct tcp_flow){bed_host(b, 0), bed_host(b, 1), OUR_PORT, PEER_PORT};
+    return rte_cpu_to_be_16((uint16_t)(PEER_PORT + (s->p - s->peers)));
+}
+
+static struct tcp_flow the_flow(const struct script *s)
+{
+    return (struct tcp_flow){bed_host(s->bed, 0), bed_host(s->bed, 1), OUR_PORT, peer_port(s)};
 }
 
 #define SCRIPT_FAIL(s, ...)                                                       \
@@ -64,13 +78,18 @@ static int describe_options(struct script *s, const uint8_t *p, const uint8_t *e
             n += (size_t)snprintf(line + n, size - n, "%s%u-%u", i > 2 ? "," : sep[0] == ',' ? ",sack " : " <sack ",
                                   rte_be_to_cpu_32(v) - s->peer_iss, rte_be_to_cpu_32(e) - s->peer_iss);
         }
+        if (p[0] == 34) {
+            n += (size_t)snprintf(line + n, size - n, "%sfo%s", sep, p[1] > 2 ? " cookie" : "");
+            s->fastopen_len = p[1] - 2u;
+            memcpy(s->fastopen, p + 2, s->fastopen_len);
+        }
         if (p[0] == 8) {
             memcpy(&v, p + 2, 4);
             memcpy(&e, p + 6, 4);
-            if (!s->have_ts)
-                s->ts_base = rte_be_to_cpu_32(v);
-            s->have_ts = true;
-            n += (size_t)snprintf(line + n, size - n, "%sts %u %u", sep, rte_be_to_cpu_32(v) - s->ts_base, rte_be_to_cpu_32(e));
+            if (!s->p->have_ts)
+                s->p->ts_base = rte_be_to_cpu_32(v);
+            s->p->have_ts = true;
+            n += (size_t)snprintf(line + n, size - n, "%sts %u %u", sep, rte_be_to_cpu_32(v) - s->p->ts_base, rte_be_to_cpu_32(e));
         }
         sep = ",";
         p += p[1];
@@ -80,9 +99,8 @@ static int describe_options(struct script *s, const uint8_t *p, const uint8_t *e
     return 0;
 }
 
-static void describe(void *arg, const struct frame *f, char *line, size_t size)
+static void describe_tcp(struct script *s, const struct frame *f, char *line, size_t size)
 {
-    struct script *s = arg;
     const struct rte_ether_hdr *eth = (const void *)f->data;
     const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
     const struct rte_ipv6_hdr *ip6 = (const void *)(eth + 1);
@@ -98,26 +116,56 @@ static void describe(void *arg, const struct frame *f, char *line, size_t size)
     uint32_t hlen = (h->data_off >> 4) * 4u;
     uint32_t len = (v6 ? rte_be_to_cpu_16(ip6->payload_len) : rte_be_to_cpu_16(ip->total_length) - 20u) - hlen;
     const uint8_t *payload = (const uint8_t *)h + hlen;
-    if (!s->have_iss && (h->tcp_flags & RTE_TCP_SYN_FLAG)) {
-        s->iss = rte_be_to_cpu_32(h->sent_seq);
-        s->have_iss = true;
+    if (!s->p->have_iss && (h->tcp_flags & RTE_TCP_SYN_FLAG)) {
+        s->p->iss = rte_be_to_cpu_32(h->sent_seq);
+        s->p->have_iss = true;
     }
-    uint32_t at = rte_be_to_cpu_32(h->sent_seq) - s->iss, n = 0;
+    uint32_t at = rte_be_to_cpu_32(h->sent_seq) - s->p->iss, n = 0;
     for (uint32_t i = 0; i < len; i++)
         assert_int_equal(payload[i], byte_at(0, at - 1 + i));
     static const struct {
         uint8_t flag;
         char letter;
     } letters[] = {{RTE_TCP_SYN_FLAG, 'S'}, {RTE_TCP_FIN_FLAG, 'F'}, {RTE_TCP_RST_FLAG, 'R'}, {RTE_TCP_PSH_FLAG, 'P'},
-                   {RTE_TCP_ACK_FLAG, '.'}};
+                   {RTE_TCP_URG_FLAG, 'U'}, {RTE_TCP_ECE_FLAG, 'E'}, {RTE_TCP_CWR_FLAG, 'W'}, {RTE_TCP_ACK_FLAG, '.'}};
     for (size_t i = 0; i < RTE_DIM(letters); i++)
         if (h->tcp_flags & letters[i].flag)
             line[n++] = letters[i].letter;
     n += (uint32_t)snprintf(line + n, size - n, " %u:%u(%u)", at, at + len, len);
     if (h->tcp_flags & RTE_TCP_ACK_FLAG)
         n += (uint32_t)snprintf(line + n, size - n, " ack %u", rte_be_to_cpu_32(h->recv_ack) - s->peer_iss);
+    if (h->tcp_flags & RTE_TCP_URG_FLAG)
+        n += (uint32_t)snprintf(line + n, size - n, " urg %u", rte_be_to_cpu_16(h->tcp_urp));
     n += (uint32_t)snprintf(line + n, size - n, " win %u", rte_be_to_cpu_16(h->rx_win));
+    static const char *const ecn[] = {"", " ect1", " ect0", " ce"};
+    n += (uint32_t)snprintf(line + n, size - n, "%s", ecn[(v6 ? rte_be_to_cpu_32(ip6->vtc_flow) >> 20 : ip->type_of_service) & 3]);
     describe_options(s, (const uint8_t *)(h + 1), payload, line + n, size - n);
+}
+
+static void describe(void *arg, const struct frame *f, char *line, size_t size)
+{
+    struct script *s = arg;
+    const struct rte_tcp_hdr *h = (const void *)(f->data + 14 + (s->bed->ip6 ? 40 : 20));
+    uint16_t to = (uint16_t)(rte_be_to_cpu_16(h->dst_port) - PEER_PORT);
+    struct peer *now = s->p;
+    if (f->len >= 14 + 20 + sizeof *h && to < PEERS) /* else not for a peer */
+        s->p = &s->peers[to];
+    describe_tcp(s, f, line, size);
+    if (s->p != now)
+        snprintf(line + strlen(line), size - strlen(line), " to %u", to);
+    s->p = now;
+}
+
+/* A socket with the options told so far. */
+static void script_open(struct script *s)
+{
+    s->sock = (struct sock){0};
+    sock_open(s->bed, &s->sock);
+    struct zs_opts *o = &zs_session_at(&s->bed->app, s->sock.app)->opts;
+    int32_t linger = atomic_load(&o->linger);
+    memcpy((void *)o, (const void *)&s->opts, sizeof *o);
+    atomic_store(&o->linger, linger);
+    atomic_store(&o->rcvlowat, 1);
 }
 
 static int script_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
@@ -130,13 +178,18 @@ static int script_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *f
         if (s->sock.bed != NULL && !s->sock.closed_here)
             sock_close(&s->sock, false, s->now);
         s->sock = (struct sock){0};
-        sock_open(s->bed, &s->sock);
+        script_open(s);
     }
     s->sock.conn = c;
     tcp_attach(c, s->sock.own, &sock_ops, &s->sock);
     return 0;
 }
-static const struct tcp_listener_ops script_listener = {.accept = script_accept};
+static const struct zs_opts *script_options(void *arg, const struct tcp_flow *flow)
+{
+    (void)flow;
+    return &((struct script *)arg)->opts;
+}
+static const struct tcp_listener_ops script_listener = {.accept = script_accept, .options = script_options};
 
 /* ---- Segments in ---- */
 
@@ -152,7 +205,7 @@ static uint32_t parse_options(struct script *s, const char *text, uint8_t *p)
             memcpy(p + n, (uint8_t[]){1, 3, 3, (uint8_t)a}, 4);
             n += 4;
         } else if (sscanf(o, "ts %u %u", &a, &b) == 2) {
-            uint32_t v = rte_cpu_to_be_32(a), e = rte_cpu_to_be_32(b + s->ts_base);
+            uint32_t v = rte_cpu_to_be_32(a), e = rte_cpu_to_be_32(b + s->p->ts_base);
             memcpy(p + n, (uint8_t[]){1, 1, 8, 10}, 4);
             memcpy(p + n + 4, &v, 4);
             memcpy(p + n + 8, &e, 4);
@@ -166,11 +219,16 @@ static uint32_t parse_options(struct script *s, const char *text, uint8_t *p)
                 sack = p + n + 3;
                 n += 4;
             }
-            uint32_t v = rte_cpu_to_be_32(a + s->iss), e = rte_cpu_to_be_32(b + s->iss);
+            uint32_t v = rte_cpu_to_be_32(a + s->p->iss), e = rte_cpu_to_be_32(b + s->p->iss);
             memcpy(p + n, &v, 4);
             memcpy(p + n + 4, &e, 4);
             *sack = (uint8_t)(*sack + 8);
             n += 8;
+        } else if (strncmp(o, "fo", 2) == 0) { /* RFC 7413 2: asks, brings the cookie that was sent, or another one */
+            uint32_t len = strncmp(o, "fo cookie", 9) == 0 ? s->fastopen_len : strncmp(o, "fo bad", 6) == 0 ? 8 : 0;
+            memcpy(p + n, (uint8_t[]){1, 1, 34, (uint8_t)(2 + len)}, 4);
+            memcpy(p + n + 4, strncmp(o, "fo bad", 6) == 0 ? (const uint8_t *)"forged!!" : s->fastopen, len);
+            n += 4 + len;
         } else if (strncmp(o, "unknown", 7) == 0) {
             memcpy(p + n, (uint8_t[]){254, 4, 0xf9, 0x89}, 4);
             n += 4;
@@ -189,8 +247,22 @@ static uint8_t parse_flags(const char *text)
     uint8_t flags = 0;
     for (; *text != 0 && *text != ' '; text++)
         flags |= *text == 'S' ? RTE_TCP_SYN_FLAG : *text == 'F' ? RTE_TCP_FIN_FLAG : *text == 'R' ? RTE_TCP_RST_FLAG
-                 : *text == 'P' ? RTE_TCP_PSH_FLAG : *text == 'U' ? RTE_TCP_URG_FLAG : *text == '.' ? RTE_TCP_ACK_FLAG : 0;
+                 : *text == 'P' ? RTE_TCP_PSH_FLAG : *text == 'U' ? RTE_TCP_URG_FLAG
+                 : *text == 'E' ? RTE_TCP_ECE_FLAG : *text == 'W' ? RTE_TCP_CWR_FLAG : *text == '.' ? RTE_TCP_ACK_FLAG : 0;
     return flags;
+}
+
+static void mark_ecn(const struct script *s, void *header, uint8_t ecn)
+{
+    struct rte_ipv4_hdr *ip = header;
+    struct rte_ipv6_hdr *ip6 = header;
+    if (s->bed->ip6) {
+        ip6->vtc_flow |= rte_cpu_to_be_32((uint32_t)ecn << 20);
+        return;
+    }
+    ip->type_of_service = ecn;
+    ip->hdr_checksum = 0;
+    ip->hdr_checksum = rte_ipv4_cksum(ip);
 }
 
 static void segment_in(struct script *s, const char *text)
@@ -206,8 +278,8 @@ static void segment_in(struct script *s, const char *text)
     if (w != NULL)
         win = (uint32_t)strtoul(w + 5, NULL, 10);
     uint32_t olen = parse_options(s, opt == NULL ? NULL : opt + 1, buf + sizeof *h);
-    *h = (struct rte_tcp_hdr){.src_port = PEER_PORT, .dst_port = OUR_PORT, .sent_seq = rte_cpu_to_be_32(from + s->peer_iss),
-                              .recv_ack = a == NULL ? 0 : rte_cpu_to_be_32(ack + s->iss), .tcp_flags = parse_flags(text),
+    *h = (struct rte_tcp_hdr){.src_port = peer_port(s), .dst_port = OUR_PORT, .sent_seq = rte_cpu_to_be_32(from + s->peer_iss),
+                              .recv_ack = a == NULL ? 0 : rte_cpu_to_be_32(ack + s->p->iss), .tcp_flags = parse_flags(text),
                               .data_off = (uint8_t)((20 + olen) / 4 << 4), .rx_win = rte_cpu_to_be_16((uint16_t)win)};
     for (uint32_t i = 0; i < len; i++)
         buf[sizeof *h + olen + i] = byte_at(0, from - 1 + i);
@@ -215,6 +287,9 @@ static void segment_in(struct script *s, const char *text)
                                      : ip_frame(s->bed, IPPROTO_TCP, 7, 0, buf, (uint16_t)(20 + olen + len));
     void *ip = rte_pktmbuf_mtod_offset(m, void *, 14);
     h = (void *)((uint8_t *)ip + (s->bed->ip6 ? 40 : 20));
+    if (strstr(text, " urg ") != NULL)
+        h->tcp_urp = rte_cpu_to_be_16((uint16_t)atoi(strstr(text, " urg ") + 5));
+    mark_ecn(s, ip, strstr(text, " ce") != NULL ? 3 : strstr(text, " ect0") != NULL ? 2 : 0);
     h->cksum = s->bed->ip6 ? rte_ipv6_udptcp_cksum(ip, h) : rte_ipv4_udptcp_cksum(ip, h);
     if (strstr(text, "badsum"))
         h->cksum ^= 1;
@@ -231,7 +306,7 @@ static void icmp6_in(struct script *s, unsigned type, unsigned code, uint32_t at
         uint32_t seq;
     } __attribute__((packed, aligned(2))) e = {.h = {type == 3 && code == 4 ? ICMP6_TOO_BIG : ICMP6_UNREACHABLE, 0, 0, rte_cpu_to_be_32(mtu)},
                                    .ip = {.vtc_flow = RTE_BE32(6u << 28), .proto = IPPROTO_TCP},
-                                   .ports = {OUR_PORT, PEER_PORT}, .seq = rte_cpu_to_be_32(at + s->iss)};
+                                   .ports = {OUR_PORT, peer_port(s)}, .seq = rte_cpu_to_be_32(at + s->p->iss)};
     if (e.h.type == ICMP6_UNREACHABLE)
         e.h.code = code == 3 ? ICMP6_UNREACH_PORT : ICMP6_UNREACH_ADDRESS;
     memcpy(e.ip.src_addr, host6(0).b, 16);
@@ -252,7 +327,7 @@ static void icmp_in(struct script *s, unsigned type, unsigned code, uint32_t at,
     } __attribute__((packed)) e = {.type = (uint8_t)type, .code = (uint8_t)code, .rest = rte_cpu_to_be_32(mtu),
                                    .ip = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = IPPROTO_TCP,
                                           .src_addr = HOST_IP(0), .dst_addr = HOST_IP(1)},
-                                   .ports = {OUR_PORT, PEER_PORT}, .seq = rte_cpu_to_be_32(at + s->iss)};
+                                   .ports = {OUR_PORT, peer_port(s)}, .seq = rte_cpu_to_be_32(at + s->p->iss)};
     if (s->bed->ip6) {
         icmp6_in(s, type, code, at, mtu + 20); /* for the larger header */
         return;
@@ -269,7 +344,10 @@ static void expect(struct script *s, const char *text)
     if (s->cap.next == s->cap.count)
         SCRIPT_FAIL(s, "nothing was sent\n");
     const char *got = s->cap.line[s->cap.next], *options = strchr(text, '<'), *had = strchr(got, '<');
-    size_t n = options == NULL ? strlen(text) : (size_t)(options - text) - 1;
+    const char *ecn = strstr(text, " ect0");
+    if (ecn != NULL && strstr(got, " ect0") == NULL)
+        SCRIPT_FAIL(s, "it is not ECN-capable\n");
+    size_t n = ecn != NULL ? (size_t)(ecn - text) : options == NULL ? strlen(text) : (size_t)(options - text) - 1;
     if (strncmp(got, text, n) != 0 || (got[n] != 0 && got[n] != ' '))
         SCRIPT_FAIL(s, "something else was sent\n");
     if (options != NULL && strcmp(options, "<>") == 0 ? had != NULL : options != NULL && (had == NULL || strcmp(options, had) != 0))
@@ -379,26 +457,61 @@ static void check_line(struct script *s, const char *what, const char *arg, uint
     }
 }
 
+/* Options that are one number. */
+static bool number_option(struct zs_opts *o, const char *name, uint32_t v)
+{
+    static const struct {
+        const char *name;
+        uint32_t bit;
+    } bits[] = {{"nodelay", ZS_O_NODELAY}, {"cork", ZS_O_CORK}, {"more", ZS_O_MORE}, {"quickack", ZS_O_QUICKACK},
+                {"fastopen", ZS_O_FASTOPEN}};
+    for (size_t i = 0; i < RTE_DIM(bits); i++)
+        if (strcmp(name, bits[i].name) == 0) {
+            if (v != 0)
+                atomic_fetch_or(&o->bits, bits[i].bit);
+            else
+                atomic_fetch_and(&o->bits, ~bits[i].bit);
+            return true;
+        }
+    if (strcmp(name, "maxseg") == 0)
+        atomic_store(&o->maxseg, (uint16_t)v);
+    else if (strcmp(name, "syncnt") == 0)
+        atomic_store(&o->syncnt, (uint8_t)v);
+    else if (strcmp(name, "defer") == 0)
+        atomic_store(&o->defer_accept, (uint8_t)v);
+    else if (strcmp(name, "linger2") == 0)
+        atomic_store(&o->linger2, (int32_t)v);
+    else if (strcmp(name, "user_timeout") == 0)
+        atomic_store(&o->user_timeout, v);
+    else if (strcmp(name, "notsent_lowat") == 0)
+        atomic_store(&o->notsent_lowat, v);
+    else if (strcmp(name, "queue") == 0)
+        atomic_store(&o->fastopen, v);
+    else
+        return false;
+    return true;
+}
+
 static void option(struct script *s, const char *text)
 {
-    struct zs_opts *o = &zs_session_at(&s->bed->app, s->sock.app)->opts;
+    struct zs_opts *o = s->sock.bed == NULL ? &s->opts : &zs_session_at(&s->bed->app, s->sock.app)->opts;
     unsigned idle, interval, count;
-    if (strcmp(text, "nodelay") == 0)
-        atomic_fetch_or(&o->bits, ZS_O_NODELAY);
-    else if (strcmp(text, "cork") == 0)
-        atomic_fetch_or(&o->bits, ZS_O_CORK);
-    else if (strcmp(text, "uncork") == 0)
-        atomic_fetch_and(&o->bits, ~ZS_O_CORK);
-    else if (strcmp(text, "reno") == 0 || strcmp(text, "cubic") == 0)
+    char name[32] = "";
+    int v = 1;
+    sscanf(text, "%31s %d", name, &v);
+    if (strcmp(text, "reno") == 0 || strcmp(text, "cubic") == 0)
         atomic_store(&o->congestion, text[0] == 'r' ? ZS_CC_RENO : ZS_CC_CUBIC);
     else if (sscanf(text, "keepalive %u %u %u", &idle, &interval, &count) == 3) {
         atomic_fetch_or(&o->bits, ZS_O_KEEPALIVE);
-        atomic_store(&o->keepidle, idle);
-        atomic_store(&o->keepintvl, interval);
-        atomic_store(&o->keepcnt, count);
-    } else
+        atomic_store(&o->keepidle, (uint16_t)idle);
+        atomic_store(&o->keepintvl, (uint16_t)interval);
+        atomic_store(&o->keepcnt, (uint8_t)count);
+    } else if (strcmp(text, "uncork") == 0)
+        atomic_fetch_and(&o->bits, ~ZS_O_CORK);
+    else if (!number_option(o, name, (uint32_t)v))
         SCRIPT_FAIL(s, "option?\n");
-    tcp_poke(s->sock.conn, s->now);
+    if (s->sock.conn != NULL)
+        tcp_poke(s->sock.conn, s->now);
 }
 
 static void command(struct script *s, const char *text)
@@ -406,14 +519,14 @@ static void command(struct script *s, const char *text)
     char what[32] = "", arg[64] = "";
     unsigned long long n = 0;
     struct ip_addr any = bed_any(s->bed);
-    struct tcp_flow flow = the_flow(s->bed);
+    struct tcp_flow flow = the_flow(s);
     int words = sscanf(text, "%31s %63s %llu", what, arg, &n);
     if (words == 2)
         n = strtoull(arg, NULL, 10);
     if (strcmp(what, "listen") == 0) {
         assert_int_equal(tcp_listen(s->st, &any, OUR_PORT, words == 2 ? (uint32_t)n : 8, &script_listener, s, &s->listener), 0);
     } else if (strcmp(what, "connect") == 0) {
-        sock_open(s->bed, &s->sock);
+        script_open(s);
         assert_int_equal(tcp_connect(s->st, flow, s->sock.own, &sock_ops, &s->sock, s->now, &s->sock.conn), 0);
     } else if (strcmp(what, "write") == 0) {
         assert_int_equal(sock_write(&s->sock, n, s->now), n);
@@ -435,6 +548,9 @@ static void command(struct script *s, const char *text)
         s->accept_result = strcmp(arg, "ok") == 0 ? 0 : strcmp(arg, "later") == 0 ? -EAGAIN : -ENOBUFS;
     } else if (strcmp(what, "peer") == 0) {
         s->peer_iss = (uint32_t)n;
+    } else if (strcmp(what, "as") == 0) {
+        assert_true(n < PEERS);
+        s->p = &s->peers[n];
     } else if (strcmp(what, "iss") == 0) {
         /* Wait until the clock makes it so. */
         pass_time(s, (uint64_t)(uint32_t)((uint32_t)n - tcp_isn(s->st, &flow, s->now)) * 4000);
@@ -450,7 +566,7 @@ static void command(struct script *s, const char *text)
 
 void script_run(struct bed *b, const char *name, const char *const *lines)
 {
-    struct script s = {.bed = b, .name = name, .now = SEC, .peer_iss = 1000000};
+    struct script s = {.bed = b, .name = name, .now = SEC, .peer_iss = 1000000, .p = s.peers};
     s.cap.describe = describe;
     s.cap.arg = &s;
     s.st = bed_stack(b, "script", s.now);

@@ -2,16 +2,23 @@
  *
  * Packet scripts: one stack, whose peer is the script. Lines:
  *
- *     < S 0:0(0) win 65535 <mss 1460,ws 7,ts 5 0>   a segment arrives. Flags: S F R P U and . for ACK, or - for none
+ *     < S 0:0(0) win 65535 <mss 1460,ws 7,ts 5 0>   a segment arrives. Flags: S F R P U E(CE) (C)W(R) and . for ACK,
+ *                                                   or - for none; with urg N, the urgent pointer, ect0 and ce, the IP header's
+ *                                                   ECN field (RFC 3168), badsum
  *     > S. 0:0(0) ack 1                             this segment, next, was sent; the rest of it (win, options) may be told, too;
  *                                                   options wholly or not at all, <>: none
  *     < . 1:1(0) ack 1 <sack 1461-2921,4381-5841>
  *     +40                                           milliseconds pass
  *     connect | listen [BACKLOG] | write N | read N | shutdown | close | abort
  *     state NAME | gone | eof | error ERRNO | lent BUFFERS | count COUNTER N
- *     option nodelay|cork|reno|cubic|keepalive IDLE INTERVAL COUNT | rcvbuf N | accept ok|later|no
+ *     option NAME [N]       nodelay cork more quickack fastopen (1 or 0), maxseg, syncnt, defer, linger2, user_timeout,
+ *                           notsent_lowat, queue (Fast Open's), reno, cubic, uncork, keepalive IDLE INTERVAL COUNT. Of the
+ *                           socket, or while there is none of the listener or the socket to come
+ *     rcvbuf N | accept ok|later|no
  *     iss N | peer N        (before the handshake) initial sequence numbers: the stack's, the peer's
  *     icmp TYPE CODE SEQ [mtu N]   an ICMP error about our segment that began there; over IPv6 the ICMPv6 error that means the same
+ *
+ *     as N                  from here on peer number N speaks and is listened to, from port 40000 + N; 0 to begin with
  *
  *     hold | send           packets wait in the port's queue from here on; no longer
  *     referring N           pieces of the application's memory that packets refer to

@@ -124,8 +124,14 @@ struct zs_dir_prod {
     /* The reference ring for lent data (zero-copy sends): block of struct zs_ref and its producer index. */
     _Atomic uint32_t ref_ring;
     _Atomic uint32_t ref_tail;
-    uint8_t pad[32];
+    _Atomic uint64_t urgent; /* ZS_URGENT(): the urgent byte of this direction, 0 none ever. Stored before the byte is published */
+    uint8_t pad[24];
 };
+/* Urgent data (RFC 9293 3.8.5, RFC 6093): one byte, as every socket interface has it. Position of the byte in the stream + 1,
+ * whether it is known yet, and the byte. A later one takes the place of an earlier one. */
+#define ZS_URGENT_KNOWN 0x100u
+#define ZS_URGENT(pos, known_byte) (((uint64_t)(pos) + 1u) << 9 | (known_byte))
+#define ZS_URGENT_POS(word) (((word) >> 9) - 1u)
 #define ZS_FIN 1u
 #define ZS_RST 2u
 #define ZS_WANT_EVENT 1u /* set the sender's subscribers' bits */
@@ -137,7 +143,10 @@ struct zs_dir_cons {
     _Atomic uint32_t ring_seq; /* number of the data ring that holds head */
     _Atomic uint32_t lock; /* as in zs_dir_prod */
     _Atomic uint32_t ref_head;
-    uint8_t pad[44];
+    uint32_t pad0;
+    _Atomic uint64_t urgent_read; /* the word of the urgent byte that recv(MSG_OOB) has taken */
+    _Atomic uint64_t sent; /* wire, with TCP_NOTSENT_LOWAT: position after the last byte that was sent */
+    uint8_t pad[24];
 };
 
 /* The data rings of a direction. Ring number i is at [i % ZS_DIR_RINGS] and holds the positions from its base to the base of
@@ -179,8 +188,16 @@ struct zs_opts {
     _Atomic int32_t linger;          /* seconds; -1 off */
     _Atomic uint32_t rcvlowat;
     _Atomic uint32_t bits;           /* ZS_O_* */
-    _Atomic uint32_t keepidle, keepintvl, keepcnt, user_timeout;
-    _Atomic uint32_t congestion;     /* ZS_CC_* */
+    _Atomic uint32_t user_timeout;   /* milliseconds */
+    _Atomic uint32_t notsent_lowat;  /* bytes */
+    _Atomic int32_t linger2;         /* seconds in FIN-WAIT-2 without a socket; 0 the stack's, -1 none */
+    _Atomic uint16_t keepidle, keepintvl; /* seconds */
+    _Atomic uint16_t maxseg;         /* bytes; 0 the path's */
+    _Atomic uint16_t congestion;     /* ZS_CC_* */
+    _Atomic uint8_t keepcnt, syncnt; /* 0 the stack's */
+    _Atomic uint8_t defer_accept;    /* listener: retransmissions of a SYN,ACK to wait for data, 0 none */
+    uint8_t pad0;
+    _Atomic uint32_t fastopen;       /* listener: connections that carried data in their SYN and are not accepted, at most */
 };
 #define ZS_CC_DEFAULT 0u /* the stack's */
 #define ZS_CC_RENO 1u
@@ -192,6 +209,9 @@ struct zs_opts {
 #define ZS_O_QUICKACK (1u << 4)
 #define ZS_O_REUSEADDR (1u << 5)
 #define ZS_O_BROADCAST (1u << 6)
+#define ZS_O_DELACK (1u << 7)   /* TCP_QUICKACK was set to 0 */
+#define ZS_O_MORE (1u << 8)     /* the last send had MSG_MORE */
+#define ZS_O_FASTOPEN (1u << 9) /* TCP_FASTOPEN_CONNECT, MSG_FASTOPEN */
 
 struct zs_session {
     /* line 0: identity */
@@ -225,10 +245,10 @@ struct zs_session {
     struct zs_dir_cons rx_cons; /* written by this end */
     /* line 5: options */
     struct zs_opts opts;
-    uint8_t pad5[8];
     /* line 6: counters of this end */
     _Atomic uint64_t rx_dropped; /* UDP: datagrams without room */
-    uint8_t pad6[56];
+    _Atomic int32_t sig_owner;   /* F_SETOWN: who gets SIGURG. Process, or below 0 process group; 0 nobody */
+    uint8_t pad6[52];
     /* line 7: the rings of the direction that ends here, written by the peer */
     struct zs_dir_rings rx_rings;
 };
