@@ -297,6 +297,7 @@ const struct wire_stack_ops wire_stack_native = {
     .addresses = native_addresses,
     .segment = native_segment,
     .segment_size = native_segment_size,
+    .segment_at = native_segment_at,
     .poll = native_poll,
     .flush = native_flush,
     .next = native_next,

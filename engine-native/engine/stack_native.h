@@ -41,6 +41,7 @@ void native_close(void *stack, uint64_t now);
 uint32_t native_addresses(void *stack, struct zs_wire_addr *to, uint32_t max);
 int native_segment(void *stack);
 uint64_t native_segment_size(void *stack);
+const uint8_t *native_segment_at(void *stack);
 json_t *native_describe_ports(void *stack);
 json_t *native_describe_counters(void *stack);
 void native_describe_memory(void *stack, json_t *wire);

@@ -251,3 +251,8 @@ void native_describe_memory(void *stack, json_t *wire)
     json_object_set_new(wire, "rx_copies", json_real(share(m.rx_copied, m.rx_lent)));
     json_object_set_new(wire, "tx_copies", json_real(share(m.tx_copied, m.tx_referred)));
 }
+
+const uint8_t *native_segment_at(void *stack)
+{
+    return ((struct native *)stack)->rx.base;
+}

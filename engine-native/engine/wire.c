@@ -132,6 +132,9 @@ bool wire_open(struct engine *e, struct engine_failure *f)
                     strerror(errno));
         return false;
     }
+    /* Programs lend on what they received: the stack sends it from there. */
+    e->view.rx_seg = w->ops->segment_at(w->stack);
+    e->view.rx_size = w->ops->segment_size(w->stack);
     w->naddrs = w->ops->addresses(w->stack, w->addrs, ZS_MAX_WIRE_ADDRS);
     wire_publish(e);
     return true;
@@ -150,6 +153,8 @@ void wire_close(struct engine *e)
     struct wire *w = e->wire;
     if (w == NULL)
         return;
+    e->view.rx_seg = NULL;
+    e->view.rx_size = 0;
     if (w->stack != NULL)
         w->ops->close(w->stack, e->now);
     w->stack = NULL;

@@ -61,6 +61,7 @@ struct wire_stack_ops {
     /* The memory of received packets, for applications to map read-only: a descriptor and its size; -1: none. */
     int (*segment)(void *stack);
     uint64_t (*segment_size)(void *stack);
+    const uint8_t *(*segment_at)(void *stack); /* where the stack has it mapped */
     /* Received packets, at most `budget` of each port, timers, sends. True when there was something to do. */
     bool (*poll)(void *stack, uint32_t budget, uint64_t now);
     /* Sends what other calls left in the transmit queues. */

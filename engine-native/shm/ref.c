@@ -58,8 +58,25 @@ static int load(const struct zs_view *v, struct zs_refs *refs)
     return 0;
 }
 
+/* Goes on at the last entry that begins at `pos` or before, if there is one: entries are in the order of their positions. */
+static void skip_to(struct zs_refs *refs, uint64_t pos)
+{
+    uint32_t low = 0, high = refs->end - refs->at; /* the entry sought is refs->at + low - 1 */
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if ((int64_t)(pos - refs->ring[(refs->at + mid) & (refs->entries - 1)].pos) >= 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low > 1)
+        refs->at += low - 1;
+}
+
 int zs_refs_seek_some(struct zs_view *v, struct zs_refs *refs, uint64_t pos, uint64_t *take)
 {
+    if (!refs->have && refs->end - refs->at > 4 && refs->ring != NULL)
+        skip_to(refs, pos);
     for (;;) {
         if (!refs->have && refs->at == refs->end)
             return 0;

@@ -24,37 +24,90 @@ static struct zs_session *reader_of(const struct stack *st, const struct tcp_loa
     return there ? app : NULL;
 }
 
-static void take_back(struct stack *st, struct tcp_loans *l, uint32_t n)
+/* The hold on a lent buffer, in fields that nobody else uses while it is lent. 0: none. */
+#define HOLD(m) ((m)->hash.fdir.lo)
+#define HOLD_GEN(m) ((m)->hash.fdir.hi)
+#define KEPT_LOOK 32u /* kept buffers that one look looks at */
+
+static void give_back(struct stack *st, struct rte_mbuf *m)
 {
-    l->count -= n;
-    l->seen += n;
-    st->tcp->lent -= n;
-    NET_COUNT_BYTES(st, TCP_LOANS_BACK, n);
-    for (; n > 0; n--) {
-        struct rte_mbuf *m = l->first;
-        l->first = m->next;
-        rte_pktmbuf_free_seg(m);
+    struct zs_view *v = st->conf.view;
+    if (HOLD(m) != 0 && atomic_load(&v->arena->loan[HOLD(m) - 1].gen) == HOLD_GEN(m))
+        zs_loan_free(v, HOLD(m) - 1);
+    rte_pktmbuf_free_seg(m);
+    st->tcp->lent--;
+    NET_COUNT(st, TCP_LOANS_BACK);
+}
+
+static bool held(const struct stack *st, const struct rte_mbuf *m)
+{
+    return HOLD(m) != 0 && !zs_loan_over(st->conf.view, HOLD(m) - 1, HOLD_GEN(m));
+}
+
+static void keep(struct tcp_loans *l, struct rte_mbuf *m)
+{
+    m->next = NULL;
+    if (l->kept_count++ == 0)
+        l->kept_end = &l->kept;
+    *l->kept_end = m;
+    l->kept_end = &m->next;
+}
+
+/* Looks at up to `most` of the kept ones, in turn. */
+static void look_at_kept(struct stack *st, struct tcp_loans *l, uint32_t most)
+{
+    for (uint32_t n = RTE_MIN(l->kept_count, most); n > 0; n--) {
+        struct rte_mbuf *m = l->kept;
+        l->kept = m->next;
+        l->kept_count--;
+        m->next = NULL;
+        if (held(st, m))
+            keep(l, m);
+        else
+            give_back(st, m);
     }
-    if (l->count == 0 && l->listed) {
+}
+
+static void unlist(struct tcp_loans *l)
+{
+    if (l->count + l->kept_count == 0 && l->listed) {
         LIST_REMOVE(l, link);
         l->listed = false;
     }
 }
 
+/* The reader is past n more; what it took over waits on until it is released. */
+static void take_back(struct stack *st, struct tcp_loans *l, uint32_t n)
+{
+    l->count -= n;
+    l->seen += n;
+    for (; n > 0; n--) {
+        struct rte_mbuf *m = l->first;
+        l->first = m->next;
+        m->next = NULL;
+        if (held(st, m))
+            keep(l, m);
+        else
+            give_back(st, m);
+    }
+    unlist(l);
+}
+
 /* False: the application says that it read what it was never lent. */
-static bool look(struct stack *st, struct tcp_loans *l)
+static bool look(struct stack *st, struct tcp_loans *l, uint32_t most)
 {
     const struct zs_session *app = reader_of(st, l);
     uint32_t n = app == NULL ? l->count : zs_tx_returned(app) - l->seen;
     if (n > l->count)
         return false;
+    look_at_kept(st, l, most);
     take_back(st, l, n);
     return true;
 }
 
 bool tcp_loans_look(struct tcp_conn *c)
 {
-    return c->loans == NULL || c->loans->count == 0 || look(c->st, c->loans);
+    return c->loans == NULL || c->loans->count + c->loans->kept_count == 0 || look(c->st, c->loans, KEPT_LOOK);
 }
 
 void tcp_loans_leave(struct tcp_conn *c)
@@ -63,9 +116,9 @@ void tcp_loans_leave(struct tcp_conn *c)
     if (l == NULL)
         return;
     c->loans = NULL;
-    look(c->st, l);
+    look(c->st, l, UINT32_MAX);
     l->orphan = true;
-    if (l->count == 0)
+    if (l->count + l->kept_count == 0)
         free(l);
 }
 
@@ -74,8 +127,8 @@ static void look_at_all(struct stack *st)
     struct tcp_loans *l, *next;
     for (l = LIST_FIRST(&st->tcp->loans); l != NULL; l = next) {
         next = LIST_NEXT(l, link);
-        look(st, l); /* nonsense is for the connection to find, or for the end of the session */
-        if (l->count == 0 && l->orphan)
+        look(st, l, UINT32_MAX); /* nonsense is for the connection to find, or for the end of the session */
+        if (l->count + l->kept_count == 0 && l->orphan)
             free(l);
     }
 }
@@ -137,6 +190,37 @@ static void append(struct stack *st, struct tcp_loans *l, struct rte_mbuf *m)
     }
 }
 
+/* Lends with a hold where the reader takes over what it is lent. It is told to the engine when the hold ends: by the bit of
+ * own's session, as when something else happens there. */
+static int lend(struct tcp_conn *c, struct zs_session *app, struct rte_mbuf *m, uint32_t offset, uint32_t len, uint64_t cap)
+{
+    struct zs_view *v = c->st->conf.view;
+    HOLD(m) = 0;
+    if (!(atomic_load_explicit(&app->flags, memory_order_relaxed) & ZS_F_HOLDS))
+        return zs_tx_lend(v, app, &c->tx, RXPOOL_SEGMENT, offset, len, cap);
+    int64_t loan = zs_loan_new(v, 0);
+    if (loan < 0)
+        return (int)loan;
+    struct zs_loan *l = &v->arena->loan[loan];
+    uint64_t sub = tcp_own(c) == NULL ? 0 : atomic_load_explicit(&tcp_own(c)->subs[0], memory_order_relaxed);
+    if (sub != 0 && ZS_SUB_WAITER(sub) < ZS_MAX_WAITERS) {
+        l->waiter = ZS_SUB_WAITER(sub);
+        l->waiter_gen = atomic_load(&v->arena->waiter[l->waiter].gen);
+        l->slot = ZS_SUB_SLOT(sub);
+    }
+    struct zs_ref ref = {.segment = RXPOOL_SEGMENT, .offset = offset, .len = len, .loan = (uint32_t)loan + 1,
+                         .loan_gen = atomic_load(&l->gen)};
+    int64_t n = zs_tx_lend_hold(v, app, &c->tx, &ref, len, cap);
+    if (n < 0) {
+        zs_loan_end(v, (uint32_t)loan, ref.loan_gen, 0);
+        zs_loan_free(v, (uint32_t)loan);
+        return (int)n;
+    }
+    HOLD(m) = ref.loan;
+    HOLD_GEN(m) = ref.loan_gen;
+    return 0;
+}
+
 enum net_counter tcp_lend(struct tcp_conn *c, struct zs_session *app, struct rte_mbuf *m, uint32_t skip, uint32_t len,
                           uint64_t cap)
 {
@@ -157,9 +241,9 @@ enum net_counter tcp_lend(struct tcp_conn *c, struct zs_session *app, struct rte
         tcp_conn_fault(c);
         return NET_TCP_FAULT;
     }
-    if (l == NULL || too_many(t, l->count))
+    if (l == NULL || too_many(t, l->count + l->kept_count))
         return NET_TCP_RX_COPIED_SHARE;
-    int err = zs_tx_lend(st->conf.view, app, &c->tx, RXPOOL_SEGMENT, offset, len, cap);
+    int err = lend(c, app, m, offset, len, cap);
     if (err == -EPROTO) {
         tcp_conn_fault(c);
         return NET_TCP_FAULT;
@@ -188,7 +272,15 @@ void tcp_loans_destroy(struct stack *st)
     struct tcp_loans *l;
     /* Nobody writes into the buffers any more: who still reads them reads what was there. */
     while ((l = LIST_FIRST(&st->tcp->loans)) != NULL) {
-        take_back(st, l, l->count);
+        if (l->count == 0)
+            l->first = NULL;
+        if (l->kept_count == 0)
+            l->kept = NULL;
+        for (struct rte_mbuf *m; (m = l->first) != NULL; give_back(st, m))
+            l->first = m->next, m->next = NULL;
+        for (struct rte_mbuf *m; (m = l->kept) != NULL; give_back(st, m))
+            l->kept = m->next, m->next = NULL;
+        LIST_REMOVE(l, link);
         free(l);
     }
     wheel_disarm(&st->wheel, &st->tcp->look);

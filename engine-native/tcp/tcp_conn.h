@@ -101,6 +101,8 @@ struct tcp_loans {
     LIST_ENTRY(tcp_loans) link; /* in tcp_table.loans while there are any */
     struct rte_mbuf *first, *last;
     uint32_t count;
+    struct rte_mbuf *kept, **kept_end; /* read over, but taken by zs_recv and not released yet */
+    uint32_t kept_count;
     uint32_t seen;     /* references given back when last looked */
     uint32_t app, gen; /* the application's session */
     bool listed, orphan;

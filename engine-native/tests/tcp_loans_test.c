@@ -284,6 +284,114 @@ static void test_long_transfer(void **state)
     pair_close(p);
 }
 
+/* ---- Taken over (zs_recv) ---- */
+
+/* Takes all that is there; checks it; how many. */
+static uint32_t take_all(struct pair *p, struct zs_taken *t, uint32_t max)
+{
+    struct zs_session *app = zs_session_at(&bed.app, p->b.app);
+    uint32_t n = 0;
+    for (; n < max; n++) {
+        assert_int_equal(zs_rx_take(&bed.app, app, &t[n]), 0);
+        if (t[n].len == 0)
+            break;
+        assert_non_null(t[n].data);
+        p->b.read += t[n].len;
+    }
+    tcp_poke(p->b.conn, p->w.now);
+    return n;
+}
+
+static struct pair *pair_taking(void)
+{
+    struct pair *p = pair_open(0);
+    atomic_fetch_or(&zs_session_at(&bed.app, p->b.app)->flags, ZS_F_HOLDS);
+    return p;
+}
+
+static void release(const struct zs_taken *t)
+{
+    assert_true(zs_loan_end(&bed.app, t->loan, t->gen, ZS_HOLD_CLIENT(bed.app.client)));
+}
+
+static uint32_t records(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ZS_MAX_LOANS; i++)
+        n += atomic_load(&bed.arena->loan[i].owner) != 0;
+    return n;
+}
+
+/* In any order, also after the connection: the buffer is the port's again when its segment was released. */
+static void test_taken_and_released(void **state)
+{
+    struct pair *p = pair_taking();
+    struct zs_taken t[32];
+    (void)state;
+    assert_int_equal(sock_write(&p->a, 14480, p->w.now), 14480);
+    pass(p, 50 * MS);
+    uint32_t n = take_all(p, t, 32);
+    assert_int_equal(p->b.read, 14480);
+    assert_true(n >= 10);
+    pass(p, 5 * SEC);
+    assert_int_equal(lent(p), n);
+    release(&t[n - 1]);
+    release(&t[3]);
+    pass(p, 5 * SEC);
+    assert_int_equal(lent(p), n - 2);
+    sock_close(&p->b, false, p->w.now);
+    sock_close(&p->a, false, p->w.now);
+    pass(p, 100 * SEC);
+    assert_int_equal(lent(p), n - 2);
+    for (uint32_t i = 0; i + 1 < n; i++)
+        if (i != 3)
+            release(&t[i]);
+    pass(p, 4 * SEC);
+    assert_int_equal(lent(p), 0);
+    assert_int_equal(records(), 0);
+    pair_close(p);
+}
+
+/* A proxy: segments go out again from where the port wrote them, and stay until they are acknowledged. */
+static void test_lent_on(void **state)
+{
+    struct pair *p = pair_taking();
+    struct zs_session *own = zs_session_at(&bed.app, p->b.own);
+    struct zs_tx tx = {0};
+    (void)state;
+    bed.engine.rx_seg = bed.rx.base;
+    bed.engine.rx_size = bed.rx.size;
+    p->a.read_stream = p->a.write_stream; /* it gets back what it sent */
+    for (uint32_t round = 0; round < 50; round++) {
+        struct zs_taken t[64];
+        assert_int_equal(sock_write(&p->a, 28960, p->w.now), 28960);
+        pass(p, 50 * MS);
+        uint32_t n = take_all(p, t, 64);
+        for (uint32_t i = 0; i < n; i++) {
+            int64_t on = zs_loan_again(&bed.app, t[i].loan, t[i].gen);
+            assert_true(on >= 0);
+            struct zs_ref ref = {.segment = ZS_SEGMENT_RX, .offset = (uint32_t)(t[i].data - bed.app.rx_seg), .len = (uint32_t)t[i].len,
+                                 .loan = (uint32_t)on + 1, .loan_gen = atomic_load(&bed.arena->loan[on].gen)};
+            assert_int_equal(zs_tx_lend_hold(&bed.app, own, &tx, &ref, ref.len, 1 << 20), t[i].len);
+            p->b.written += t[i].len;
+            release(&t[i]);
+        }
+        tcp_poke(p->b.conn, p->w.now);
+        assert_true(lent(p) > 0);
+        pass(p, 50 * MS);
+        sock_read(&p->a, 1000000, p->w.now);
+    }
+    assert_int_equal(p->a.read, 50 * 28960);
+    struct tcp_memory m;
+    tcp_memory(p->w.end[1].st, &m);
+    assert_true(m.tx_referred > 49 * 28960 && m.tx_copied < 28960);
+    pass(p, 5 * SEC);
+    assert_int_equal(lent(p), 0);
+    assert_int_equal(records(), 0);
+    bed.engine.rx_seg = NULL;
+    pair_close(p);
+}
+
 /* ---- Lies ---- */
 
 static void test_claims_to_have_read(void **state)
@@ -330,7 +438,7 @@ int main(int argc, char **argv)
         T(buffers_are_bounded), T(test_window_is_kept), T(test_slot_is_used_again),
         T(leaves_before_its_ring_is_freed), T(leaves_before_the_connection_ends), T(new_data_does_not_hurry),
         T(test_quiet_reader), T(test_absent_reader), T(test_read_after_the_end), T(test_application_dies), T(test_share),
-        T(test_long_transfer), T(test_claims_to_have_read), T(test_lends_to_the_engine),
+        T(test_long_transfer), T(test_taken_and_released), T(test_lent_on), T(test_claims_to_have_read), T(test_lends_to_the_engine),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -28,7 +28,7 @@ zstack_fresh() {
 		[ -e "$1/build/zstackd" ] && [ -e "$1/build/zstack-exec" ] && [ -e "$1/build/libzstack_preload.so" ] && [ -e "$1/build/libzstack.so" ] &&
 		[ -z "$(find "$1/package-lock.json" "$1/tsconfig.json" "$1/tsconfig.base.json" "$1/CMakeLists.txt" \
 			"$1/ts-launcher/src" "$1/ts-launcher/native" "$1/ts-launcher/scripts" "$1/engine-native" "$1/preload" \
-			"$1/apps/echo-c" "$1/apps/load-c" -newer "$1/build/.stamp" -print -quit 2>&1)" ]
+			"$1/apps/echo-c" "$1/apps/load-c" "$1/apps/zerocopy-c" -newer "$1/build/.stamp" -print -quit 2>&1)" ]
 }
 
 # zstack_step TEXT COMMAND...: says TEXT, runs COMMAND with its output in the log; on failure shows how that begins and ends.
