@@ -12,6 +12,7 @@ import {
   goodputAt,
   overloadChart,
   parseSample,
+  undisturbed,
   type LoadPoint,
   type OverloadResult,
 } from '../src/bench/overload.js';
@@ -26,7 +27,10 @@ const box = new Sandbox();
 afterAll(() => box.remove());
 
 function point(offered: number, goodput: number): LoadPoint {
-  return { asked: offered, offered: summarize([offered]), goodput: summarize([goodput]), median_us: 1, p99_us: 2 };
+  return {
+    ...{ asked: offered, offered: summarize([offered]), goodput: summarize([goodput]) },
+    ...{ undisturbed: summarize([goodput]), median_us: 1, p99_us: 2 },
+  };
 }
 
 describe('CPU time', () => {
@@ -53,8 +57,9 @@ describe('what other programs print', () => {
   });
 
   test('the load: only what was sent was offered', () => {
-    const stdout = '{"seconds":2,"sent":900,"refused":100,"answered":400,"late":0,"median_us":5,"p99_us":9}';
-    expect(parseSample(stdout)).toEqual({ offered: 450, goodput: 200, median_us: 5, p99_us: 9 });
+    const stdout =
+      '{"seconds":2,"total_seconds":3,"sent":900,"refused":100,"answered":400,"late":0,"median_us":5,"p99_us":9}';
+    expect(parseSample(stdout)).toEqual({ offered: 450, goodput: 200, median_us: 5, p99_us: 9, total_s: 3 });
     expect(() => parseSample('{"seconds":0,"sent":1,"answered":1}')).toThrow('no result');
   });
 });
@@ -86,7 +91,7 @@ describe('overload', () => {
     const asked: number[] = [];
     const served = await findCapacity(10, 1000, (rate) => {
       asked.push(rate);
-      return Promise.resolve({ offered: rate, goodput: Math.min(rate, 50), median_us: 0, p99_us: 0 });
+      return Promise.resolve({ offered: rate, goodput: Math.min(rate, 50), median_us: 0, p99_us: 0, total_s: 1 });
     });
     expect(served).toBe(50);
     expect(asked).toEqual([10, 20, 40, 80, 160, 320]);
@@ -94,8 +99,15 @@ describe('overload', () => {
 
   test('or until the sender cannot send more', async () => {
     const run = (rate: number) =>
-      Promise.resolve({ offered: Math.min(rate, 30), goodput: 25, median_us: 0, p99_us: 0 });
+      Promise.resolve({ offered: Math.min(rate, 30), goodput: 25, median_us: 0, p99_us: 0, total_s: 1 });
     expect(await findCapacity(20, 1000, run)).toBe(25);
+  });
+
+  test('what others took of the CPU is made up for, up to what was offered', () => {
+    expect(undisturbed({ offered: 100, goodput: 40 }, 0.5)).toBe(80);
+    expect(undisturbed({ offered: 50, goodput: 40 }, 0.5)).toBe(50);
+    expect(undisturbed({ offered: 100, goodput: 90 }, 1.02)).toBe(90);
+    expect(undisturbed({ offered: 100, goodput: 0 }, 0)).toBe(0);
   });
 
   test('goodput between two points, and none beyond the last', () => {

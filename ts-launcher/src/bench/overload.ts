@@ -13,6 +13,7 @@ import { allowedCpus } from '../engine/eal.js';
 import { LauncherError } from '../errors.js';
 import type { Resolved } from '../options/resolve.js';
 import { part } from '../paths.js';
+import { cpuOf } from './cpu.js';
 import { Bed, type WireEngine, type WireKind } from './bed.js';
 import type { Chart, Panel, Series } from './chart.js';
 import { runProgram, startServer, type Server } from './processes.js';
@@ -30,6 +31,8 @@ export interface LoadPoint {
   readonly offered: Summary;
   /** Answers per second, of requests and within the time that count. */
   readonly goodput: Summary;
+  /** What it would be if nobody else used the server's CPU: see {@link undisturbed}. */
+  readonly undisturbed: Summary;
   readonly median_us: number;
   readonly p99_us: number;
 }
@@ -43,6 +46,12 @@ export interface Curve {
   readonly at_twice: number | null;
   /** The least goodput, as a share of the peak, of all points with more load than that. */
   readonly least_beyond: number | null;
+  /** The same three of the undisturbed goodput: what the machine's other users take from the server is not in them. */
+  readonly undisturbed: {
+    readonly peak: number;
+    readonly at_twice: number | null;
+    readonly least_beyond: number | null;
+  };
 }
 
 export interface OverloadResult {
@@ -79,14 +88,37 @@ export interface Sample {
   readonly goodput: number;
   readonly median_us: number;
   readonly p99_us: number;
+  /** How long it ran, the time that does not count included; seconds. */
+  readonly total_s: number;
+}
+
+/**
+ * Goodput on a CPU that server and engine have for themselves. Under more load than can be served they use all of their
+ * CPU: what others took of it is missing in the goodput in proportion. Never more than was offered.
+ * @param share of one CPU that server and engine used, 0 to 1
+ */
+export function undisturbed(sample: Pick<Sample, 'offered' | 'goodput'>, share: number): number {
+  return share > 0 ? Math.max(sample.goodput, Math.min(sample.offered, sample.goodput / Math.min(share, 1))) : 0;
 }
 
 /** Reads what `load` printed. @throws LauncherError ZS1501 */
 export function parseSample(stdout: string): Sample {
-  const { seconds, sent, answered, median_us, p99_us } = JSON.parse(stdout) as Record<string, number | undefined>;
-  if (seconds === undefined || sent === undefined || answered === undefined || !(seconds > 0))
+  const { seconds, total_seconds, sent, answered, median_us, p99_us } = JSON.parse(stdout) as Record<
+    string,
+    number | undefined
+  >;
+  if (
+    seconds === undefined ||
+    total_seconds === undefined ||
+    sent === undefined ||
+    answered === undefined ||
+    !(seconds > 0)
+  )
     throw new LauncherError('ZS1501', `no result: ${stdout}`);
-  return { offered: sent / seconds, goodput: answered / seconds, median_us: median_us ?? 0, p99_us: p99_us ?? 0 };
+  return {
+    ...{ offered: sent / seconds, goodput: answered / seconds },
+    ...{ median_us: median_us ?? 0, p99_us: p99_us ?? 0, total_s: total_seconds },
+  };
 }
 
 /** Looks for a load that is more than can be served, by doubling, and twice more; returns the most that was served. */
@@ -106,20 +138,27 @@ export async function findCapacity(
 
 /** The curve of one target from its points. */
 export function curveOf(target: Target, points: readonly LoadPoint[]): Curve {
-  const peak = Math.max(...points.map(({ goodput }) => goodput.median));
-  const beyond = points.filter(({ offered }) => offered.median >= 2 * peak);
-  const at = goodputAt(points, 2 * peak);
   return {
-    ...{ target, points, peak, at_twice: at === undefined ? null : at / peak },
-    least_beyond: beyond.length === 0 ? null : Math.min(...beyond.map(({ goodput }) => goodput.median)) / peak,
+    ...{ target, points, ...shapeOf(points, 'goodput') },
+    undisturbed: shapeOf(points, 'undisturbed'),
+  };
+}
+
+type Which = 'goodput' | 'undisturbed';
+
+function shapeOf(points: readonly LoadPoint[], which: Which): Curve['undisturbed'] {
+  const peak = Math.max(...points.map((point) => point[which].median));
+  const beyond = points.filter(({ offered }) => offered.median >= 2 * peak);
+  const at = goodputAt(points, 2 * peak, which);
+  return {
+    ...{ peak, at_twice: at === undefined ? null : at / peak },
+    least_beyond: beyond.length === 0 ? null : Math.min(...beyond.map((point) => point[which].median)) / peak,
   };
 }
 
 /** Goodput at an offered load between two measured ones; `undefined` beyond the last. */
-export function goodputAt(points: readonly LoadPoint[], offered: number): number | undefined {
-  const sorted = points
-    .map((point) => ({ x: point.offered.median, y: point.goodput.median }))
-    .sort((a, b) => a.x - b.x);
+export function goodputAt(points: readonly LoadPoint[], offered: number, which: Which = 'goodput'): number | undefined {
+  const sorted = points.map((point) => ({ x: point.offered.median, y: point[which].median })).sort((a, b) => a.x - b.x);
   const next = sorted.findIndex(({ x }) => x >= offered);
   const [high, low] = [sorted[next], sorted[Math.max(0, next - 1)]];
   if (high === undefined || low === undefined) return undefined;
@@ -148,6 +187,8 @@ export async function runOverload(resolved: Resolved, plan: OverloadPlan): Promi
 
 class Experiment {
   private readonly ports: Readonly<Record<'kernel' | 'zstack', number>>;
+  /** Whose CPU time counts, by who serves. */
+  private readonly pids: Record<'kernel' | 'zstack', () => number[]> = { kernel: () => [], zstack: () => [] };
 
   constructor(
     private readonly bed: Bed,
@@ -164,7 +205,10 @@ class Experiment {
     const engine = await bed.startEngine(plan.port, 'near', cpus.server);
     const servers: Server[] = [];
     try {
-      servers.push(await this.serve('kernel', engine), await this.serve('zstack', engine));
+      const [kernel, zstack] = [await this.serve('kernel', engine), await this.serve('zstack', engine)];
+      servers.push(kernel, zstack);
+      this.pids.kernel = () => kernel.pids();
+      this.pids.zstack = () => [...zstack.pids(), engine.pid];
       bed.steer('far', 'kernel', cpus.client);
       bed.steer('far', bed.link(plan.port, 'zstack'), cpus.client);
       return await this.sweep();
@@ -205,7 +249,7 @@ class Experiment {
     targets: readonly Target[],
   ): Promise<Map<Target, LoadPoint[]>> {
     const { rounds, progress } = this.plan;
-    const samples = new Map<Target, Sample[][]>(targets.map((target) => [target, loads.map(() => [])]));
+    const samples = new Map<Target, Measured[][]>(targets.map((target) => [target, loads.map(() => [])]));
     const rate = (target: Target, load: number) => Math.round((served.get(target) ?? 0) * load);
     for (let round = 1; round <= rounds; round++) {
       for (const [i, load] of loads.entries()) {
@@ -214,11 +258,11 @@ class Experiment {
         for (const target of targets) samples.get(target)?.[i]?.push(await this.load(target, rate(target, load)));
       }
     }
-    const point = (target: Target) => (each: Sample[], i: number) => pointOf(rate(target, loads[i] ?? 0), each);
+    const point = (target: Target) => (each: Measured[], i: number) => pointOf(rate(target, loads[i] ?? 0), each);
     return new Map([...samples].map(([target, lists]) => [target, lists.map(point(target))]));
   }
 
-  private async load(target: Target, rate: number): Promise<Sample> {
+  private async load(target: Target, rate: number): Promise<Measured> {
     const { bed, cpus, plan, protocol } = this;
     const world = target === 'zstack' ? 'zstack' : 'kernel';
     const host = bed.address(bed.link(plan.port, world), 'near');
@@ -232,18 +276,25 @@ class Experiment {
     ];
     if (world === 'kernel') bed.steer('near', 'kernel', target === 'kernel-steered' ? cpus.server : undefined);
     const program = { command, cpu: cpus.client, netns: bed.names.far };
-    const stdout = await runProgram(program, 'kernel', '', plan.seconds * 4000 + 30_000);
+    const pids = this.pids[world]();
+    const before = cpuOf(pids);
+    const sample = parseSample(await runProgram(program, 'kernel', '', plan.seconds * 4000 + 30_000));
+    const share = (cpuOf(pids) - before) / sample.total_s;
     // What is queued at the server is to be gone before the next.
     await sleep(150);
-    return parseSample(stdout);
+    // Interrupts on the server's CPU are in no process' time.
+    return { ...sample, undisturbed: target === 'kernel-steered' ? sample.goodput : undisturbed(sample, share) };
   }
 }
 
-function pointOf(asked: number, samples: readonly Sample[]): LoadPoint {
+type Measured = Sample & { readonly undisturbed: number };
+
+function pointOf(asked: number, samples: readonly Measured[]): LoadPoint {
   return {
     asked,
     offered: summarize(samples.map(({ offered }) => offered)),
     goodput: summarize(samples.map(({ goodput }) => goodput)),
+    undisturbed: summarize(samples.map((sample) => sample.undisturbed)),
     median_us: median(samples.map((sample) => sample.median_us)),
     p99_us: median(samples.map((sample) => sample.p99_us)),
   };

@@ -87,24 +87,26 @@ function frameTable(results: readonly WireResult[]): string {
 export function overloadText(result: OverloadResult): string {
   const { cpus } = result;
   const tables = result.experiments.flatMap(({ protocol, work_us, curves }) =>
-    curves.map(({ target, points, peak, at_twice, least_beyond }) => {
-      const rows = points.map(({ offered, goodput, median_us, p99_us }) => [
+    curves.map(({ target, points, peak, at_twice, least_beyond, undisturbed }) => {
+      const rows = points.map(({ offered, goodput, undisturbed, median_us, p99_us }) => [
         ...[
           figure(offered.median),
           figure(goodput.median),
           spread(goodput),
           `${((100 * goodput.median) / peak).toFixed(1)} %`,
+          figure(undisturbed.median),
         ],
         ...[`x${(offered.median / peak).toFixed(2)}`, figure(median_us), figure(p99_us)],
       ]);
-      const head = ['offered/s', 'goodput/s', '(min..max)', 'of peak', 'load', 'median us', '99 % us'];
+      const head = ['offered/s', 'goodput/s', '(min..max)', 'of peak', 'undisturbed', 'load', 'median us', '99 % us'];
       const share = (value: number | null) =>
         value === null ? 'the sender did not come so far' : `${(100 * value).toFixed(1)} % of the peak`;
       const name = target === 'zstack' ? `Z-stack over ${result.port}` : TARGET_NAMES[target];
       return [
         `${protocol.toUpperCase()}, ${work_us} us of work per request, ${name}`,
-        plainTable(head, rows, [0, 1, 3, 4, 5, 6]),
+        plainTable(head, rows, [0, 1, 3, 4, 5, 6, 7]),
         `at twice the peak: ${share(at_twice)}; the least beyond: ${share(least_beyond)}`,
+        `undisturbed (what others took of the server's CPU made up for): ${share(undisturbed.at_twice)}; ${share(undisturbed.least_beyond)}`,
       ].join('\n');
     }),
   );
