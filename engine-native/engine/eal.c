@@ -212,8 +212,8 @@ bool engine_start_dpdk(struct engine *e, struct engine_failure *f)
     snprintf(e->dpdk.version, sizeof e->dpdk.version, "%s", rte_version());
     int result = argv == NULL ? -1 : initialise(e, reason, sizeof reason);
     snprintf(e->dpdk.runtime_dir, sizeof e->dpdk.runtime_dir, "%s", rte_eal_get_runtime_dir());
-    /* EAL pins the main thread to its main lcore. Until there is a port to poll that only gets in the way of the
-     * programs on that CPU. */
+    /* EAL pins the main thread to its main lcore. Unless that is asked for (--cores) it only gets in the way of the programs
+     * on that CPU. */
     if (saved)
         sched_setaffinity(0, sizeof cpus, &cpus);
     if (result < 0) {

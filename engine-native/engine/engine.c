@@ -271,6 +271,15 @@ static bool open_sources(struct engine *e, struct engine_failure *f)
     return true;
 }
 
+bool engine_pin(struct engine *e, struct engine_failure *f)
+{
+    if (!e->opt.pinned || sched_setaffinity(0, sizeof e->opt.cores, &e->opt.cores) == 0)
+        return true;
+    engine_fail(f, ENGINE_EXIT_OTHER, "ZS2104", "name CPUs that `taskset -cp $$` shows", "cannot run on the CPUs of --cores: %s",
+                strerror(errno));
+    return false;
+}
+
 struct engine *engine_open(const struct engine_options *options, uint64_t now, struct engine_failure *f)
 {
     struct engine *e = calloc(1, sizeof *e);

@@ -7,6 +7,7 @@
 #define ZSTACK_ENGINE_H
 
 #include <signal.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,8 @@ struct engine_options {
     const char *name;
     uint32_t linger_s; /* 0: stays until told to stop */
     uint32_t memory_mib;
+    bool pinned; /* to `cores` */
+    cpu_set_t cores;
     enum log_level log_level;
     const char *log_file;
     bool foreground;
@@ -46,6 +49,8 @@ struct engine *engine_open(const struct engine_options *options, uint64_t now, s
 /* Initialises DPDK's EAL in the calling thread, unless the options say no, and opens the ports. False and *failure when EAL
  * or a port refuses. */
 bool engine_start_dpdk(struct engine *engine, struct engine_failure *failure);
+/* Keeps the calling thread to the CPUs of the options, if they name any. False and *failure when none of them may be used. */
+bool engine_pin(struct engine *engine, struct engine_failure *failure);
 /* Sleeps until something is ready or due; signals outside `mask` end the sleep. */
 void engine_wait(struct engine *engine, uint64_t now, const sigset_t *mask);
 void engine_poll(struct engine *engine, uint64_t now);

@@ -92,6 +92,10 @@ int main(int argc, char **argv)
     /* Woken by a program that shares the CPU, the engine does not push it aside at once: a switch per packet would cost
      * more than the packet. Ignored by the kernel where the engine has a CPU of its own. */
     sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
+    if (!engine_pin(engine, &failure)) {
+        engine_close(engine);
+        return fail(&ready, &failure);
+    }
     report(&ready, "ready\n");
     while (!engine_finished(engine)) {
         engine_wait(engine, now_ns(), &during_sleep);

@@ -23,6 +23,7 @@ static const char usage[] =
     "  --name NAME          name of the engine (default)\n"
     "  --linger SECONDS     end this long after the last program; 0: stay (3)\n"
     "  --memory MIB         limit of ring memory (1024)\n"
+    "  --cores LIST         CPUs to run on, as 0,2-3 (all that are allowed)\n"
     "  --log-level LEVEL    error, warn, info or debug (warn)\n"
     "  --log-file PATH      write the log there instead of to standard error\n"
     "  --foreground         write the log to standard error, too\n"
@@ -55,6 +56,31 @@ static bool number(const char *text, uint32_t min, uint32_t max, uint32_t *to)
     return true;
 }
 
+/* A list of CPUs as cpuset(7) has them: 0,2-3. */
+static bool cpu_list(const char *text, cpu_set_t *cpus)
+{
+    CPU_ZERO(cpus);
+    for (const char *p = text;; p++) {
+        char *end;
+        if (*p < '0' || *p > '9')
+            return false;
+        unsigned long first = strtoul(p, &end, 10), last = first;
+        if (*end == '-') {
+            p = end + 1;
+            if (*p < '0' || *p > '9')
+                return false;
+            last = strtoul(p, &end, 10);
+        }
+        if (first > last || last >= CPU_SETSIZE)
+            return false;
+        for (; first <= last; first++)
+            CPU_SET(first, cpus);
+        if (*end != ',')
+            return *end == 0;
+        p = end;
+    }
+}
+
 static bool name_valid(const char *name)
 {
     size_t n = strlen(name);
@@ -78,6 +104,10 @@ static enum options_result take(struct engine_options *o, const char *name, char
         return number(value, MEMORY_MIN_MIB, MEMORY_MAX_MIB, &o->memory_mib)
                    ? OPTIONS_RUN : refuse(f, "--memory: expected %u to %u MiB, got '%s'", MEMORY_MIN_MIB,
                                           MEMORY_MAX_MIB, value);
+    if (strcmp(name, "--cores") == 0) {
+        o->pinned = true;
+        return cpu_list(value, &o->cores) ? OPTIONS_RUN : refuse(f, "--cores: expected a list as 0,2-3, got '%s'", value);
+    }
     if (strcmp(name, "--log-level") == 0)
         return log_level_parse(value, &o->log_level)
                    ? OPTIONS_RUN : refuse(f, "--log-level: expected error, warn, info or debug, got '%s'", value);
@@ -93,7 +123,7 @@ static enum options_result take(struct engine_options *o, const char *name, char
 
 static bool has_value(const char *name)
 {
-    static const char *const names[] = {"--name", "--linger", "--memory", "--log-level", "--log-file", "--port"};
+    static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--log-level", "--log-file", "--port"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;

@@ -123,11 +123,14 @@ static void test_exit_statuses(void **state)
     } cases[] = {
         {{"--frobnicate"}, 2, "error ZS2010: unknown option '--frobnicate' - hint: "},
         {{"--linger", "soon"}, 2, "error ZS2010: --linger"},
+        {{"--cores", "2-1"}, 2, "error ZS2010: --cores"},
+        {{"--cores", "0,"}, 2, "error ZS2010: --cores"},
         {{"--memory", "0"}, 2, "error ZS2010: --memory"},
         {{"--name", "a/b"}, 2, "error ZS2010: --name"},
         {{"--name"}, 2, "error ZS2010: --name needs a value"},
         {{"--log-level=loud"}, 2, "error ZS2010: --log-level"},
         {{"--no-dpdk", "--name", engine_name, "--log-file", "/nonexistent/log"}, 1, "error ZS2103: "},
+        {{"--no-dpdk", "--name", engine_name, "--cores", "1023"}, 1, "error ZS2104: "},
         {{"--name", engine_name, "--", "--frobnicate"}, 4, "error ZS2110: DPDK cannot start: unrecognized option"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -137,6 +140,26 @@ static void test_exit_statuses(void **state)
         assert_non_null(strstr(said, " - hint: "));
         assert_int_equal(ended(&d), cases[i].status);
     }
+}
+
+static void test_cores(void **state)
+{
+    (void)state;
+    cpu_set_t mine, its;
+    char cpu[16];
+    sched_getaffinity(0, sizeof mine, &mine);
+    int last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &mine))
+        last--;
+    snprintf(cpu, sizeof cpu, "%d", last);
+    const char *const args[] = {"--no-dpdk", "--cores", cpu, "--name", engine_name, NULL};
+    struct daemon d = start(args);
+    assert_string_equal(first_line(&d), "ready\n");
+    assert_int_equal(sched_getaffinity(d.pid, sizeof its, &its), 0);
+    assert_int_equal(CPU_COUNT(&its), 1);
+    assert_true(CPU_ISSET(last, &its));
+    kill(d.pid, SIGTERM);
+    assert_int_equal(ended(&d), 0);
 }
 
 static void test_ten_race_and_one_wins(void **state)
@@ -293,7 +316,7 @@ int main(void)
     own_network();
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_teardown(fn, kill_left)
-        T(test_exit_statuses),
+        T(test_exit_statuses), T(test_cores),
         T(test_ten_race_and_one_wins),
         T(test_name_is_taken),
         T(test_idle),

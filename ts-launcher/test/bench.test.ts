@@ -87,11 +87,13 @@ describe('cases over a wire', () => {
 });
 
 describe('overload', () => {
+  const rest = { median_us: 0, p99_us: 0, total_s: 1 };
+
   test('what is served is found by doubling, until answers are missing, and twice more', async () => {
     const asked: number[] = [];
     const served = await findCapacity(10, 1000, (rate) => {
       asked.push(rate);
-      return Promise.resolve({ offered: rate, goodput: Math.min(rate, 50), median_us: 0, p99_us: 0, total_s: 1 });
+      return Promise.resolve({ offered: rate, goodput: Math.min(rate, 45), undisturbed: Math.min(rate, 50), ...rest });
     });
     expect(served).toBe(50);
     expect(asked).toEqual([10, 20, 40, 80, 160, 320]);
@@ -99,7 +101,7 @@ describe('overload', () => {
 
   test('or until the sender cannot send more', async () => {
     const run = (rate: number) =>
-      Promise.resolve({ offered: Math.min(rate, 30), goodput: 25, median_us: 0, p99_us: 0, total_s: 1 });
+      Promise.resolve({ offered: Math.min(rate, 30), goodput: 25, undisturbed: 25, ...rest });
     expect(await findCapacity(20, 1000, run)).toBe(25);
   });
 

@@ -125,13 +125,13 @@ export function parseSample(stdout: string): Sample {
 export async function findCapacity(
   first: number,
   most: number,
-  run: (rate: number) => Promise<Sample>,
+  run: (rate: number) => Promise<Measured>,
 ): Promise<number> {
   let best = 0;
   for (let rate = first, over = 0; rate <= most && over < 3; rate *= 2) {
-    const { offered, goodput } = await run(rate);
-    best = Math.max(best, goodput);
-    if (goodput < 0.85 * offered || offered < 0.85 * rate) over++;
+    const { offered, undisturbed: served } = await run(rate);
+    best = Math.max(best, served);
+    if (served < 0.85 * offered || offered < 0.85 * rate) over++;
   }
   return best;
 }
@@ -237,8 +237,8 @@ class Experiment {
     }
     const points = await this.loads(LOADS, served, TARGETS);
     // The first look may have met a busy moment.
-    const short = TARGETS.filter((target) => curveOf(target, points.get(target) ?? []).at_twice === null);
-    for (const target of short) served.set(target, curveOf(target, points.get(target) ?? []).peak);
+    const short = TARGETS.filter((target) => curveOf(target, points.get(target) ?? []).undisturbed.at_twice === null);
+    for (const target of short) served.set(target, curveOf(target, points.get(target) ?? []).undisturbed.peak);
     const more = await this.loads(FAR_LOADS, served, short);
     return TARGETS.map((target) => curveOf(target, [...(points.get(target) ?? []), ...(more.get(target) ?? [])]));
   }
@@ -287,7 +287,7 @@ class Experiment {
   }
 }
 
-type Measured = Sample & { readonly undisturbed: number };
+export type Measured = Sample & { readonly undisturbed: number };
 
 function pointOf(asked: number, samples: readonly Measured[]): LoadPoint {
   return {

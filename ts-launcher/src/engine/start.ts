@@ -34,6 +34,7 @@ export function engineArguments(options: Options, linger: number, { dpdk, ports 
   return [
     ...['--name', options.engine, '--linger', String(linger), '--memory', String(options.memory)],
     ...['--log-level', options.log],
+    ...(options.cores === undefined ? [] : ['--cores', options.cores]),
     ...(dpdk ? [...enginePorts(ports), '--', ...ealArguments(options, ports)] : ['--no-dpdk']),
   ];
 }

@@ -82,7 +82,7 @@ export const OPTIONS = {
     toml: 'cores',
     type: { kind: 'text', pattern: /^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$/, form: 'a list as 0,2-3' },
     default: undefined,
-    text: 'CPUs that the engine runs on; default: one of those that are allowed',
+    text: 'CPUs that the engine runs on; default: all that are allowed',
     engine: true,
   },
   eal: {
