@@ -2,7 +2,16 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['build/**', 'build-*/**', 'node_modules/**', 'ts-launcher/dist/**', 'coverage/**'] },
+  {
+    ignores: [
+      'build/**',
+      'build-*/**',
+      'node_modules/**',
+      'ts-launcher/dist/**',
+      'engine-native/addon/dist/**',
+      'coverage/**',
+    ],
+  },
   js.configs.recommended,
   ...tseslint.configs.strict,
   {
@@ -28,6 +37,8 @@ export default tseslint.config(
       globals: {
         process: 'readonly',
         console: 'readonly',
+        globalThis: 'readonly',
+        URL: 'readonly',
         Buffer: 'readonly',
         setTimeout: 'readonly',
         clearTimeout: 'readonly',

@@ -24,7 +24,7 @@ zstack_fail() {
 
 # zstack_fresh ROOT: true when the stamp is newer than every source. One process.
 zstack_fresh() {
-	[ -e "$1/build/.stamp" ] && [ -e "$1/ts-launcher/dist/bin.js" ] && [ -e "$1/node_modules/.package-lock.json" ] &&
+	[ -e "$1/build/.stamp" ] && [ -e "$1/ts-launcher/dist/bin.js" ] && [ -e "$1/engine-native/addon/dist/index.js" ] && [ -e "$1/node_modules/.package-lock.json" ] &&
 		[ -e "$1/build/zstackd" ] && [ -e "$1/build/zstack-exec" ] && [ -e "$1/build/libzstack_preload.so" ] && [ -e "$1/build/libzstack.so" ] &&
 		[ -z "$(find "$1/package-lock.json" "$1/tsconfig.json" "$1/tsconfig.base.json" "$1/CMakeLists.txt" \
 			"$1/ts-launcher/src" "$1/ts-launcher/native" "$1/ts-launcher/scripts" "$1/engine-native" "$1/preload" \
@@ -115,6 +115,16 @@ zstack_typescript() {
 	touch ts-launcher/dist/bin.js
 }
 
+# The zero-copy sockets for Node.js; after the packages that its types need.
+zstack_addon() {
+	addon=engine-native/addon
+	[ -e $addon/dist/index.js ] &&
+		[ -z "$(find $addon/src $addon/tsconfig.json tsconfig.base.json -newer $addon/dist/index.js -print -quit)" ] && return 0
+	zstack_step 'building the addon' node node_modules/typescript/bin/tsc -p $addon/tsconfig.json ||
+		{ zstack_fail 'the addon does not build' 'see the output above'; return 1; }
+	touch $addon/dist/index.js
+}
+
 zstack_native() {
 	if [ ! -e build/build.ninja ]; then
 		zstack_step 'configuring the native parts' cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo ||
@@ -146,7 +156,7 @@ zstack_build() (
 		# shellcheck disable=SC2086
 		zstack_packages $ZSTACK_TEST_PACKAGES || exit 1
 	fi
-	zstack_node && zstack_npm && zstack_typescript && zstack_native || exit 1
+	zstack_node && zstack_npm && zstack_typescript && zstack_addon && zstack_native || exit 1
 	# The stamp has the time of the start: what is changed during a build is built again.
 	mv build/.stamp.new build/.stamp
 )
