@@ -28,7 +28,7 @@ static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t 
     if (bad)
         return cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
     switch (atomic_load(&k->kind)) {
-    case ZK_CONN:
+    case ZK_CONN:;
         if (flags & MSG_ERRQUEUE)
             return -EAGAIN;
         if (msg != NULL) {
@@ -36,7 +36,10 @@ static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t 
             msg->msg_controllen = 0;
             msg->msg_flags = 0;
         }
-        return stream_recv(k, iov, n, flags);
+        ssize_t got = stream_recv(k, iov, n, flags);
+        if (msg != NULL && (flags & MSG_OOB) && got >= 0)
+            msg->msg_flags |= MSG_OOB;
+        return got;
     case ZK_UDP: {
         struct msghdr own = {.msg_iov = (struct iovec *)iov, .msg_iovlen = cnt};
         return dgram_recv(k, fd, msg != NULL ? msg : &own, flags);
@@ -61,8 +64,6 @@ static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t 
     struct msghdr own = {.msg_iov = (struct iovec *)iov, .msg_iovlen = cnt};
     switch (atomic_load(&k->kind)) {
     case ZK_CONN:
-        if (flags & MSG_OOB)
-            return -EOPNOTSUPP; /* urgent data inside the domain: with the native stack */
         return stream_send(k, iov, n, flags);
     case ZK_UDP:
         return dgram_send(k, fd, msg != NULL ? msg : &own, flags);

@@ -10,7 +10,7 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
-static int put(void *val, socklen_t *len, const void *src, socklen_t n)
+int opt_put(void *val, socklen_t *len, const void *src, socklen_t n)
 {
     if (val == NULL || len == NULL)
         return -EFAULT;
@@ -22,9 +22,9 @@ static int put(void *val, socklen_t *len, const void *src, socklen_t n)
     return 0;
 }
 
-static int put_int(void *val, socklen_t *len, int v)
+int opt_put_int(void *val, socklen_t *len, int v)
 {
-    return put(val, len, &v, sizeof v);
+    return opt_put(val, len, &v, sizeof v);
 }
 
 #define TIMEO_NOW 1u /* a negative timeout: do not wait, shown as 0 */
@@ -33,7 +33,7 @@ static int put_timeval(void *val, socklen_t *len, uint64_t us)
 {
     us = us == TIMEO_NOW ? 0 : us;
     struct timeval tv = {.tv_sec = (time_t)(us / 1000000u), .tv_usec = (suseconds_t)(us % 1000000u)};
-    return put(val, len, &tv, sizeof tv);
+    return opt_put(val, len, &tv, sizeof tv);
 }
 
 /* ---- What the socket remembers until it is decided, and gives its session ---- */
@@ -54,12 +54,22 @@ void opt_apply(struct zsock *k)
     atomic_store_explicit(&o->keepcnt, (uint8_t)p->keepcnt, memory_order_relaxed);
     atomic_store_explicit(&o->user_timeout, p->user_timeout, memory_order_relaxed);
     atomic_store_explicit(&o->congestion, (uint16_t)p->congestion, memory_order_relaxed);
+    atomic_store_explicit(&o->maxseg, (uint16_t)p->maxseg, memory_order_relaxed);
+    atomic_store_explicit(&o->syncnt, (uint8_t)p->syncnt, memory_order_relaxed);
+    atomic_store_explicit(&o->linger2, p->linger2, memory_order_relaxed);
+    atomic_store_explicit(&o->defer_accept, (uint8_t)p->defer_accept, memory_order_relaxed);
+    atomic_store_explicit(&o->notsent_lowat, p->notsent_lowat, memory_order_relaxed);
+    if (p->sig_owner != 0)
+        atomic_store_explicit(&k->s->sig_owner, p->sig_owner, memory_order_relaxed);
+    if (atomic_load(&k->kind) == ZK_CONN && (atomic_load(&k->s->flags) & ZS_F_WIRE))
+        zs_notify(&k->d->view, k->peer); /* what waits for a cork, or an acknowledgement, may go now */
 }
 
 /* An accepted socket has its listener's options (tcp_create_openreq_child clones the socket). */
 void opt_inherit(struct zsock *k, const struct zsock *listener)
 {
     k->pre = listener->pre;
+    k->pre.sig_owner = 0; /* of the description, not of the socket */
     for (uint32_t i = 0; i < listener->nplain; i++) {
         const struct zs_plainopt *o = &listener->plain[i];
         zs_sys(SYS_setsockopt, k->fd, o->level, o->name, &o->value, sizeof o->value);
@@ -86,7 +96,7 @@ static uint32_t bit_of(int level, int name)
     if (level == SOL_SOCKET)
         return name == SO_KEEPALIVE ? ZS_O_KEEPALIVE : name == SO_REUSEADDR ? ZS_O_REUSEADDR : name == SO_OOBINLINE ? ZS_O_OOBINLINE : 0;
     if (level == IPPROTO_TCP)
-        return name == TCP_NODELAY ? ZS_O_NODELAY : name == TCP_CORK ? ZS_O_CORK : name == TCP_QUICKACK ? ZS_O_QUICKACK : 0;
+        return name == TCP_NODELAY ? ZS_O_NODELAY : name == TCP_CORK ? ZS_O_CORK : 0;
     return 0;
 }
 
@@ -165,35 +175,7 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
         p->rcvlowat = v > 0 ? (uint32_t)v : v == 0 ? 1 : INT32_MAX;
         return 1;
     }
-    if (level == IPPROTO_TCP && (name == TCP_KEEPIDLE || name == TCP_KEEPINTVL || name == TCP_KEEPCNT)) {
-        if (v < 1 || v > (name == TCP_KEEPCNT ? 127 : 32767))
-            return -EINVAL;
-        *(name == TCP_KEEPIDLE ? &p->keepidle : name == TCP_KEEPINTVL ? &p->keepintvl : &p->keepcnt) = (uint32_t)v;
-        return 1;
-    }
-    if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT) {
-        if (v < 0)
-            return -EINVAL;
-        p->user_timeout = (uint32_t)v;
-        return 1;
-    }
-    return 0;
-}
-
-/* ---- TCP_CONGESTION ---- */
-
-#define CC_NAME_MAX 16u /* TCP_CA_NAME_MAX, whole in every answer */
-static const char cc_name[][CC_NAME_MAX] = {[ZS_CC_RENO] = "reno", [ZS_CC_CUBIC] = "cubic"};
-
-/* A name that the placeholder's kernel has just taken. One that only the kernel has leaves the stack's default. */
-static uint32_t cc_of(const void *val, socklen_t len)
-{
-    char name[CC_NAME_MAX] = {0};
-    memcpy(name, val, len < CC_NAME_MAX - 1 ? len : CC_NAME_MAX - 1); /* as the kernel cuts it */
-    for (uint32_t i = ZS_CC_DEFAULT + 1; i < sizeof cc_name / sizeof cc_name[0]; i++)
-        if (strcmp(name, cc_name[i]) == 0)
-            return i;
-    return ZS_CC_DEFAULT;
+    return level == IPPROTO_TCP ? tcpopt_remember(p, name, v) : 0;
 }
 
 /* The session's current values in the form of remembered ones. */
@@ -206,93 +188,49 @@ static struct zs_preopts current(const struct zsock *k)
         .rcvtimeo_us = atomic_load(&o->rcvtimeo_us), .linger = atomic_load(&o->linger),
         .keepidle = atomic_load(&o->keepidle), .keepintvl = atomic_load(&o->keepintvl),
         .keepcnt = atomic_load(&o->keepcnt), .user_timeout = atomic_load(&o->user_timeout),
-        .congestion = atomic_load(&o->congestion),
+        .congestion = atomic_load(&o->congestion), .maxseg = atomic_load(&o->maxseg), .syncnt = atomic_load(&o->syncnt),
+        .linger2 = atomic_load(&o->linger2), .defer_accept = atomic_load(&o->defer_accept),
+        .notsent_lowat = atomic_load(&o->notsent_lowat), .sig_owner = k->pre.sig_owner,
     };
 }
 
-/* ---- TCP_INFO and plain getters of a connection ---- */
-
-static int get_tcp_info(struct zsock *k, void *val, socklen_t *len)
-{
-    struct tcp_info ti;
-    memset(&ti, 0, sizeof ti);
-    uint32_t in_fin = atomic_load(&k->s->rx_prod.fin), out_fin = atomic_load(&k->peer->rx_prod.fin);
-    ti.tcpi_state = atomic_load(&k->s->state) == ZS_S_EMBRYO ? TCP_SYN_SENT
-                    : in_fin == ZS_RST                       ? TCP_CLOSE
-                    : in_fin && out_fin                      ? TCP_CLOSE
-                    : in_fin                                 ? TCP_CLOSE_WAIT
-                    : out_fin                                ? TCP_FIN_WAIT2
-                                                             : TCP_ESTABLISHED;
-    ti.tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
-    ti.tcpi_snd_wscale = ti.tcpi_rcv_wscale = 7;
-    ti.tcpi_rto = 200000;
-    ti.tcpi_ato = 40000;
-    ti.tcpi_snd_mss = ti.tcpi_advmss = 65483; /* loopback: MTU 65536 less headers and timestamps */
-    ti.tcpi_rcv_mss = 536;
-    ti.tcpi_pmtu = 65535;
-    ti.tcpi_rtt = ti.tcpi_rcv_rtt = 1;
-    ti.tcpi_snd_cwnd = 10;
-    ti.tcpi_snd_ssthresh = 0x7fffffff;
-    ti.tcpi_unacked = zs_tx_unread(k->peer) != 0;
-    ti.tcpi_rcv_space = 65483;
-    return put(val, len, &ti, sizeof ti);
-}
+/* ---- Getters of a connection ---- */
 
 static int get_socket_level(struct zsock *k, const struct zs_preopts *p, int name, void *val, socklen_t *len)
 {
     struct linger l = {p->linger >= 0, p->linger >= 0 ? p->linger : 0};
     switch (name) {
     case SO_ERROR:
-        return put_int(val, len, (int)atomic_exchange(&k->s->error, 0));
+        return opt_put_int(val, len, (int)atomic_exchange(&k->s->error, 0));
     case SO_TYPE:
-        return put_int(val, len, SOCK_STREAM);
+        return opt_put_int(val, len, SOCK_STREAM);
     case SO_DOMAIN:
-        return put_int(val, len, k->family);
+        return opt_put_int(val, len, k->family);
     case SO_PROTOCOL:
-        return put_int(val, len, IPPROTO_TCP);
+        return opt_put_int(val, len, IPPROTO_TCP);
     case SO_ACCEPTCONN:
-        return put_int(val, len, 0);
+        return opt_put_int(val, len, 0);
     case SO_SNDBUF:
-        return put_int(val, len, p->sndbuf ? (int)p->sndbuf : 2626560); /* what autotuning reaches on loopback */
+        return opt_put_int(val, len, p->sndbuf ? (int)p->sndbuf : 2626560); /* what autotuning reaches on loopback */
     case SO_RCVBUF:
-        return put_int(val, len, p->rcvbuf ? (int)p->rcvbuf : 131072);
+        return opt_put_int(val, len, p->rcvbuf ? (int)p->rcvbuf : 131072);
     case SO_SNDTIMEO:
         return put_timeval(val, len, p->sndtimeo_us);
     case SO_RCVTIMEO:
         return put_timeval(val, len, p->rcvtimeo_us);
     case SO_LINGER:
-        return put(val, len, &l, sizeof l);
+        return opt_put(val, len, &l, sizeof l);
     case SO_RCVLOWAT:
-        return put_int(val, len, (int)p->rcvlowat);
+        return opt_put_int(val, len, (int)p->rcvlowat);
     default:
-        return bit_of(SOL_SOCKET, name) ? put_int(val, len, (p->bits & bit_of(SOL_SOCKET, name)) != 0) : 1;
+        return bit_of(SOL_SOCKET, name) ? opt_put_int(val, len, (p->bits & bit_of(SOL_SOCKET, name)) != 0) : 1;
     }
 }
 
 static int get_tcp_level(struct zsock *k, const struct zs_preopts *p, int name, void *val, socklen_t *len)
 {
-    switch (name) {
-    case TCP_INFO:
-        return get_tcp_info(k, val, len);
-    case TCP_MAXSEG:
-        return put_int(val, len, 65483);
-    case TCP_KEEPIDLE:
-        return put_int(val, len, p->keepidle ? (int)p->keepidle : 7200);
-    case TCP_KEEPINTVL:
-        return put_int(val, len, p->keepintvl ? (int)p->keepintvl : 75);
-    case TCP_KEEPCNT:
-        return put_int(val, len, p->keepcnt ? (int)p->keepcnt : 9);
-    case TCP_USER_TIMEOUT:
-        return put_int(val, len, (int)p->user_timeout);
-    case TCP_QUICKACK:
-        return put_int(val, len, 1);
-    case TCP_CONGESTION:
-        return p->congestion > ZS_CC_DEFAULT && p->congestion < sizeof cc_name / sizeof cc_name[0]
-                   ? put(val, len, cc_name[p->congestion], CC_NAME_MAX)
-                   : 1; /* the kernel's default, by its name */
-    default:
-        return bit_of(IPPROTO_TCP, name) ? put_int(val, len, (p->bits & bit_of(IPPROTO_TCP, name)) != 0) : 1;
-    }
+    uint32_t bit = bit_of(IPPROTO_TCP, name);
+    return bit != 0 ? opt_put_int(val, len, (p->bits & bit) != 0) : tcpopt_get(k, p, name, val, len);
 }
 
 /* 1: not ours, ask the placeholder. */
@@ -313,7 +251,7 @@ int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *
     }
     /* An error that came over the wire; without one the kernel may have one of its own. */
     if (level == SOL_SOCKET && name == SO_ERROR && atomic_load(&k->kind) == ZK_UDP && k->s != NULL && atomic_load(&k->s->error) != 0)
-        return put_int(val, len, (int)atomic_exchange(&k->s->error, 0));
+        return opt_put_int(val, len, (int)atomic_exchange(&k->s->error, 0));
     return (int)zs_sys(SYS_getsockopt, fd, level, name, val, len);
 }
 
@@ -342,7 +280,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
     if (r == 0 && congestion) {
         if (kind == ZK_CONN)
             k->pre = current(k);
-        k->pre.congestion = cc_of(val, len);
+        k->pre.congestion = tcpopt_congestion(val, len);
         if (k->s != NULL)
             opt_apply(k);
         return 0;
@@ -397,7 +335,7 @@ static long ioctl_sock(struct zsock *k, int fd, unsigned long req, long arg)
         return fl < 0 ? fl : zsp_fcntl_sock(k, fd, F_SETFL, *out ? fl | O_NONBLOCK : fl & ~O_NONBLOCK);
     }
     if (req == FIONREAD && conn) {
-        uint64_t n = zs_rx_avail(k->s);
+        uint64_t n = urgent_before_mark(k->s, zs_rx_avail(k->s));
         *out = n > INT32_MAX ? INT32_MAX : (int)n;
         return 0;
     }
@@ -409,9 +347,19 @@ static long ioctl_sock(struct zsock *k, int fd, unsigned long req, long arg)
         *out = (int)zs_tx_unread(k->peer);
         return 0;
     }
-    if (req == SIOCATMARK && conn) {
-        *out = 0;
+    if (req == SIOCOUTQNSD && conn) {
+        *out = (int)stream_unsent(k);
         return 0;
+    }
+    if (req == SIOCATMARK && conn) {
+        *out = urgent_at_mark(k->s);
+        return 0;
+    }
+    if (req == FIOSETOWN || req == SIOCSPGRP) {
+        long r = zs_sys(SYS_ioctl, fd, req, arg);
+        if (r == 0)
+            urgent_owner(k, *out);
+        return r;
     }
     return zs_sys(SYS_ioctl, fd, req, arg);
 }
@@ -430,6 +378,12 @@ long zsp_fcntl_sock(struct zsock *k, int fd, int cmd, long arg)
         return r;
     }
     long r = zs_sys(SYS_fcntl, fd, cmd, arg);
+    if (r == 0 && cmd == F_SETOWN)
+        urgent_owner(k, (int)arg);
+    if (r == 0 && cmd == F_SETOWN_EX) {
+        const struct f_owner_ex *own = (const struct f_owner_ex *)arg;
+        urgent_owner(k, own->type == F_OWNER_PGRP ? -own->pid : own->pid);
+    }
     if (cmd == F_GETFL && r >= 0 && both && !atomic_load(&k->nonblock))
         r &= ~O_NONBLOCK;
     return r;

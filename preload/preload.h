@@ -90,7 +90,8 @@ struct zs_preopts {
     uint32_t sndbuf, rcvbuf, bits, rcvlowat;
     uint64_t sndtimeo_us, rcvtimeo_us;
     int32_t linger;
-    uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion;
+    uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion, maxseg, syncnt, defer_accept, notsent_lowat;
+    int32_t linger2, sig_owner;
 };
 
 /* An option that only placeholders know. */
@@ -368,6 +369,8 @@ ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n);
 /* As send and recv of one piece, of lent memory: see zstack interface.h. No SIGPIPE. stream_take: 0 is the end of the stream. */
 int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags);
 int64_t stream_take(struct zsock *k, struct zs_taken *t, int flags);
+uint64_t stream_unsent(const struct zsock *k); /* bytes that the stack has not sent yet */
+bool stream_may_fill(const struct zsock *k, unsigned wake); /* TCP_NOTSENT_LOWAT; wake: 1 for readiness, as the kernel */
 void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
@@ -380,8 +383,27 @@ uint32_t dgram_next_len(struct zsock *k);
 int wait_fd(int fd, short events, uint64_t deadline_ns, bool restartable); /* poll on one descriptor, both worlds */
 
 /* ---- Options (options.c) ---- */
+/* ---- tcpopt.c: 1 remembered or not ours, 0 done (get) or not ours (set), negative errno ---- */
+int tcpopt_remember(struct zs_preopts *p, int name, int v);
+int tcpopt_get(struct zsock *k, const struct zs_preopts *p, int name, void *val, socklen_t *len);
+uint32_t tcpopt_congestion(const void *val, socklen_t len);
+
+/* ---- urgent.c ---- */
+bool urgent_at_mark(const struct zs_session *s);
+bool urgent_pending(const struct zs_session *s); /* EPOLLPRI */
+/* Before n bytes are read, under the reader's lock: as many as lie before the mark. At it, what is not in line is left out:
+ * consumed, or with `peek` *skip. */
+uint64_t urgent_limit(struct zs_view *v, struct zs_session *s, uint64_t n, bool peek, uint64_t *skip);
+uint64_t urgent_readable(const struct zs_session *s, uint64_t avail);    /* of the bytes there, what a read gets */
+uint64_t urgent_before_mark(const struct zs_session *s, uint64_t avail); /* FIONREAD */
+ssize_t urgent_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags);
+void urgent_owner(struct zsock *k, int pid); /* F_SETOWN */
+
+/* ---- options.c ---- */
 int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *len);
 int opt_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len);
+int opt_put(void *val, socklen_t *len, const void *src, socklen_t n); /* an option's value as getsockopt gives it */
+int opt_put_int(void *val, socklen_t *len, int v);
 void opt_apply(struct zsock *k);
 void opt_inherit(struct zsock *k, const struct zsock *listener);
 

@@ -16,15 +16,16 @@ static bool writable(struct zsock *k, uint32_t interest)
 {
     struct zs_view *v = &k->d->view;
     uint64_t cap = UINT64_C(4) << 20;
+    bool low = stream_may_fill(k, 1);
     if (atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_PEER_CLOSED)
         return true;
-    if (zs_tx_room(v, k->peer, &k->tx, cap) != 0)
+    if (low && zs_tx_room(v, k->peer, &k->tx, cap) != 0)
         return true;
     if (!(interest & EPOLLOUT))
         return false;
     atomic_fetch_or(&k->peer->rx_prod.want_space, ZS_WANT_EVENT);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_rx_consume */
-    return zs_tx_room(v, k->peer, &k->tx, cap) != 0;
+    return stream_may_fill(k, 1) && zs_tx_room(v, k->peer, &k->tx, cap) != 0;
 }
 
 static uint32_t conn_events(struct zsock *k, uint32_t interest)
@@ -40,7 +41,9 @@ static uint32_t conn_events(struct zsock *k, uint32_t interest)
     uint32_t fin = atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire);
     bool rd_shut = fin != 0 || (atomic_load_explicit(&s->flags, memory_order_relaxed) & ZS_F_SHUT_RD);
     bool wr_shut = atomic_load_explicit(&k->peer->rx_prod.fin, memory_order_relaxed) != 0 || fin == ZS_RST;
-    uint64_t avail = zs_rx_avail(s);
+    uint64_t avail = urgent_readable(s, zs_rx_avail(s));
+    if (urgent_pending(s))
+        ev |= EPOLLPRI;
     if (rd_shut)
         ev |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
     else if (avail != 0 && avail >= atomic_load_explicit(&s->opts.rcvlowat, memory_order_relaxed))

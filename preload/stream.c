@@ -85,10 +85,31 @@ static int wait_rx(struct zsock *k, uint64_t deadline, bool restartable)
     return r;
 }
 
+/* What the stack has not sent yet. It tells how far it is while TCP_NOTSENT_LOWAT is set; what is acknowledged was sent. */
+uint64_t stream_unsent(const struct zsock *k)
+{
+    const struct zs_session *out = k->peer;
+    uint64_t sent = atomic_load(&out->rx_cons.sent), head = atomic_load(&out->rx_cons.head);
+    uint64_t tail = atomic_load(&out->rx_prod.tail);
+    sent = sent > head ? sent : head;
+    return tail > sent ? tail - sent : 0;
+}
+
+bool stream_may_fill(const struct zsock *k, unsigned wake)
+{
+    uint32_t low = atomic_load_explicit(&k->s->opts.notsent_lowat, memory_order_relaxed);
+    return ZS_LIKELY(low == 0) || !(atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_WIRE) ||
+           stream_unsent(k) << wake < low;
+}
+
+static bool tx_room(struct zsock *k)
+{
+    return stream_may_fill(k, 0) && zs_tx_room(&k->d->view, k->peer, &k->tx, ring_cap(k)) != 0;
+}
+
 static bool tx_ready(struct zsock *k)
 {
-    return (atomic_load(&k->s->flags) & ZS_F_PEER_CLOSED) || atomic_load(&k->s->error) != 0 ||
-           zs_tx_room(&k->d->view, k->peer, &k->tx, ring_cap(k)) != 0;
+    return (atomic_load(&k->s->flags) & ZS_F_PEER_CLOSED) || atomic_load(&k->s->error) != 0 || tx_room(k);
 }
 
 /* The first wait without progress only spins: the write that follows may grow the ring for a reader that stands still. */
@@ -145,7 +166,8 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
     if (taken != NULL) {
         got = take_once(v, s, taken);
     } else if (zs_rx_avail(s) != 0) {
-        got = zs_rx_peek(v, s, 0, flags & MSG_TRUNC ? NULL : iov, skip, n);
+        uint64_t off, most = urgent_limit(v, s, n, flags & MSG_PEEK, &off);
+        got = zs_rx_peek(v, s, off, flags & MSG_TRUNC ? NULL : iov, skip, most);
         if (got > 0 && !(flags & MSG_PEEK))
             zs_rx_consume(v, s, (uint64_t)got);
     }
@@ -184,14 +206,14 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
     size_t target = n == 0 ? 1 : flags & MSG_WAITALL ? n : lowat < n ? lowat : n;
     bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
     if (flags & MSG_OOB)
-        return -EINVAL; /* no urgent data (tcp(7)) */
+        return urgent_recv(k, iov, n, flags);
     for (;;) {
         if (n == 0 && zs_rx_avail(k->s) != 0)
             return 0; /* recv of no bytes looks at the queue, as tcp_recvmsg */
         int64_t got = recv_once(k, iov, done, n - done, flags, NULL);
         if (got > 0)
             done += (size_t)got;
-        if (done >= target || got == 0 || (got > 0 && (flags & MSG_PEEK)))
+        if (done >= target || got == 0 || (got > 0 && ((flags & MSG_PEEK) || urgent_at_mark(k->s))))
             break;
         if (got > 0)
             continue;
@@ -264,7 +286,7 @@ static int ask_for_room(struct zsock *k)
 {
     atomic_fetch_or(&k->peer->rx_prod.want_space, ZS_WANT_EVENT);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_rx_consume */
-    return zs_tx_room(&k->d->view, k->peer, &k->tx, ring_cap(k)) == 0 ? -EAGAIN : 0;
+    return tx_room(k) ? 0 : -EAGAIN;
 }
 
 /* What follows a piece of a send: bytes put, 0 come again, -EAGAIN full, other negative errno. */
@@ -287,7 +309,20 @@ struct source {
     bool end; /* the file ended */
     struct zs_ref *ref; /* lent, in one piece of at least that size; NULL: iov or file */
     uint32_t least;
+    const uint8_t *urgent; /* the one byte to send, MSG_OOB */
 };
+
+/* The mark is there before the byte, so that nobody reads past it unawares. */
+static int64_t put_urgent(struct zsock *k, struct source *src)
+{
+    _Atomic uint64_t *mark = &k->peer->rx_prod.urgent;
+    uint64_t before = atomic_load(mark), at = atomic_load(&k->peer->rx_prod.tail);
+    zs_urgent_put(k->peer, ZS_URGENT(at, ZS_URGENT_KNOWN | *src->urgent));
+    int64_t put = zs_tx_write(&k->d->view, k->peer, &k->tx, src->iov, 0, 1, ring_cap(k));
+    if (put <= 0)
+        atomic_store(mark, before);
+    return put;
+}
 
 static int64_t put_file(struct zsock *k, struct source *src, size_t n)
 {
@@ -319,7 +354,9 @@ static int64_t send_once(struct zsock *k, struct source *src, size_t skip, size_
     bool locked = sock_locked(k);
     if (locked)
         zs_lock(v, &k->peer->rx_prod.lock, false);
-    int64_t put = src->ref != NULL ? zs_tx_lend_hold(v, k->peer, &k->tx, src->ref, src->least, ring_cap(k))
+    int64_t put = !stream_may_fill(k, 0) ? 0
+                  : src->urgent != NULL ? put_urgent(k, src)
+                  : src->ref != NULL ? zs_tx_lend_hold(v, k->peer, &k->tx, src->ref, src->least, ring_cap(k))
                   : src->file < 0  ? zs_tx_write(v, k->peer, &k->tx, src->iov, skip, n, ring_cap(k))
                                    : put_file(k, src, n);
     if (locked)
@@ -392,10 +429,43 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
     return r < 0 ? r : n == 0 || src->end ? 0 : -EAGAIN;
 }
 
+/* MSG_MORE: the stack holds a segment that is not full back, as with a cork, until the next send. */
+static void tell_more(struct zsock *k, bool more)
+{
+    _Atomic uint32_t *bits = &k->s->opts.bits;
+    bool has = atomic_load_explicit(bits, memory_order_relaxed) & ZS_O_MORE;
+    if (ZS_LIKELY(has == more) || !(atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_WIRE))
+        return;
+    if (more)
+        atomic_fetch_or(bits, ZS_O_MORE);
+    else
+        atomic_fetch_and(bits, ~ZS_O_MORE);
+}
+
+/* The last byte of a send with MSG_OOB is urgent (tcp(7)). */
+static ssize_t send_urgent(struct zsock *k, const struct iovec *iov, size_t n, int flags)
+{
+    struct source before = {.iov = iov, .file = -1};
+    ssize_t r = n > 1 ? send_all(k, &before, n - 1, flags) : 0;
+    if (r < 0 || (size_t)r < n - 1)
+        return r;
+    while (iov->iov_len == 0 || iov->iov_len <= n - 1) {
+        n -= iov->iov_len;
+        iov++;
+    }
+    struct iovec last = {(uint8_t *)iov->iov_base + n - 1, 1};
+    struct source src = {.iov = &last, .file = -1, .urgent = last.iov_base};
+    ssize_t one = send_all(k, &src, 1, flags);
+    if (one == 1)
+        zs_urgent_signal(k->peer);
+    return one < 0 && r > 0 ? r : r + one;
+}
+
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
 {
     struct source src = {.iov = iov, .file = -1};
-    return send_all(k, &src, n, flags);
+    tell_more(k, flags & MSG_MORE);
+    return (flags & MSG_OOB) && n > 0 ? send_urgent(k, iov, n, flags) : send_all(k, &src, n, flags);
 }
 
 int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags)

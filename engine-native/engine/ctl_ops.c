@@ -107,6 +107,11 @@ static int op_segment(struct call *c)
     return c->reply_fd < 0 ? -ENOENT : 0;
 }
 
+static int op_tcp_info(struct call *c)
+{
+    return wire_info(c->e, c->r->a, c->r->b, &c->reply.info);
+}
+
 static const struct {
     int (*fn)(struct call *c);
     enum counter counter;
@@ -127,6 +132,7 @@ static const struct {
     [ZS_CTL_WIRE_CONNECT] = {op_wire_connect, COUNT_RPC_WIRE_CONNECT, false, false},
     [ZS_CTL_WIRE_UDP] = {op_wire_udp, COUNT_RPC_WIRE_UDP, false, false},
     [ZS_CTL_SEGMENT] = {op_segment, COUNT_RPC_SEGMENT, false, false},
+    [ZS_CTL_TCP_INFO] = {op_tcp_info, COUNT_RPC_TCP_INFO, false, false},
 };
 
 static void hello(struct engine *e, struct conn *c, const struct zs_ctl_request *r, size_t len)

@@ -138,6 +138,12 @@ static const char *native_conn_state(void *stack, void *handle)
     return tcp_state_info[tcp_conn_state(((struct native_conn *)handle)->tcp)].name;
 }
 
+static void native_conn_info(void *stack, void *handle, uint64_t now, struct zs_tcp_info *info)
+{
+    (void)stack;
+    tcp_info(((struct native_conn *)handle)->tcp, now, info);
+}
+
 static int native_listen(void *stack, const struct zs_addr *local, uint32_t backlog, void **listener)
 {
     struct native *n = stack;
@@ -316,4 +322,5 @@ const struct wire_stack_ops wire_stack_native = {
     .describe_counters = native_describe_counters,
     .describe_memory = native_describe_memory,
     .conn_state = native_conn_state,
+    .conn_info = native_conn_info,
 };

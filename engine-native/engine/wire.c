@@ -224,6 +224,18 @@ void wire_sessions_busy(const struct engine *e, uint32_t *connections, uint32_t 
         *own += own_at(e, i) != NULL && e->wire->own[i]->kind == WIRE_CONN;
 }
 
+int wire_info(struct engine *e, uint32_t session, uint32_t gen, struct zs_tcp_info *info)
+{
+    struct zs_session *s = zs_session_at(&e->view, session);
+    if (s == NULL || atomic_load(&s->gen) != gen)
+        return -ESTALE;
+    struct wire_own *o = own_at(e, s->peer);
+    if (o == NULL || o->kind != WIRE_CONN || o->handle == NULL)
+        return -ENOTCONN;
+    e->wire->ops->conn_info(e->wire->stack, o->handle, e->now, info);
+    return 0;
+}
+
 /* ---- Polling ---- */
 
 static void own_happened(struct engine *e, uint32_t session)

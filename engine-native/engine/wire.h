@@ -67,6 +67,7 @@ bool wire_owns(const struct engine *e, uint32_t session);
 struct wire_own *wire_own_new(struct engine *e, enum wire_kind kind, uint32_t session_kind);
 void wire_own_free(struct engine *e, struct wire_own *o); /* the slot's entry; the session is somebody else's matter */
 void wire_sessions_busy(const struct engine *e, uint32_t *connections, uint32_t *own);
+int wire_info(struct engine *e, uint32_t session, uint32_t gen, struct zs_tcp_info *info); /* of an application's session */
 json_t *wire_addresses(struct engine *e, const struct tracked *t); /* of an endpoint, for the event; NULL: none */
 json_t *wire_status(struct engine *e);
 

@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include <zstack/tcpinfo.h>
+
 #include "engine.h"
 #include "ops.h"
 
@@ -97,6 +99,7 @@ struct wire_stack_ops {
     void (*describe_memory)(void *stack, json_t *wire);
     /* The state of a connection in the protocol's words, as "ESTABLISHED". */
     const char *(*conn_state)(void *stack, void *handle);
+    void (*conn_info)(void *stack, void *handle, uint64_t now, struct zs_tcp_info *info); /* for TCP_INFO */
 };
 
 extern const struct wire_stack_ops wire_stack_native;

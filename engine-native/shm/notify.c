@@ -6,6 +6,8 @@
 #include <linux/futex.h>
 
 #include "ops.h"
+
+#include <signal.h>
 #include "sys.h"
 
 int zs_futex_wake(_Atomic uint32_t *word, int count)
@@ -203,4 +205,22 @@ uint32_t zs_waiter_harvest(struct zs_waiter *x, uint32_t *slots, uint32_t max)
         }
     }
     return n;
+}
+
+void zs_urgent_put(struct zs_session *rx, uint64_t word)
+{
+    uint64_t old = atomic_load_explicit(&rx->rx_prod.urgent, memory_order_relaxed);
+    bool stands = old != 0 && ZS_URGENT_POS(old) == atomic_load(&rx->rx_cons.head) &&
+                  ZS_URGENT_POS(old) != atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed);
+    bool in_line = atomic_load_explicit(&rx->opts.bits, memory_order_relaxed) & ZS_O_OOBINLINE;
+    if (stands && !in_line && ZS_URGENT_POS(old) != ZS_URGENT_POS(word))
+        atomic_store(&rx->rx_prod.urgent_skip, ZS_URGENT_POS(old) + 1);
+    atomic_store_explicit(&rx->rx_prod.urgent, word, memory_order_release);
+}
+
+void zs_urgent_signal(struct zs_session *s)
+{
+    int32_t owner = atomic_load_explicit(&s->sig_owner, memory_order_relaxed);
+    if (owner != 0)
+        zs_sys(SYS_kill, owner, SIGURG);
 }

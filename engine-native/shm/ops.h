@@ -81,6 +81,11 @@ void zs_unlock(struct zs_view *v, _Atomic uint32_t *word);
 /* ---- Readiness (notify.c) ---- */
 /* Something became readable (data, EOF, error, a connection to accept) or writable on `s`: sets its subscribers' bits
  * and wakes those asleep, and threads in rx_wait. Call after publishing. */
+/* An urgent byte of the direction that ends in rx, before it is published: ZS_URGENT(). As in tcp_check_urg, an earlier one at
+ * which the reader stands leaves the stream. */
+void zs_urgent_put(struct zs_session *rx, uint64_t word);
+/* SIGURG to whoever F_SETOWN named for the socket: an urgent byte came. */
+void zs_urgent_signal(struct zs_session *s);
 void zs_notify(struct zs_view *v, struct zs_session *s);
 /* Adds a subscriber; -ENOBUFS when no room. Removes one. */
 int zs_subscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint32_t slot, uint32_t flags);

@@ -417,6 +417,12 @@ static void return_room(struct zs_view *v, struct zs_session *rx, uint64_t head)
         zs_futex_wake(&rx->rx_prod.want_space, INT_MAX);
 }
 
+void zs_rx_room_told(struct zs_view *v, struct zs_session *rx)
+{
+    if (atomic_load(&rx->rx_prod.want_space) != 0)
+        return_room(v, rx, atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed));
+}
+
 void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n)
 {
     struct zs_dir_cons *c = &rx->rx_cons;

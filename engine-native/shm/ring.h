@@ -74,6 +74,8 @@ struct zs_taken {
 /* Takes a lent range at the head over and consumes it. 0, or -EPROTO. */
 int zs_rx_take(struct zs_view *v, struct zs_session *rx, struct zs_taken *t);
 /* Consumes n bytes that zs_rx_peek returned: returns room to the producer and wakes it when it waits. */
+/* Tells a writer that waits for room to look again, nothing having been read. */
+void zs_rx_room_told(struct zs_view *v, struct zs_session *rx);
 void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n);
 
 /* UDP records use the same calls: see udp.h in the client. */

@@ -108,6 +108,7 @@ void tcp_send_syn(struct tcp_conn *c)
     } else {
         c->flags |= TCP_F_RTT_TIMED;
         c->rtt_seq = c->iss;
+        c->stuck_since = c->st->now;
         c->rtt_start = c->st->now;
     }
     tcp_transmit(c, c->iss, tcp_syn_flags(c), 0, 0);

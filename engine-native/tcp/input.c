@@ -32,6 +32,11 @@ static bool parse(struct stack *st, struct ip_pkt *p, struct tcp_seg *s)
         .wnd = rte_be_to_cpu_16(h->rx_win),
         .flags = h->tcp_flags,
     };
+    if (s->flags & RTE_TCP_URG_FLAG) { /* RFC 6093 3.1: it points behind the urgent byte */
+        uint16_t to = rte_be_to_cpu_16(h->tcp_urp);
+        s->urgent = true;
+        s->up = seq_add(s->seq, to > 0 ? to - 1u : 0);
+    }
     if (!tcp_options_parse((const uint8_t *)(h + 1), hlen - (uint32_t)sizeof *h, &s->opt)) {
         net_drop(st, p->m, NET_TCP_BAD_HEADER);
         return false;
@@ -167,7 +172,7 @@ static void fin_acked(struct tcp_conn *c)
     case TCP_FIN_WAIT_1:
         tcp_set_state(c, TCP_FIN_WAIT_2);
         if (own == NULL || (atomic_load(&own->flags) & ZS_F_PEER_CLOSED))
-            tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_FIN_WAIT_NS);
+            tcp_orphan(c);
         break;
     case TCP_CLOSING:
         tcp_enter_time_wait(c);
@@ -217,6 +222,7 @@ static bool ack_input(struct tcp_conn *c, const struct tcp_seg *s)
     if (tcp_timer_on(c, TCP_T_PERSIST) && c->snd_wnd >= c->mss) {
         tcp_timer_clear(c, TCP_T_PERSIST);
         c->backoff = 0;
+        c->stuck_since = c->st->now;
     }
     return c->state != TCP_CLOSED;
 }
@@ -338,6 +344,8 @@ void tcp_input(struct stack *st, struct ip_pkt *p)
         tcp_syn_sent_input(c, &s);
         break;
     case TCP_SEGMENT:
+        c->info.segs_in++;
+        c->info.data_in += s.len > 0;
         segment_input(c, &s);
         break;
     case TCP_TIME_WAIT_INPUT:
@@ -362,7 +370,13 @@ void tcp_poke(struct tcp_conn *c, uint64_t now)
         return;
     }
     if (closed && c->state == TCP_FIN_WAIT_2 && !tcp_timer_on(c, TCP_T_TIME_WAIT))
-        tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_FIN_WAIT_NS);
+        tcp_orphan(c);
+    if (c->state == TCP_CLOSED) {
+        tcp_reap(st);
+        return;
+    }
+    if ((tcp_opt_bits(c) & ZS_O_QUICKACK) && tcp_timer_on(c, TCP_T_DELACK))
+        c->flags |= TCP_F_ACK_NOW;
     tcp_keepalive_start(c);
     tcp_cc_follow(c);
     if (!tcp_loans_look(c)) {

@@ -88,6 +88,7 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
                               .sent_seq = rte_cpu_to_be_32(at.v), .recv_ack = ack ? rte_cpu_to_be_32(c->rcv_nxt.v) : 0,
                               .data_off = (uint8_t)((sizeof *h + olen) / 4 << 4), .tcp_flags = flags};
     memcpy(h + 1, options, olen);
+    tcp_urgent_point(c, at, h);
     if (!(flags & RTE_TCP_RST_FLAG))
         h->rx_win = rte_cpu_to_be_16(tcp_window_field(c, flags & RTE_TCP_SYN_FLAG));
     if (len > 0 && !add_payload(c, m, at, off, len)) {
@@ -104,6 +105,8 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
         tcp_sack_told(c);
     }
     NET_COUNT(st, TCP_TX);
+    c->info.segs_out++;
+    c->info.data_out += len > 0;
     ip_output(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP);
     return true;
 }

@@ -94,6 +94,7 @@ static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf **m, uint32_t skip, 
     struct zs_session *app = tcp_app(c);
     if (app == NULL)
         return 0;
+    tcp_urgent_came(c, app, *m, skip, len);
     enum net_counter how = tcp_lend(c, app, *m, skip, len, tcp_receive_buffer(c));
     if (c->state == TCP_CLOSED)
         return 0;
@@ -181,6 +182,7 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
     st->tcp->ooo_segs++;
     tcp_sack_kept(c, ooo_run(c, at));
     NET_COUNT(st, TCP_OOO_QUEUED);
+    c->info.out_of_order++;
 }
 
 void tcp_drain(struct tcp_conn *c)
@@ -223,6 +225,7 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
         c->flags |= TCP_F_ACK_NOW; /* RFC 5681 4.2: at once, a duplicate ACK */
         return;
     }
+    c->last_data = st->now;
     uint32_t put = deliver(c, &s->m, s->skip, s->len);
     if (c->state == TCP_CLOSED)
         return;
@@ -273,6 +276,7 @@ void tcp_receive(struct tcp_conn *c, struct tcp_seg *s)
         NET_COUNT(c->st, TCP_AFTER_FIN);
         return;
     }
+    tcp_urgent_in(c, s);
     if ((s->flags & RTE_TCP_FIN_FLAG) && tcp_may_receive(c)) {
         c->flags |= TCP_F_FIN_SEEN;
         c->rcv_fin = end;

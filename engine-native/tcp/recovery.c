@@ -67,7 +67,7 @@ void tcp_retransmit_timeout(struct tcp_conn *c)
     NET_COUNT(c->st, TCP_RTO);
     /* An answered SYN,ACK may wait for data for longer than an unanswered one for its answer. */
     uint32_t most = !handshake ? TCP_RETRIES : c->flags & TCP_F_ACKED ? RTE_MAX(c->syn_retries, c->defer) : c->syn_retries;
-    if (c->retries >= most) {
+    if (c->retries >= most || tcp_user_timeout_over(c, c->stuck_since)) {
         give_up(c);
         return;
     }

@@ -217,6 +217,7 @@ void tcp_board_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, 
     *news = (struct tcp_news){.acked = acked, .has_twice = about_twice(&s->opt, s->ack)};
     if (news->has_twice) {
         NET_COUNT(c->st, TCP_DSACK_RX);
+        c->info.dsacks++;
         news->twice = s->opt.sack[0];
     }
     if (c->board == NULL)

@@ -21,6 +21,7 @@ static bool look(struct tcp_conn *c, struct pending *p)
     uint32_t fin = atomic_load_explicit(&own->rx_prod.fin, memory_order_acquire);
     p->fin = fin == ZS_FIN;
     p->bytes = zs_rx_avail(own);
+    tcp_urgent_look(c, own, p->bytes);
     if (p->bytes <= RING_SANE)
         return true;
     tcp_conn_fault(c);
@@ -55,17 +56,31 @@ static bool worth_sending(struct tcp_conn *c, uint32_t len, bool last)
         return true;
     if (len == 0)
         return false;
-    if (last && !(bits & ZS_O_CORK) && (seq_eq(c->snd_una, c->snd_max) || (bits & ZS_O_NODELAY)))
+    bool corked = bits & (ZS_O_CORK | ZS_O_MORE);
+    if (last && (c->flags & TCP_F_UNCORK))
         return true;
-    return !last && len >= c->max_wnd / 2 && !(bits & ZS_O_CORK);
+    if ((c->flags & TCP_F_URGENT) && seq_gt(c->snd_up, c->snd_nxt) && seq_leq(c->snd_up, seq_add(c->snd_nxt, len)))
+        return true; /* as Linux: neither Nagle nor a cork holds it back */
+    if (last && !corked && (seq_eq(c->snd_una, c->snd_max) || (bits & ZS_O_NODELAY)))
+        return true;
+    return !last && len >= c->max_wnd / 2 && !corked;
+}
+
+static void count_again(struct tcp_conn *c, uint32_t bytes)
+{
+    NET_COUNT(c->st, TCP_RETRANSMITTED);
+    c->info.retrans++;
+    c->info.bytes_retrans += bytes;
 }
 
 /* Something is at snd_nxt's place and on its way: the bookkeeping for it. */
 static void sent(struct tcp_conn *c, uint32_t space)
 {
     tcp_seq from = c->snd_nxt;
+    if (seq_eq(c->snd_una, c->snd_max))
+        c->stuck_since = c->st->now;
     if (seq_lt(from, c->snd_max)) {
-        NET_COUNT(c->st, TCP_RETRANSMITTED);
+        count_again(c, space);
         c->flags &= ~TCP_F_RTT_TIMED; /* Karn's rule */
     } else if (!(c->flags & TCP_F_RTT_TIMED)) {
         c->flags |= TCP_F_RTT_TIMED;
@@ -129,8 +144,10 @@ static void consider_persist(struct tcp_conn *c, const struct pending *p)
     if (c->snd_wnd >= p->bytes || c->snd_wnd >= c->mss || (tcp_opt_bits(c) & ZS_O_CORK && c->snd_wnd > 0))
         return;
     tcp_timer_clear(c, TCP_T_RETRANSMIT);
-    if (!tcp_timer_on(c, TCP_T_PERSIST))
-        tcp_timer_set(c, TCP_T_PERSIST, tcp_rto_ns(c));
+    if (tcp_timer_on(c, TCP_T_PERSIST))
+        return;
+    c->stuck_since = c->st->now;
+    tcp_timer_set(c, TCP_T_PERSIST, tcp_rto_ns(c));
 }
 
 /* RFC 6675 4, NextSeg() (2) has no answer, for want of data or of the peer's window. */
@@ -145,6 +162,13 @@ static void keep_watch(struct tcp_conn *c)
 {
     if (c->state != TCP_CLOSED && tcp_flight(c) > 0 && !tcp_timer_on(c, TCP_T_RETRANSMIT) && !tcp_timer_on(c, TCP_T_PERSIST))
         tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
+}
+
+/* A cork alone keeps the rest from being sent. */
+static bool held_back(struct tcp_conn *c, const struct pending *p)
+{
+    uint32_t all = (uint32_t)seq_diff(c->snd_nxt, c->snd_una);
+    return (tcp_opt_bits(c) & (ZS_O_CORK | ZS_O_MORE)) && p->bytes > all && p->bytes - all < tcp_mss_now(c) && c->snd_wnd > all;
 }
 
 void tcp_send_data(struct tcp_conn *c)
@@ -170,7 +194,11 @@ void tcp_send_data(struct tcp_conn *c)
         consider_persist(c, &p);
         keep_watch(c);
         if (c->state != TCP_CLOSED)
+            tcp_corked(c, held_back(c, &p));
+        if (c->state != TCP_CLOSED)
             tcp_probe_plan(c);
+        if (c->state != TCP_CLOSED)
+            tcp_tell_sent(c);
     }
     if (c->state != TCP_CLOSED && (c->flags & TCP_F_ACK_NOW))
         tcp_send_ack(c);
@@ -202,7 +230,7 @@ bool tcp_retransmit_first(struct tcp_conn *c)
     bool fin = (c->flags & TCP_F_FIN_SENT) && seq_eq(seq_add(c->snd_una, len), c->fin_seq);
     if (len == 0 && !fin)
         return false;
-    NET_COUNT(c->st, TCP_RETRANSMITTED);
+    count_again(c, len);
     c->flags &= ~TCP_F_RTT_TIMED;
     c->last_send = c->st->now;
     return tcp_transmit(c, c->snd_una, RTE_TCP_ACK_FLAG | (fin ? RTE_TCP_FIN_FLAG : 0), 0, len);
@@ -223,7 +251,7 @@ bool tcp_retransmit(struct tcp_conn *c, tcp_seq at, uint32_t space)
     uint8_t flags = RTE_TCP_ACK_FLAG | (len > 0 && off + len == p.bytes ? RTE_TCP_PSH_FLAG : 0) | (fin ? RTE_TCP_FIN_FLAG : 0);
     if (!tcp_transmit(c, at, flags, off, len))
         return false;
-    NET_COUNT(c->st, TCP_RETRANSMITTED);
+    count_again(c, len);
     c->flags &= ~TCP_F_RTT_TIMED; /* Karn's rule */
     c->last_send = c->st->now;
     tcp_board_resent(c, at, len + fin);
@@ -271,6 +299,7 @@ void tcp_acked(struct tcp_conn *c, tcp_seq ack)
         c->flags &= ~TCP_F_RTT_TIMED;
     }
     c->retries = c->backoff = 0;
+    c->stuck_since = c->st->now;
     if (seq_eq(ack, c->snd_max))
         tcp_timer_clear(c, TCP_T_RETRANSMIT); /* RFC 6298 5.2 */
     else

@@ -10,6 +10,8 @@
 #ifndef ZSTACK_TCP_H
 #define ZSTACK_TCP_H
 
+#include <zstack/tcpinfo.h>
+
 #include "ip.h"
 
 #define TCP_STATES(X)                                                                       \
@@ -85,6 +87,7 @@ void tcp_abort(struct tcp_conn *c, int err, uint64_t now);
 
 const struct tcp_flow *tcp_conn_flow(const struct tcp_conn *c);
 enum tcp_state tcp_conn_state(const struct tcp_conn *c);
+void tcp_info(struct tcp_conn *c, uint64_t now, struct zs_tcp_info *out);
 uint32_t tcp_conn_count(const struct stack *st);
 
 /* Who moved the payload: bytes since the stack began (retransmitted ones again), and buffers now. */

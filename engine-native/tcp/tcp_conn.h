@@ -33,7 +33,7 @@
 #define TCP_OOO_CONN_MAX 512u         /* segments kept out of order, per connection */
 
 /* LOSS: RACK's reordering timer, or when nothing is out of order the tail loss probe. Before RETRANSMIT, which it puts off. */
-enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_TIMER_N };
+enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_T_CORK, TCP_TIMER_N };
 
 /* tcp_conn.flags */
 #define TCP_F_TS (1u << 0)          /* timestamps on */
@@ -65,7 +65,8 @@ enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_
 #define TCP_F_ECE (1u << 26)          /* congestion was experienced, the peer is told until it says CWR */
 #define TCP_F_CWR (1u << 27)          /* the peer is to be told that the window was reduced */
 #define TCP_F_ECN_TRY (1u << 28)      /* our SYN asks for ECN */
-#define TCP_F_FASTOPEN (1u << 29)     /* RFC 7413 */
+#define TCP_F_SYN_DATA (1u << 29)     /* RFC 7413: data in the SYN was acknowledged */
+#define TCP_F_UNCORK (1u << 30)       /* what was held back goes out */
 
 struct tcp_conn;
 struct tcp_board;
@@ -149,7 +150,15 @@ struct tcp_conn {
     /* Round trip time, RFC 6298. srtt 0: no sample yet. */
     tcp_seq rtt_seq;
     uint32_t srtt_us, rttvar_us, rto_us;
-    uint64_t rtt_start, last_send, last_rcv, challenge_start;
+    uint64_t rtt_start, last_send, last_rcv, last_data, challenge_start;
+    uint64_t stuck_since; /* what is outstanding, or the window that is shut, has been so without progress; TCP_USER_TIMEOUT */
+    uint32_t ce_seen, ce_told; /* RFC 3168: packets that met congestion, here and as the peer says */
+    tcp_seq snd_up, rcv_up;    /* urgent bytes; see TCP_F_URGENT*. snd_up is the one after it (RFC 6093 3.1) */
+    tcp_seq cwr_seq;           /* reduced for ECN, or otherwise: not again before this is acknowledged */
+    struct {                   /* for TCP_INFO alone */
+        uint32_t retrans, segs_out, segs_in, data_out, data_in, dsacks, out_of_order;
+        uint64_t bytes_retrans;
+    } info;
 
     /* Receive sequence space. rcv_nxt <= rcv_adv, the right edge ever promised. */
     tcp_seq irs, rcv_nxt, rcv_adv, rcv_fin, last_ack_sent;
@@ -180,7 +189,7 @@ struct tcp_conn {
     const struct tcp_conn_ops *ops;
     void *arg;
 };
-_Static_assert(sizeof(struct tcp_conn) <= 640, "an idle connection costs less than 1 KiB with its table entry");
+_Static_assert(sizeof(struct tcp_conn) <= 704, "an idle connection costs less than 1 KiB with its table entry");
 
 struct tcp_listener {
     LIST_ENTRY(tcp_listener) link;
@@ -227,6 +236,9 @@ struct tcp_seg {
     uint32_t len;  /* payload bytes after those */
     uint16_t wnd;
     uint8_t flags;
+    bool urgent; /* up is the urgent byte's sequence number */
+    bool ce;     /* the packet met congestion, RFC 3168 */
+    tcp_seq up;
     struct tcp_options opt;
 };
 /* Length in sequence space. */
@@ -406,6 +418,25 @@ void tcp_slow_start(struct tcp_conn *c, uint32_t bytes);
 void tcp_dupack(struct tcp_conn *c);
 void tcp_recovery_ack(struct tcp_conn *c, tcp_seq ack, uint32_t acked); /* after tcp_acked() */
 void tcp_retransmit_timeout(struct tcp_conn *c);
+
+/* ---- urgent.c ---- */
+void tcp_urgent_look(struct tcp_conn *c, const struct zs_session *own, uint64_t unread); /* what the application made urgent */
+void tcp_urgent_point(const struct tcp_conn *c, tcp_seq at, struct rte_tcp_hdr *h);
+void tcp_urgent_in(struct tcp_conn *c, const struct tcp_seg *s); /* before its payload is delivered */
+/* Payload is about to be delivered, len bytes from rcv_nxt on: the urgent byte may be among them. */
+void tcp_urgent_came(struct tcp_conn *c, struct zs_session *app, const struct rte_mbuf *m, uint32_t skip, uint32_t len);
+
+/* ---- sockopt.c ---- */
+uint32_t tcp_option(const struct tcp_conn *c, uint32_t value, uint32_t otherwise); /* value, unless it is 0 or there is no socket */
+#define TCP_OPTION(c, name, otherwise) \
+    tcp_option(c, tcp_app(c) == NULL ? 0 : atomic_load_explicit(&tcp_app(c)->opts.name, memory_order_relaxed), otherwise)
+bool tcp_has_user_timeout(const struct tcp_conn *c);
+bool tcp_user_timeout_over(const struct tcp_conn *c, uint64_t since);
+uint64_t tcp_before_user_timeout(const struct tcp_conn *c, uint64_t after);
+void tcp_orphan(struct tcp_conn *c); /* in FIN-WAIT-2, the application has closed: for how long. May end the connection */
+void tcp_corked(struct tcp_conn *c, bool held); /* is something held back that could be sent? */
+void tcp_cork_timeout(struct tcp_conn *c);
+void tcp_tell_sent(struct tcp_conn *c);
 
 /* ---- rtt.c ---- */
 void tcp_rtt_sample(struct tcp_conn *c, uint64_t ns);

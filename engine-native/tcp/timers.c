@@ -22,6 +22,8 @@ void tcp_timer_set(struct tcp_conn *c, enum tcp_timer which, uint64_t after)
 {
     if (c->flags & TCP_F_DEAD)
         return;
+    if (which == TCP_T_RETRANSMIT || which == TCP_T_PERSIST)
+        after = tcp_before_user_timeout(c, after);
     c->deadline[which] = c->st->now + after;
     rearm(c);
 }
@@ -33,15 +35,9 @@ void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer which)
 
 /* ---- Keep-alive, RFC 9293 3.8.4 ---- */
 
-/* An option of the application's session, or what holds without it. */
-#define OPTION_OR(c, name, otherwise)                                                                  \
-    (tcp_app(c) == NULL || atomic_load_explicit(&tcp_app(c)->opts.name, memory_order_relaxed) == 0      \
-         ? (otherwise)                                                                                 \
-         : (uint32_t)atomic_load_explicit(&tcp_app(c)->opts.name, memory_order_relaxed))
-
 static uint64_t keepalive_idle(const struct tcp_conn *c)
 {
-    return OPTION_OR(c, keepidle, KEEPALIVE_IDLE_S) * NET_NS_PER_S;
+    return TCP_OPTION(c, keepidle, KEEPALIVE_IDLE_S) * NET_NS_PER_S;
 }
 
 void tcp_keepalive_start(struct tcp_conn *c)
@@ -60,7 +56,10 @@ static void keepalive_due(struct tcp_conn *c)
         tcp_timer_set(c, TCP_T_KEEPALIVE, silent < idle ? idle - silent : idle);
         return;
     }
-    if (c->keep_probes >= OPTION_OR(c, keepcnt, KEEPALIVE_PROBES)) {
+    /* TCP_USER_TIMEOUT takes the place of the count, tcp(7). */
+    bool over = tcp_has_user_timeout(c) ? c->keep_probes > 0 && tcp_user_timeout_over(c, c->last_rcv)
+                                        : c->keep_probes >= TCP_OPTION(c, keepcnt, KEEPALIVE_PROBES);
+    if (over) {
         NET_COUNT(c->st, TCP_TIMED_OUT);
         tcp_conn_abort(c, c->soft_error != 0 ? c->soft_error : ETIMEDOUT);
         return;
@@ -68,7 +67,7 @@ static void keepalive_due(struct tcp_conn *c)
     c->keep_probes++;
     NET_COUNT(c->st, TCP_KEEPALIVE_TX);
     tcp_transmit(c, seq_sub(c->snd_nxt, 1), RTE_TCP_ACK_FLAG, 0, 0);
-    tcp_timer_set(c, TCP_T_KEEPALIVE, OPTION_OR(c, keepintvl, KEEPALIVE_INTERVAL_S) * NET_NS_PER_S);
+    tcp_timer_set(c, TCP_T_KEEPALIVE, TCP_OPTION(c, keepintvl, KEEPALIVE_INTERVAL_S) * NET_NS_PER_S);
 }
 
 /* ---- Expiry ---- */
@@ -76,7 +75,7 @@ static void keepalive_due(struct tcp_conn *c)
 static void persist_due(struct tcp_conn *c)
 {
     /* A peer that keeps its window shut but answers is alive, for as long as it likes (3.8.6.1); tcp_input() resets retries. */
-    if (c->retries++ >= TCP_RETRIES) {
+    if (c->retries++ >= TCP_RETRIES || tcp_user_timeout_over(c, c->stuck_since)) {
         NET_COUNT(c->st, TCP_TIMED_OUT);
         tcp_conn_abort(c, c->soft_error != 0 ? c->soft_error : ETIMEDOUT);
         return;
@@ -95,6 +94,9 @@ static void expired(struct tcp_conn *c, enum tcp_timer which)
         break;
     case TCP_T_PERSIST:
         persist_due(c);
+        break;
+    case TCP_T_CORK:
+        tcp_cork_timeout(c);
         break;
     case TCP_T_DELACK:
         tcp_send_ack(c);

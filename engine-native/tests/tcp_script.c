@@ -417,6 +417,33 @@ static void pass_time(struct script *s, uint64_t ns)
     net_run(s->st, s->now);
 }
 
+static void check_info(struct script *s, const char *name, uint64_t n)
+{
+#define FIELD(f) {#f, offsetof(struct zs_tcp_info, f), sizeof(((struct zs_tcp_info *)0)->f)}
+    static const struct {
+        const char *name;
+        size_t at, size;
+    } fields[] = {FIELD(state), FIELD(ca_state), FIELD(retransmits), FIELD(probes), FIELD(backoff), FIELD(options), FIELD(snd_wscale),
+                  FIELD(rto_us), FIELD(snd_mss), FIELD(rcv_mss), FIELD(advmss), FIELD(pmtu), FIELD(unacked), FIELD(sacked), FIELD(lost),
+                  FIELD(last_data_sent_ms), FIELD(last_data_recv_ms), FIELD(last_ack_recv_ms), FIELD(rtt_us), FIELD(rttvar_us),
+                  FIELD(snd_cwnd), FIELD(snd_ssthresh), FIELD(total_retrans), FIELD(segs_out), FIELD(segs_in), FIELD(data_segs_out),
+                  FIELD(data_segs_in), FIELD(dsack_dups), FIELD(rcv_ooopack), FIELD(delivered), FIELD(delivered_ce), FIELD(notsent_bytes),
+                  FIELD(bytes_acked), FIELD(bytes_received), FIELD(bytes_sent), FIELD(bytes_retrans), FIELD(snd_wnd)};
+#undef FIELD
+    struct zs_tcp_info info;
+    tcp_info(s->sock.conn, s->now, &info);
+    for (size_t i = 0; i < RTE_DIM(fields); i++) {
+        uint64_t got = 0; /* little-endian */
+        if (strcmp(fields[i].name, name) != 0)
+            continue;
+        memcpy(&got, (const uint8_t *)&info + fields[i].at, fields[i].size);
+        if (got != n)
+            SCRIPT_FAIL(s, "it is %llu\n", (unsigned long long)got);
+        return;
+    }
+    SCRIPT_FAIL(s, "field?\n");
+}
+
 static void check_line(struct script *s, const char *what, const char *arg, uint64_t n)
 {
     struct sock *k = &s->sock;
@@ -440,6 +467,18 @@ static void check_line(struct script *s, const char *what, const char *arg, uint
     } else if (strcmp(what, "eof") == 0) {
         if (zs_rx_avail(app) != 0 || sock_fin(k) != ZS_FIN)
             SCRIPT_FAIL(s, "no EOF: %llu unread, fin %u\n", (unsigned long long)zs_rx_avail(app), sock_fin(k));
+    } else if (strcmp(what, "mark") == 0 || strcmp(what, "nothing-urgent") == 0) {
+        uint64_t word = atomic_load(&app->rx_prod.urgent);
+        uint32_t byte = ZS_URGENT_KNOWN | byte_at(0, ZS_URGENT_POS(word));
+        if (what[0] == 'n' ? word != 0 : word != ZS_URGENT(n, strstr(s->line, "waited") != NULL ? 0 : byte))
+            SCRIPT_FAIL(s, "the word is %llx: byte %lld\n", (unsigned long long)word, (long long)ZS_URGENT_POS(word));
+    } else if (strcmp(what, "unsent") == 0) {
+        const struct zs_session *own = zs_session_peer(&s->bed->app, app);
+        uint64_t left = atomic_load(&own->rx_prod.tail) - atomic_load(&own->rx_cons.sent);
+        if (left != n)
+            SCRIPT_FAIL(s, "it is %llu\n", (unsigned long long)left);
+    } else if (strcmp(what, "info") == 0) {
+        check_info(s, arg, n);
     } else if (strcmp(what, "error") == 0) {
         if (atomic_load(&app->error) != n)
             SCRIPT_FAIL(s, "error is %u\n", atomic_load(&app->error));
@@ -528,6 +567,11 @@ static void command(struct script *s, const char *text)
     } else if (strcmp(what, "connect") == 0) {
         script_open(s);
         assert_int_equal(tcp_connect(s->st, flow, s->sock.own, &sock_ops, &s->sock, s->now, &s->sock.conn), 0);
+    } else if (strcmp(what, "oob") == 0) { /* the mark first, as the preload has it */
+        struct zs_session *out = zs_session_peer(&s->bed->app, zs_session_at(&s->bed->app, s->sock.app));
+        uint64_t at = s->sock.written + n - 1;
+        atomic_store(&out->rx_prod.urgent, ZS_URGENT(at, ZS_URGENT_KNOWN | byte_at(0, at)));
+        assert_int_equal(sock_write(&s->sock, n, s->now), n);
     } else if (strcmp(what, "write") == 0) {
         assert_int_equal(sock_write(&s->sock, n, s->now), n);
     } else if (strcmp(what, "read") == 0) {

@@ -15,6 +15,10 @@
  *                           notsent_lowat, queue (Fast Open's), reno, cubic, uncork, keepalive IDLE INTERVAL COUNT. Of the
  *                           socket, or while there is none of the listener or the socket to come
  *     rcvbuf N | accept ok|later|no
+ *     oob N                 write N bytes, the last of them urgent
+ *     mark N [waited] | nothing-urgent   the urgent byte the reader knows of: its place in the stream from 0, not yet there
+ *     info FIELD N          of struct zs_tcp_info
+ *     unsent N              what TCP_NOTSENT_LOWAT compares
  *     iss N | peer N        (before the handshake) initial sequence numbers: the stack's, the peer's
  *     icmp TYPE CODE SEQ [mtu N]   an ICMP error about our segment that began there; over IPv6 the ICMPv6 error that means the same
  *

@@ -79,7 +79,7 @@ CASE(initial_window_is_ten_segments, OPEN, "write 20000", TEN_SEGMENTS, "> . 131
      "> . 14601:16061(1460)", "> . 16061:17521(1460)", "> . 17521:18981(1460)", "< . 1:1(0) ack 18981", "> P. 18981:20001(1020)")
 CASE(nagle, OPEN, "write 10", "> P. 1:11(10)", "write 10", "write 10", "< . 1:1(0) ack 11", "> P. 11:31(20)")
 CASE(nodelay, OPEN, "option nodelay", "write 10", "> P. 1:11(10)", "write 10", "> P. 11:21(10)")
-CASE(cork, OPEN, "option cork", "write 10", "+5000", "write 2000", "> . 1:1461(1460)", "< . 1:1(0) ack 1461", "option uncork",
+CASE(cork, OPEN, "option cork", "write 10", "+150", "write 2000", "> . 1:1461(1460)", "< . 1:1(0) ack 1461", "option uncork",
      "> P. 1461:2011(550)")
 CASE(peer_window_is_respected, OPEN_WIN("3000"), "write 5000", "> . 1:1461(1460)", "> . 1461:2921(1460)",
      "< . 1:1(0) ack 2921 win 3000", "> . 2921:4381(1460)", "< . 1:1(0) ack 4381 win 3000", "> P. 4381:5001(620)")

@@ -54,6 +54,36 @@ static void tcp_level(void)
     done(p);
 }
 
+/* Values that the kernel rounds, bounds or refuses. */
+static void tcp_bounds(void)
+{
+    int p[2], s = OK(socket(AF_INET, SOCK_STREAM, 0));
+    struct addr a;
+    int l = tcp_listen(AF_INET, 4, &a);
+    tcp_pair(p);
+    for (int i = 0; i < 3; i++) {
+        static const char *const whos[] = {"fresh", "connected", "listening"};
+        int fd = i == 0 ? s : i == 1 ? p[0] : l;
+        static const int seconds[] = {1, 3, 4, 7, 100, 100000, -1};
+        for (size_t j = 0; j < COUNT(seconds); j++)
+            TRIP(whos[i], fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds[j]);
+        TRIP(whos[i], fd, IPPROTO_TCP, TCP_LINGER2, 0);
+        TRIP(whos[i], fd, IPPROTO_TCP, TCP_LINGER2, -5);
+        TRIP(whos[i], fd, IPPROTO_TCP, TCP_LINGER2, 100000);
+        TRIP(whos[i], fd, IPPROTO_TCP, TCP_SYNCNT, 0);
+        TRIP(whos[i], fd, IPPROTO_TCP, TCP_SYNCNT, 128);
+        TRIP(whos[i], fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0);
+        int v = 40, big = 40000;
+        R(setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &v, sizeof v));
+        R(setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &big, sizeof big));
+        TRIP(whos[i], fd, IPPROTO_TCP, TCP_QUICKACK, 1);
+        TRIP(whos[i], fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+    }
+    OK(close(s));
+    OK(close(l));
+    done(p);
+}
+
 static void congestion(void)
 {
     int p[2];
@@ -180,6 +210,7 @@ static void cork(void)
 
 const struct conf_case tcpopts_cases[] = {
     {"opt_tcp_level", tcp_level, TCP, NULL},
+    {"opt_tcp_bounds", tcp_bounds, TCP, NULL},
     {"opt_tcp_congestion", congestion, TCP, NULL},
     {"opt_tcp_info", info, TCP, NULL},
     {"opt_ip_level", ip_level, TCP, NULL},

@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 #include <zstack/shm.h>
+#include <zstack/tcpinfo.h>
 
 #define ZS_CTL_VERSION 1u
 #define ZS_CTL_NAME_PREFIX "zstack-" /* abstract: \0zstack-<uid>-<name> */
@@ -39,6 +40,7 @@ enum zs_ctl_op {
     ZS_CTL_WIRE_UDP,   /* a, b = a UDP session: reply.a, reply.b = the session whose ring takes what it sends over the
                           engine's ports, as records. ENETUNREACH: there is no port */
     ZS_CTL_SEGMENT,    /* reply fd: the memory of received packets, to be mapped for reading. ENOENT: there is none */
+    ZS_CTL_TCP_INFO,   /* a, b = a session whose other end is the stack's: reply.info. ENOTCONN: it is over */
 };
 
 struct zs_ctl_share_entry {
@@ -72,6 +74,7 @@ struct zs_ctl_reply {
     uint32_t a, b;
     uint8_t token[16]; /* HELLO: hand to children */
     uint64_t layout_size;
+    struct zs_tcp_info info; /* TCP_INFO */
 };
 
 #endif

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 3u
+#define ZS_LAYOUT_VERSION 4u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -125,7 +125,8 @@ struct zs_dir_prod {
     _Atomic uint32_t ref_ring;
     _Atomic uint32_t ref_tail;
     _Atomic uint64_t urgent; /* ZS_URGENT(): the urgent byte of this direction, 0 none ever. Stored before the byte is published */
-    uint8_t pad[24];
+    _Atomic uint64_t urgent_skip; /* position + 1 of an earlier urgent byte that is not part of the stream any more */
+    uint8_t pad[16];
 };
 /* Urgent data (RFC 9293 3.8.5, RFC 6093): one byte, as every socket interface has it. Position of the byte in the stream + 1,
  * whether it is known yet, and the byte. A later one takes the place of an earlier one. */

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Options of level IPPROTO_TCP, as tcp(7) and do_tcp_setsockopt have them, and TCP_INFO. What a connection over the wire is
+ * doing is asked of the engine; inside the domain there is no protocol, and the answers are those of a loopback connection. */
+#include "preload.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+#define CC_NAME_MAX 16u /* TCP_CA_NAME_MAX, whole in every answer */
+#define LOCAL_MSS 65483 /* loopback: MTU 65536 less headers and timestamps */
+#define MSS_LEAST 88
+#define MSS_MOST 32767
+#define FIN_TIMEOUT_S 60
+#define FIN_TIMEOUT_MOST_S 120
+#define RTO_MOST_S 120
+
+/* enum of the kernel's include/net/tcp_states.h, which user space's headers share only in part */
+enum { K_ESTABLISHED = 1, K_SYN_SENT, K_SYN_RECV, K_FIN_WAIT1, K_FIN_WAIT2, K_TIME_WAIT, K_CLOSE, K_CLOSE_WAIT, K_LAST_ACK, K_LISTEN,
+       K_CLOSING };
+
+static bool is_wire(const struct zsock *k)
+{
+    return atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_WIRE;
+}
+
+/* ---- Setting ---- */
+
+/* TCP_DEFER_ACCEPT is told in seconds and kept in retransmissions of the SYN,ACK (secs_to_retrans, retrans_to_secs). */
+static uint8_t retransmissions(int seconds)
+{
+    int n = seconds > 0, period = 1, timeout = 1;
+    while (seconds > period && n < 255) {
+        timeout = timeout * 2 > RTO_MOST_S ? RTO_MOST_S : timeout * 2;
+        period += timeout;
+        n++;
+    }
+    return (uint8_t)n;
+}
+
+static int seconds_of(uint8_t n)
+{
+    int period = n > 0, timeout = 1;
+    for (; n > 1; n--) {
+        timeout = timeout * 2 > RTO_MOST_S ? RTO_MOST_S : timeout * 2;
+        period += timeout;
+    }
+    return period;
+}
+
+int tcpopt_remember(struct zs_preopts *p, int name, int v)
+{
+    switch (name) {
+    case TCP_KEEPIDLE:
+    case TCP_KEEPINTVL:
+    case TCP_KEEPCNT:
+        if (v < 1 || v > (name == TCP_KEEPCNT ? 127 : 32767))
+            return -EINVAL;
+        *(name == TCP_KEEPIDLE ? &p->keepidle : name == TCP_KEEPINTVL ? &p->keepintvl : &p->keepcnt) = (uint32_t)v;
+        return 1;
+    case TCP_USER_TIMEOUT:
+        if (v < 0)
+            return -EINVAL;
+        p->user_timeout = (uint32_t)v;
+        return 1;
+    case TCP_MAXSEG:
+        if (v != 0 && (v < MSS_LEAST || v > MSS_MOST))
+            return -EINVAL;
+        p->maxseg = (uint32_t)v;
+        return 1;
+    case TCP_SYNCNT:
+        if (v < 1 || v > 127)
+            return -EINVAL;
+        p->syncnt = (uint32_t)v;
+        return 1;
+    case TCP_LINGER2:
+        p->linger2 = v < 0 ? -1 : v > FIN_TIMEOUT_MOST_S ? FIN_TIMEOUT_MOST_S : v;
+        return 1;
+    case TCP_DEFER_ACCEPT:
+        p->defer_accept = retransmissions(v);
+        return 1;
+    case TCP_NOTSENT_LOWAT:
+        p->notsent_lowat = (uint32_t)v;
+        return 1;
+    case TCP_QUICKACK:
+        p->bits = (p->bits & ~(ZS_O_QUICKACK | ZS_O_DELACK)) | (v != 0 ? ZS_O_QUICKACK : ZS_O_DELACK);
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* ---- TCP_CONGESTION ---- */
+
+static const char cc_name[][CC_NAME_MAX] = {[ZS_CC_RENO] = "reno", [ZS_CC_CUBIC] = "cubic"};
+
+/* A name that the placeholder's kernel has just taken. One that only the kernel has leaves the stack's default. */
+uint32_t tcpopt_congestion(const void *val, socklen_t len)
+{
+    char name[CC_NAME_MAX] = {0};
+    memcpy(name, val, len < CC_NAME_MAX - 1 ? len : CC_NAME_MAX - 1); /* as the kernel cuts it */
+    for (uint32_t i = ZS_CC_DEFAULT + 1; i < sizeof cc_name / sizeof cc_name[0]; i++)
+        if (strcmp(name, cc_name[i]) == 0)
+            return i;
+    return ZS_CC_DEFAULT;
+}
+
+/* ---- TCP_INFO ---- */
+
+static void info_local(const struct zsock *k, struct tcp_info *ti)
+{
+    uint32_t in_fin = atomic_load(&k->s->rx_prod.fin), out_fin = atomic_load(&k->peer->rx_prod.fin);
+    uint64_t unread = zs_tx_unread(k->peer);
+    ti->tcpi_state = atomic_load(&k->s->state) == ZS_S_EMBRYO ? K_SYN_SENT
+                     : in_fin == ZS_RST || (in_fin && out_fin) ? K_CLOSE
+                     : in_fin                                  ? K_CLOSE_WAIT
+                     : out_fin                                 ? K_FIN_WAIT2
+                                                               : K_ESTABLISHED;
+    ti->tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
+    ti->tcpi_snd_wscale = ti->tcpi_rcv_wscale = 7;
+    ti->tcpi_rto = 200000;
+    ti->tcpi_ato = 40000;
+    ti->tcpi_snd_mss = ti->tcpi_advmss = LOCAL_MSS;
+    ti->tcpi_rcv_mss = 536;
+    ti->tcpi_pmtu = 65535;
+    ti->tcpi_rtt = ti->tcpi_rcv_rtt = ti->tcpi_min_rtt = 1;
+    ti->tcpi_snd_cwnd = 10;
+    ti->tcpi_snd_ssthresh = 0x7fffffff;
+    ti->tcpi_reordering = 3;
+    ti->tcpi_rcv_space = LOCAL_MSS;
+    ti->tcpi_unacked = unread != 0;
+    ti->tcpi_bytes_sent = atomic_load(&k->peer->rx_prod.tail);
+    ti->tcpi_bytes_acked = ti->tcpi_bytes_sent - unread;
+    ti->tcpi_bytes_received = atomic_load(&k->s->rx_prod.tail);
+}
+
+static bool info_wire(struct zsock *k, struct zs_tcp_info *info)
+{
+    struct zs_ctl_reply reply;
+    if (zs_rpc2(k->d, ZS_CTL_TCP_INFO, k->index, k->gen, -1, &reply, NULL) < 0)
+        return false;
+    *info = reply.info;
+    return true;
+}
+
+static void info_of(const struct zs_tcp_info *i, struct tcp_info *ti)
+{
+    static const uint8_t state[] = {K_CLOSE, K_LISTEN, K_SYN_SENT, K_SYN_RECV, K_ESTABLISHED, K_FIN_WAIT1,
+                                    K_FIN_WAIT2, K_CLOSE_WAIT, K_CLOSING, K_LAST_ACK, K_TIME_WAIT}; /* by the stack's */
+    *ti = (struct tcp_info){
+        .tcpi_state = i->state < sizeof state ? state[i->state] : K_CLOSE, .tcpi_ca_state = i->ca_state,
+        .tcpi_retransmits = i->retransmits, .tcpi_probes = i->probes, .tcpi_backoff = i->backoff, .tcpi_options = i->options,
+        .tcpi_snd_wscale = i->snd_wscale & 15u, .tcpi_rcv_wscale = i->rcv_wscale & 15u, .tcpi_rto = i->rto_us,
+        .tcpi_ato = i->ato_us, .tcpi_snd_mss = i->snd_mss, .tcpi_rcv_mss = i->rcv_mss, .tcpi_unacked = i->unacked,
+        .tcpi_sacked = i->sacked, .tcpi_lost = i->lost, .tcpi_last_data_sent = i->last_data_sent_ms,
+        .tcpi_last_data_recv = i->last_data_recv_ms, .tcpi_last_ack_recv = i->last_ack_recv_ms, .tcpi_pmtu = i->pmtu,
+        .tcpi_rcv_ssthresh = i->rcv_ssthresh, .tcpi_rtt = i->rtt_us, .tcpi_rttvar = i->rttvar_us,
+        .tcpi_snd_ssthresh = i->snd_ssthresh, .tcpi_snd_cwnd = i->snd_cwnd, .tcpi_advmss = i->advmss,
+        .tcpi_reordering = i->reordering, .tcpi_rcv_rtt = i->rcv_rtt_us, .tcpi_rcv_space = i->rcv_space,
+        .tcpi_total_retrans = i->total_retrans, .tcpi_bytes_acked = i->bytes_acked, .tcpi_bytes_received = i->bytes_received,
+        .tcpi_segs_out = i->segs_out, .tcpi_segs_in = i->segs_in, .tcpi_notsent_bytes = i->notsent_bytes,
+        .tcpi_min_rtt = i->min_rtt_us, .tcpi_data_segs_in = i->data_segs_in, .tcpi_data_segs_out = i->data_segs_out,
+        .tcpi_delivered = i->delivered, .tcpi_delivered_ce = i->delivered_ce, .tcpi_bytes_sent = i->bytes_sent,
+        .tcpi_bytes_retrans = i->bytes_retrans, .tcpi_dsack_dups = i->dsack_dups, .tcpi_rcv_ooopack = i->rcv_ooopack,
+        .tcpi_snd_wnd = i->snd_wnd,
+    };
+}
+
+static int get_info(struct zsock *k, void *val, socklen_t *len)
+{
+    struct zs_tcp_info info;
+    struct tcp_info ti;
+    memset(&ti, 0, sizeof ti);
+    ti.tcpi_state = K_CLOSE;
+    if (!is_wire(k))
+        info_local(k, &ti);
+    else if (info_wire(k, &info))
+        info_of(&info, &ti);
+    return opt_put(val, len, &ti, sizeof ti);
+}
+
+static int get_maxseg(struct zsock *k, const struct zs_preopts *p)
+{
+    struct zs_tcp_info info;
+    if (is_wire(k))
+        return info_wire(k, &info) ? (int)info.snd_mss : 536;
+    return p->maxseg != 0 && p->maxseg < LOCAL_MSS ? (int)p->maxseg : LOCAL_MSS;
+}
+
+/* ---- Getting ---- */
+
+int tcpopt_get(struct zsock *k, const struct zs_preopts *p, int name, void *val, socklen_t *len)
+{
+    switch (name) {
+    case TCP_INFO:
+        return get_info(k, val, len);
+    case TCP_MAXSEG:
+        return opt_put_int(val, len, get_maxseg(k, p));
+    case TCP_KEEPIDLE:
+        return opt_put_int(val, len, p->keepidle ? (int)p->keepidle : 7200);
+    case TCP_KEEPINTVL:
+        return opt_put_int(val, len, p->keepintvl ? (int)p->keepintvl : 75);
+    case TCP_KEEPCNT:
+        return opt_put_int(val, len, p->keepcnt ? (int)p->keepcnt : 9);
+    case TCP_USER_TIMEOUT:
+        return opt_put_int(val, len, (int)p->user_timeout);
+    case TCP_SYNCNT:
+        return opt_put_int(val, len, p->syncnt ? (int)p->syncnt : 6);
+    case TCP_LINGER2:
+        return opt_put_int(val, len, p->linger2 == 0 ? FIN_TIMEOUT_S : p->linger2);
+    case TCP_DEFER_ACCEPT:
+        return opt_put_int(val, len, seconds_of((uint8_t)p->defer_accept));
+    case TCP_NOTSENT_LOWAT:
+        return opt_put_int(val, len, (int)p->notsent_lowat);
+    case TCP_QUICKACK:
+        return opt_put_int(val, len, (p->bits & ZS_O_DELACK) == 0);
+    case TCP_CONGESTION:
+        if (p->congestion > ZS_CC_DEFAULT && p->congestion < sizeof cc_name / sizeof cc_name[0])
+            return opt_put(val, len, cc_name[p->congestion], CC_NAME_MAX);
+        return is_wire(k) ? opt_put(val, len, cc_name[ZS_CC_CUBIC], CC_NAME_MAX) : 1; /* the kernel's default, by its name */
+    default:
+        return 1;
+    }
+}
