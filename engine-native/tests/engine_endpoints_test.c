@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -452,6 +453,7 @@ static void test_lost_reports(void **state)
     /* Another one holds a descriptor of the second placeholder; this process is the engine's own and not looked at. */
     pid_t holder = fork();
     if (holder == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(placeholder[1], 3);
         close_range(4, ~0u, 0);
         for (;;)
