@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * connect: where a TCP connection goes is decided here, once. Inside the domain it becomes a pair of sessions; anything else
  * is the kernel's from then on. */
-#include "preload.h"
+#include "dgram.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -72,6 +72,11 @@ static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enu
         return 1;
     if (v6only_refuses(k, fd, to))
         return 1;
+    if (k->dg.port == DG_PORT_KERNEL && !own)
+        return 1;
+    c.port = k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port;
+    if (c.port != 0 && own) /* bound to a device: this host is not behind it */
+        return -ENETUNREACH;
     if (k->bound && sock_kernel_addr(fd, &c.from, false) == 0 && !zs_addr_is_any(c.from.ip) &&
         zs_addr_is_v4(c.from.ip) != zs_addr_is_v4(to->ip))
         return 1;
@@ -170,33 +175,30 @@ static bool failed_before(const struct zsock *k)
            atomic_load(&k->s->error) == 0;
 }
 
-/* The engine's address from which datagrams over the wire come; false: there is none. */
-static bool engine_address(const struct zs_view *v, const struct zs_addr *to, uint8_t ip[16])
-{
-    const struct zs_arena_header *h = &v->arena->header;
-    for (uint32_t i = 0; i < h->wire_count && i < ZS_MAX_WIRE_ADDRS; i++)
-        if ((h->wire[i].flags & ZS_WIRE_OWN) && zs_addr_is_v4(h->wire[i].ip) == zs_addr_is_v4(to->ip)) {
-            memcpy(ip, h->wire[i].ip, 16);
-            return true;
-        }
-    return false;
-}
-
 /* The kernel has no route to such a peer, or a wrong one: it only keeps the port. */
 static bool connect_udp_wire(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len, int *result)
 {
     struct zs_domain *d = k->s != NULL ? k->d : zs_attached();
     const struct sockaddr none = {.sa_family = AF_UNSPEC};
     struct zs_addr to;
+    uint32_t fallback;
     if (d == NULL || addr_from_sockaddr(&to, addr, len) < 0 || zs_addr_is_any(to.ip) || zs_addr_is_own(&d->view, to.ip) ||
-        !zs_addr_on_wire(&d->view, &to) || (k->family == AF_INET6) != (to.family == AF_INET6) || v6only_refuses(k, fd, &to))
+        (k->family == AF_INET6) != (to.family == AF_INET6) || v6only_refuses(k, fd, &to))
+        return false;
+    k->d = d;
+    uint32_t port = dg_port_to(k, &to, 0, &fallback);
+    if (port == 0)
         return false;
     zs_sys(SYS_connect, fd, &none, sizeof none);
     *result = dgram_autobind(k, fd);
-    if (*result < 0 || (zs_addr_is_any(k->s->local.ip) && !engine_address(&d->view, &to, k->s->local.ip)))
+    if (*result < 0)
+        return true;
+    *result = dg_is_broadcast(k, port, &to) && !k->dg.value[DG_BROADCAST] ? -EACCES : 0;
+    if (*result < 0 || (zs_addr_is_any(k->s->local.ip) && !zs_wire_source(&d->view, port, !zs_addr_is_v4(to.ip), k->s->local.ip)))
         return true;
     k->s->remote = to;
-    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
+    atomic_store(&k->s->pmtu, 0);
+    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED | ZS_F_WIRE);
     return true;
 }
 
@@ -215,7 +217,7 @@ static int connect_udp(struct zsock *k, int fd, const struct sockaddr *addr, soc
         return 0;
     struct zs_addr local, remote;
     if (dissolve || sock_kernel_addr(fd, &remote, true) < 0) {
-        atomic_fetch_and(&k->s->flags, ~ZS_F_CONNECTED);
+        atomic_fetch_and(&k->s->flags, ~(ZS_F_CONNECTED | ZS_F_WIRE));
         if (sock_kernel_addr(fd, &local, false) == 0 && local.port == 0)
             dgram_unbound(k, fd); /* a port that the kernel had chosen goes with the connection */
         return 0;
@@ -223,6 +225,7 @@ static int connect_udp(struct zsock *k, int fd, const struct sockaddr *addr, soc
     if (sock_kernel_addr(fd, &local, false) == 0)
         memcpy(k->s->local.ip, local.ip, 16);
     k->s->remote = remote;
+    atomic_fetch_and(&k->s->flags, ~ZS_F_WIRE);
     atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * UDP: each datagram goes where its destination is served; one port receives from every world. A datagram inside the
  * domain is one record in the receiver's ring, published by one store; without room it is dropped and counted, as UDP does. */
-#include "preload.h"
+#include "dgram.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -13,14 +13,15 @@ int dgram_bound(struct zsock *k, int fd)
     struct zs_domain *d = zs_attached();
     if (k->s != NULL || d == NULL)
         return 0;
-    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, 0, 0, fd, &reply, NULL);
+    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, 0, fd, &reply, NULL);
     if (r < 0 || reply.a >= ZS_MAX_SESSIONS)
         return r < 0 ? r : -EPROTO;
     k->d = d;
     k->index = reply.a;
     k->gen = reply.b;
     k->s = zs_session_at(&d->view, reply.a);
-    opt_apply(k);
+    dg_load(k, fd);
+    groups_bound(k);
     if (atomic_load(&k->nonblock))
         atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
     else /* a placeholder that was registered before is non-blocking itself */
@@ -42,7 +43,7 @@ void dgram_bound_again(struct zsock *k, int fd)
     if (dgram_bound(k, fd) < 0 || k->s == NULL || !(atomic_load(&old->flags) & ZS_F_CONNECTED))
         return;
     k->s->remote = old->remote;
-    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
+    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED | (atomic_load(&old->flags) & ZS_F_WIRE));
 }
 
 /* The port is gone: nobody can reach the socket until it is bound again. */
@@ -105,7 +106,7 @@ static bool engine_alive(struct zs_domain *d)
 }
 
 /* Where a datagram goes. */
-enum way { BY_KERNEL, BY_RING, BY_WIRE };
+enum way { BY_KERNEL, BY_RING, BY_WIRE, TO_NOBODY };
 
 /* Bound to an address that only the kernel has: it must leave by the kernel. */
 static bool bound_to_kernel(const struct zsock *k)
@@ -115,13 +116,35 @@ static bool bound_to_kernel(const struct zsock *k)
 
 bool dgram_wire_peer(struct zsock *k)
 {
-    return k->s != NULL && (atomic_load(&k->s->flags) & ZS_F_CONNECTED) && !zs_addr_is_own(&k->d->view, k->s->remote.ip) &&
-           zs_addr_on_wire(&k->d->view, &k->s->remote);
+    const uint32_t both = ZS_F_CONNECTED | ZS_F_WIRE;
+    return k->s != NULL && (atomic_load(&k->s->flags) & both) == both;
 }
 
-/* The way to the destination of msg; BY_RING: and the session there. */
-static enum way route(struct zsock *k, const struct msghdr *msg, struct zs_addr *to, struct zs_session **dst)
+/* A datagram on its way. */
+struct sending {
+    struct zs_addr to;
+    struct dg_how how;
+    struct zs_session *dst; /* BY_RING */
+    uint32_t port;          /* BY_WIRE: of the engine, if it matters which, else 0 */
+    uint32_t fallback;      /* BY_KERNEL: the port, if the kernel knows no way */
+};
+
+static enum way route_wire(struct zsock *k, struct sending *g)
 {
+    uint32_t port = dg_port_to(k, &g->to, g->how.ifindex, &g->fallback);
+    bool explicit = !zs_addr_is_any(g->how.src);
+    if (explicit ? !zs_addr_is_engine(&k->d->view, g->how.src) : bound_to_kernel(k))
+        port = g->fallback = 0;
+    bool link_local = g->to.ip[0] == 0xfe && (g->to.ip[1] & 0xc0) == 0x80;
+    bool plain = zs_addr_on_wire(&k->d->view, &g->to) && k->dg.port == 0 && g->how.ifindex == 0 && !dg_is_broadcast(k, port, &g->to);
+    g->port = plain && !link_local ? 0 : port;
+    return port != 0 ? BY_WIRE : BY_KERNEL;
+}
+
+/* The way to the destination of msg. */
+static enum way route(struct zsock *k, const struct msghdr *msg, struct sending *g)
+{
+    struct zs_addr *to = &g->to;
     if (msg->msg_name != NULL && msg->msg_namelen > 0) {
         if (addr_from_sockaddr(to, msg->msg_name, msg->msg_namelen) < 0)
             return BY_KERNEL;
@@ -132,16 +155,20 @@ static enum way route(struct zsock *k, const struct msghdr *msg, struct zs_addr 
         return BY_KERNEL;
     }
     addr_any_to_loopback(to);
-    if (to->port == 0 || (k->family == AF_INET6) != (to->family == AF_INET6))
+    if (to->port == 0 || (k->family == AF_INET6) != (to->family == AF_INET6) || !dg_read_control(k, msg, to, &g->how))
         return BY_KERNEL;
     if (!zs_addr_is_own(&k->d->view, to->ip))
-        return zs_addr_on_wire(&k->d->view, to) && !bound_to_kernel(k) ? BY_WIRE : BY_KERNEL;
+        return route_wire(k, g);
+    if (k->dg.port != 0)
+        return BY_KERNEL; /* bound to a device: this host is not behind it */
     struct zs_addr from = {0};
     if (k->s != NULL)
         source_of(k, to, &from);
-    int64_t si = zs_lookup_udp(&k->d->view, to, &from, (uint32_t)from.port * 2654435761u);
-    *dst = si < 0 ? NULL : zs_session_at(&k->d->view, (uint32_t)si);
-    return *dst == NULL ? BY_KERNEL : BY_RING;
+    int64_t si = zs_lookup_udp(&k->d->view, to, &from, 0, zs_lookup_hash(to, &from));
+    g->dst = si < 0 ? NULL : zs_session_at(&k->d->view, (uint32_t)si);
+    if (g->dst == NULL && zs_addr_is_engine(&k->d->view, to->ip))
+        return TO_NOBODY; /* the kernel knows nothing of that address */
+    return g->dst == NULL ? BY_KERNEL : BY_RING;
 }
 
 /* First send of an unbound socket: the kernel gives it a port (ip(7)), the engine learns it. */
@@ -190,13 +217,35 @@ static bool put_waiting(struct zsock *k, struct zs_session *ring, struct zs_udp_
     return true;
 }
 
-static ssize_t send_wire(struct zsock *k, int fd, const struct msghdr *msg, const struct zs_addr *to, size_t n, int flags)
+/* The path carries less, and the socket wants no fragments (IP_PMTUDISC_DO, PROBE): 0, or what it carries. */
+static uint32_t too_long(struct zsock *k, const struct sending *g, const struct zs_udp_record *rec)
+{
+    struct zs_wire_port p;
+    uint32_t port = g->port != 0 ? g->port : zs_wire_port_to(&k->d->view, &g->to);
+    if (rec->pmtu < IP_PMTUDISC_DO || rec->pmtu > IP_PMTUDISC_PROBE || !zs_wire_port_copy(&k->d->view, port, &p))
+        return 0;
+    uint32_t learned = rec->pmtu == IP_PMTUDISC_DO && dgram_wire_peer(k) ? atomic_load(&k->s->pmtu) : 0;
+    uint32_t mtu = learned != 0 && learned < p.mtu ? learned : p.mtu;
+    uint32_t head = zs_addr_is_v4(g->to.ip) ? 28 : 48; /* IP and UDP */
+    return rec->len + head > mtu ? mtu : 0;
+}
+
+static ssize_t send_wire(struct zsock *k, int fd, const struct msghdr *msg, const struct sending *g, size_t n, int flags)
 {
     int r = dgram_autobind(k, fd);
     struct zs_session *ring = r < 0 ? NULL : wire_ring(k);
     if (ring == NULL)
         return r < 0 ? r : -ENETUNREACH;
-    struct zs_udp_record rec = {.len = (uint32_t)n, .ifindex = 1, .to = *to, .from = k->s->local};
+    struct zs_udp_record rec = {.len = (uint32_t)n, .ifindex = g->port != 0 ? ZS_WIRE_SCOPE + g->port : 0, .to = g->to};
+    memcpy(rec.from.ip, g->how.src, 16);
+    dg_fill(k, &rec, &g->how);
+    if (dg_is_broadcast(k, g->port, &g->to) && !k->dg.value[DG_BROADCAST])
+        return -EACCES;
+    uint32_t mtu = too_long(k, g, &rec);
+    if (mtu != 0) {
+        errq_local(k, &g->to, EMSGSIZE, mtu);
+        return -EMSGSIZE;
+    }
     if (!put_waiting(k, ring, &rec, msg, !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock)))
         return -EAGAIN;
     zs_notify(&k->d->view, ring);
@@ -205,36 +254,58 @@ static ssize_t send_wire(struct zsock *k, int fd, const struct msghdr *msg, cons
     return (ssize_t)n;
 }
 
+/* As the port unreachable that a host tells itself. */
+static ssize_t refuse(struct zsock *k, size_t n)
+{
+    if (k->s != NULL && (atomic_load(&k->s->flags) & ZS_F_CONNECTED)) {
+        atomic_store(&k->s->error, ECONNREFUSED);
+        zs_notify(&k->d->view, k->s);
+    }
+    return (ssize_t)n;
+}
+
+static ssize_t send_kernel(struct zsock *k, int fd, const struct msghdr *msg, int flags)
+{
+    bool block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock) && k->s != NULL;
+    long r;
+    while ((r = zs_sys(SYS_sendmsg, fd, msg, flags)) == -EAGAIN && block) {
+        int w = wait_fd(fd, POLLOUT, 0, true);
+        if (w < 0)
+            return w;
+    }
+    return r;
+}
+
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
 {
-    struct zs_addr to;
+    struct sending g = {.fallback = 0};
     size_t n = iov_total(msg);
-    struct zs_session *dst = NULL;
     enum way way = BY_KERNEL;
     int err = take_error(k);
     if (err != 0)
         return err;
-    if (!(flags & MSG_OOB) && !k->shut_wr && msg->msg_controllen == 0 && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= ZS_DGRAM_PIECES &&
-        engine_alive(k->d))
-        way = route(k, msg, &to, &dst);
+    if (!(flags & MSG_OOB) && !k->shut_wr && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= ZS_DGRAM_PIECES && engine_alive(k->d))
+        way = route(k, msg, &g);
     if (way == BY_WIRE)
-        return send_wire(k, fd, msg, &to, n, flags);
+        return send_wire(k, fd, msg, &g, n, flags);
+    if (way == TO_NOBODY)
+        return refuse(k, n);
     if (way == BY_RING && dgram_autobind(k, fd) < 0)
         way = BY_KERNEL;
     if (way == BY_KERNEL) {
-        bool block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock) && k->s != NULL;
-        long r;
-        while ((r = zs_sys(SYS_sendmsg, fd, msg, flags)) == -EAGAIN && block) {
-            int w = wait_fd(fd, POLLOUT, 0, true);
-            if (w < 0)
-                return w;
-        }
-        return r;
+        ssize_t r = send_kernel(k, fd, msg, flags);
+        if (r != -ENETUNREACH || g.fallback == 0)
+            return r;
+        g.port = g.fallback;
+        return send_wire(k, fd, msg, &g, n, flags);
     }
-    struct zs_udp_record rec = {.len = (uint32_t)n, .ifindex = 1, .to = to};
-    source_of(k, &to, &rec.from);
+    struct zs_udp_record rec = {.len = (uint32_t)n, .ifindex = 1, .to = g.to};
+    source_of(k, &g.to, &rec.from);
+    if (!zs_addr_is_any(g.how.src))
+        memcpy(rec.from.ip, g.how.src, 16);
+    dg_fill(k, &rec, &g.how);
     stamp(&rec);
-    deliver(k, dst, &rec, msg->msg_iov, msg->msg_iovlen);
+    deliver(k, g.dst, &rec, msg->msg_iov, msg->msg_iovlen);
     return (ssize_t)n;
 }
 
@@ -247,43 +318,6 @@ uint32_t dgram_next_len(struct zsock *k)
     if (k->s == NULL || zs_rx_avail(k->s) == 0)
         return 0;
     return zs_rx_peek(&k->d->view, k->s, 0, &iov, 0, sizeof rec) == sizeof rec ? rec.len : 0;
-}
-
-static void put_cmsg(struct msghdr *msg, size_t *used, int level, int type, const void *data, size_t len)
-{
-    if (*used + CMSG_SPACE(len) > msg->msg_controllen) {
-        msg->msg_flags |= MSG_CTRUNC;
-        return;
-    }
-    struct cmsghdr *c = (struct cmsghdr *)((char *)msg->msg_control + *used);
-    c->cmsg_level = level;
-    c->cmsg_type = type;
-    c->cmsg_len = CMSG_LEN(len);
-    memcpy(CMSG_DATA(c), data, len);
-    *used += CMSG_SPACE(len);
-}
-
-static void ancillary(struct zsock *k, struct msghdr *msg, const struct zs_udp_record *rec)
-{
-    size_t used = 0;
-    if (msg->msg_control == NULL)
-        msg->msg_controllen = 0;
-    if (k->ts) {
-        struct timeval tv = {.tv_sec = (time_t)(rec->time_ns / 1000000000u), .tv_usec = (suseconds_t)(rec->time_ns / 1000u % 1000000u)};
-        put_cmsg(msg, &used, SOL_SOCKET, SCM_TIMESTAMP, &tv, sizeof tv);
-    }
-    if (k->pktinfo && zs_addr_is_v4(rec->to.ip)) {
-        struct in_pktinfo pi = {.ipi_ifindex = (int)rec->ifindex};
-        memcpy(&pi.ipi_addr, rec->to.ip + 12, 4);
-        pi.ipi_spec_dst = pi.ipi_addr;
-        put_cmsg(msg, &used, IPPROTO_IP, IP_PKTINFO, &pi, sizeof pi);
-    }
-    if (k->pktinfo6) {
-        struct in6_pktinfo pi = {.ipi6_ifindex = rec->ifindex};
-        memcpy(&pi.ipi6_addr, rec->to.ip, 16);
-        put_cmsg(msg, &used, IPPROTO_IPV6, IPV6_PKTINFO, &pi, sizeof pi);
-    }
-    msg->msg_controllen = used;
 }
 
 /* A record from the ring; -EAGAIN none. What came before the socket was connected stays (udp(7)); later senders find only a
@@ -322,7 +356,7 @@ static ssize_t recv_record(struct zsock *k, struct msghdr *msg, int flags)
         addr_copy_out(&rec.from, k->family, msg->msg_name, &len);
         msg->msg_namelen = len;
     }
-    ancillary(k, msg, &rec);
+    dg_write_control(k, msg, &rec);
     if (!(flags & MSG_PEEK)) {
         atomic_fetch_add_explicit(&v->stats->udp_in, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&v->stats->bytes_in, rec.len, memory_order_relaxed);
@@ -338,10 +372,12 @@ ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
     if (k->s == NULL) /* not bound: nobody in the domain can reach it */
         return zs_sys(SYS_recvmsg, fd, msg, flags);
     for (;;) {
-        ssize_t r = take_error(k);
+        ssize_t r = flags & MSG_ERRQUEUE ? 0 : take_error(k);
         if (r != 0)
             return r;
-        r = -EAGAIN;
+        r = flags & MSG_ERRQUEUE ? errq_recv(k, msg) : -EAGAIN;
+        if (r != -EAGAIN)
+            return r;
         bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % 16 == 15;
         struct msghdr m = *msg;
         if ((kernel_first || (flags & MSG_ERRQUEUE)) && (r = zs_sys(SYS_recvmsg, fd, &m, flags | MSG_DONTWAIT)) != -EAGAIN) {

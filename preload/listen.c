@@ -14,7 +14,7 @@ static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int b
 {
     struct zs_ctl_reply reply;
     uint32_t len = backlog < 0 || backlog > (int)ZS_BACKLOG_MAX ? ZS_BACKLOG_MAX : (uint32_t)backlog;
-    int r = zs_rpc2(d, ZS_CTL_LISTEN, len, 0, fd, &reply, NULL);
+    int r = zs_rpc2(d, ZS_CTL_LISTEN, len, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, fd, &reply, NULL);
     if (r < 0)
         return r;
     if (reply.a >= ZS_MAX_SESSIONS)

@@ -179,7 +179,7 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
 }
 
 /* The session's current values in the form of remembered ones. */
-static struct zs_preopts current(const struct zsock *k)
+struct zs_preopts opt_current(const struct zsock *k)
 {
     const struct zs_opts *o = &k->s->opts;
     return (struct zs_preopts){
@@ -236,7 +236,7 @@ static int get_tcp_level(struct zsock *k, const struct zs_preopts *p, int name, 
 /* 1: not ours, ask the placeholder. */
 static int get_conn(struct zsock *k, int level, int name, void *val, socklen_t *len)
 {
-    struct zs_preopts p = current(k);
+    struct zs_preopts p = opt_current(k);
     if (level == SOL_SOCKET)
         return get_socket_level(k, &p, name, val, len);
     return level == IPPROTO_TCP ? get_tcp_level(k, &p, name, val, len) : 1;
@@ -252,6 +252,9 @@ int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *
     /* An error that came over the wire; without one the kernel may have one of its own. */
     if (level == SOL_SOCKET && name == SO_ERROR && atomic_load(&k->kind) == ZK_UDP && k->s != NULL && atomic_load(&k->s->error) != 0)
         return opt_put_int(val, len, (int)atomic_exchange(&k->s->error, 0));
+    int here;
+    if (dg_get(k, level, name, val, len, &here))
+        return here;
     return (int)zs_sys(SYS_getsockopt, fd, level, name, val, len);
 }
 
@@ -263,7 +266,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
                             (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && k->family == AF_INET6)))
         return -EINVAL; /* before connect only; the placeholder is not connected */
     if (kind == ZK_CONN) {
-        struct zs_preopts p = current(k);
+        struct zs_preopts p = opt_current(k);
         int r = remember(&p, level, name, val, len);
         if (r != 0) {
             k->pre = p;
@@ -272,6 +275,12 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
             return r > 0 ? 0 : r;
         }
     }
+    int here;
+    if (kind != ZK_CONN && dg_set(k, fd, level, name, val, len, &here)) {
+        pool_retire(k->pool);
+        k->pool = -1;
+        return here;
+    }
     long r = zs_sys(SYS_setsockopt, fd, level, name, val, len);
     if (r == 0 && k->pool >= 0) {
         pool_retire(k->pool); /* it is no longer like a fresh socket */
@@ -279,7 +288,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
     }
     if (r == 0 && congestion) {
         if (kind == ZK_CONN)
-            k->pre = current(k);
+            k->pre = opt_current(k);
         k->pre.congestion = tcpopt_congestion(val, len);
         if (k->s != NULL)
             opt_apply(k);
@@ -290,12 +299,8 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
     int on = 0;
     if (val != NULL && len >= (socklen_t)sizeof on)
         memcpy(&on, val, sizeof on);
-    if (level == SOL_SOCKET && name == SO_TIMESTAMP)
-        k->ts = on;
-    if (level == IPPROTO_IP && name == IP_PKTINFO)
-        k->pktinfo = on;
-    if (level == IPPROTO_IPV6 && name == IPV6_RECVPKTINFO)
-        k->pktinfo6 = on;
+    if (kind == ZK_UDP && k->s != NULL)
+        dg_changed(k, fd, level, name);
     if (remember(&k->pre, level, name, val, len) == 0 && kind != ZK_UDP && len == (socklen_t)sizeof on &&
         (level == IPPROTO_IP || level == IPPROTO_IPV6) && name != IPV6_V6ONLY)
         keep_plain(k, level, name, on);

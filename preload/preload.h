@@ -94,6 +94,32 @@ struct zs_preopts {
     int32_t linger2, sig_owner;
 };
 
+/* Options of UDP sockets that datagrams over rings and wire need: X(identifier, level, name). */
+#define DG_OPTIONS(X) \
+    X(TTL, IPPROTO_IP, IP_TTL) X(TOS, IPPROTO_IP, IP_TOS) X(PMTU, IPPROTO_IP, IP_MTU_DISCOVER) \
+    X(MCAST_TTL, IPPROTO_IP, IP_MULTICAST_TTL) X(MCAST_LOOP, IPPROTO_IP, IP_MULTICAST_LOOP) \
+    X(MCAST_ALL, IPPROTO_IP, IP_MULTICAST_ALL) X(PKTINFO, IPPROTO_IP, IP_PKTINFO) X(RECVTTL, IPPROTO_IP, IP_RECVTTL) \
+    X(RECVTOS, IPPROTO_IP, IP_RECVTOS) X(RECVERR, IPPROTO_IP, IP_RECVERR) X(RECVORIGDST, IPPROTO_IP, IP_RECVORIGDSTADDR) \
+    X(HOPS, IPPROTO_IPV6, IPV6_UNICAST_HOPS) X(TCLASS, IPPROTO_IPV6, IPV6_TCLASS) X(PMTU6, IPPROTO_IPV6, IPV6_MTU_DISCOVER) \
+    X(MCAST_HOPS, IPPROTO_IPV6, IPV6_MULTICAST_HOPS) X(MCAST_LOOP6, IPPROTO_IPV6, IPV6_MULTICAST_LOOP) \
+    X(MCAST_ALL6, IPPROTO_IPV6, 29 /* IPV6_MULTICAST_ALL */) X(PKTINFO6, IPPROTO_IPV6, IPV6_RECVPKTINFO) \
+    X(RECVHOPS, IPPROTO_IPV6, IPV6_RECVHOPLIMIT) X(RECVTCLASS, IPPROTO_IPV6, IPV6_RECVTCLASS) \
+    X(RECVERR6, IPPROTO_IPV6, IPV6_RECVERR) X(RECVORIGDST6, IPPROTO_IPV6, 74 /* IPV6_RECVORIGDSTADDR */) \
+    X(BROADCAST, SOL_SOCKET, SO_BROADCAST) X(TIMESTAMP, SOL_SOCKET, SO_TIMESTAMP) X(TIMESTAMPNS, SOL_SOCKET, SO_TIMESTAMPNS)
+enum dg_option {
+#define X(id, level, name) DG_##id,
+    DG_OPTIONS(X)
+#undef X
+    DG_N
+};
+
+#define DG_PORT_KERNEL UINT32_MAX /* an interface that is the kernel's alone */
+struct zs_dgopts {
+    int value[DG_N];
+    uint32_t port;          /* of the engine, bound to (SO_BINDTODEVICE), from 1; 0: to none */
+    uint32_t mcast_port[2]; /* IP_MULTICAST_IF, IPV6_MULTICAST_IF: likewise */
+};
+
 /* An option that only placeholders know. */
 struct zs_plainopt {
     int level, name, value;
@@ -113,7 +139,6 @@ struct zsock {
     bool deferred;         /* the engine completes the connection */
     bool v6only, bound, reuseport;
     bool kernel_peer;      /* UDP: connected to an address outside the domain */
-    bool ts, pktinfo, pktinfo6; /* UDP: ancillary data asked for */
     bool shut_wr, shut_rd;      /* UDP: shut down; the kernel has the errors */
     uint16_t family;       /* AF_INET, AF_INET6 */
     int fd;                /* a descriptor of the placeholder (the first one) */
@@ -125,6 +150,10 @@ struct zsock {
     uint32_t index, gen;
     struct zs_session *wire_tx; /* UDP: the ring from which the engine sends over its ports, once asked for */
     uint32_t wire_gen;
+    struct zs_session *errq; /* UDP: in whose ring errors about datagrams over the wire are, once asked for */
+    uint32_t errq_gen;
+    struct zs_dgopts dg;
+    struct zs_groups *groups; /* UDP: joined at the engine */
     struct zs_tx tx;
     _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
     _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
@@ -376,6 +405,10 @@ ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
 int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine */
 void dgram_unbound(struct zsock *k, int fd); /* its port is gone */
+/* Options about interfaces and groups (dgopts.c). True: done here, with the result. */
+bool dg_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len, int *result);
+bool dg_get(struct zsock *k, int level, int name, void *val, socklen_t *len, int *result);
+void dg_changed(struct zsock *k, int fd, int level, int name); /* an option of the placeholder was set */
 void dgram_bound_again(struct zsock *k, int fd); /* with a new engine */
 int dgram_autobind(struct zsock *k, int fd); /* gives an unbound socket a port, and the engine the socket */
 bool dgram_wire_peer(struct zsock *k); /* connected to an address that a port of the engine leads to */
@@ -404,6 +437,7 @@ int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *
 int opt_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len);
 int opt_put(void *val, socklen_t *len, const void *src, socklen_t n); /* an option's value as getsockopt gives it */
 int opt_put_int(void *val, socklen_t *len, int v);
+struct zs_preopts opt_current(const struct zsock *k); /* of its session */
 void opt_apply(struct zsock *k);
 void opt_inherit(struct zsock *k, const struct zsock *listener);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Readiness of one socket, as tcp_poll and datagram_poll compute it. Memory reads only, unless the caller waits for room. */
-#include "preload.h"
+#include "dgram.h"
 
 bool sock_accelerated(const struct zsock *k)
 {
@@ -65,9 +65,11 @@ uint32_t sock_events(struct zsock *k, uint32_t interest)
     case ZK_LISTEN:
         return zs_accept_ready(k->d, k->s) ? EPOLLIN | EPOLLRDNORM : 0;
     case ZK_UDP: /* the kernel side reports writable; with data both are one event */
-        if (k->s != NULL && atomic_load_explicit(&k->s->error, memory_order_relaxed) != 0)
-            return EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM;
-        if (k->s == NULL || zs_rx_avail(k->s) == 0)
+        if (k->s == NULL)
+            return 0;
+        if (atomic_load_explicit(&k->s->error, memory_order_relaxed) != 0 || errq_pending(k))
+            return EPOLLERR | EPOLLOUT | EPOLLWRNORM | (zs_rx_avail(k->s) != 0 ? EPOLLIN | EPOLLRDNORM : 0);
+        if (zs_rx_avail(k->s) == 0)
             return 0;
         return EPOLLIN | EPOLLRDNORM | (interest & (EPOLLIN | EPOLLRDNORM) ? EPOLLOUT | EPOLLWRNORM : 0);
     default:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The life of a socket: socket, bind, names, shutdown, close. TCP is decided at connect and listen, never at socket(). */
-#include "preload.h"
+#include "dgram.h"
 
 #include <fcntl.h>
 #include <linux/net_tstamp.h>
@@ -278,6 +278,7 @@ void sock_final(struct zsock *k, int fd)
         zs_session_close(&k->d->view, k->index, abort);
         atomic_fetch_add_explicit(&k->d->view.stats->closes, 1, memory_order_relaxed);
     }
+    groups_forget(k);
     if (left)
         pool_retire(k->pool);
     else
@@ -387,6 +388,11 @@ int sock_claim(int fd)
     if (!conn)
         atomic_fetch_add(&zs_proc.endpoints, 1);
     fdtab_set(fd, FDT_SOCK, k);
+    if (s->kind == ZS_KIND_UDP) {
+        k->pre = opt_current(k);
+        k->dg.port = s->port;
+        dg_load(k, fd);
+    }
     if (conn)
         sock_why_conn(k, fd);
     else

@@ -49,6 +49,7 @@ export interface Status {
 
 export interface PortStatus {
   readonly device: string;
+  readonly ip: readonly string[];
   readonly kind: string;
   readonly sleep: string;
   readonly mtu: number;

@@ -78,7 +78,7 @@ int zs_connect(struct zs_domain *d, struct zs_connect *c)
     struct zs_view *v = &d->view;
     c->deferred = false;
     uint32_t hash = atomic_load_explicit(&v->arena->header.eph_next, memory_order_relaxed) * 2654435761u;
-    int64_t li = zs_lookup_listener(v, &c->to, hash);
+    int64_t li = zs_lookup_listener(v, &c->to, 0, hash);
     if (li < 0)
         return (int)li;
     struct zs_session *ls = zs_session_at(v, (uint32_t)li);
@@ -122,6 +122,7 @@ int zs_connect_wire(struct zs_domain *d, struct zs_connect *c)
     struct zs_session *s = zs_session_at(v, (uint32_t)i);
     s->local = c->from;
     s->remote = c->to;
+    s->port = c->port;
     c->session = (uint32_t)i;
     c->gen = atomic_load(&s->gen);
     c->deferred = true;

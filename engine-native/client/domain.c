@@ -31,6 +31,8 @@ static long send_request(int sock, const struct zs_ctl_request *req, int fd)
         len += sizeof req->u.hello;
     else if (req->op == ZS_CTL_SHARE)
         len += req->count * sizeof req->u.share[0];
+    else if (req->op == ZS_CTL_GROUP)
+        len += sizeof req->u.group;
     struct iovec iov = {(void *)req, len};
     union {
         char buf[CMSG_SPACE(sizeof(int))];

@@ -25,12 +25,12 @@ static int op_engine_bell(struct call *c)
 
 static int op_listen(struct call *c)
 {
-    return endpoint_open(c->e, c->client, c->fd, ZS_KIND_TCP_LISTEN, c->r->a, &c->reply);
+    return endpoint_open(c->e, c->client, c->fd, ZS_KIND_TCP_LISTEN, c->r->a, c->r->b, &c->reply);
 }
 
 static int op_udp_open(struct call *c)
 {
-    return endpoint_open(c->e, c->client, c->fd, ZS_KIND_UDP, 0, &c->reply);
+    return endpoint_open(c->e, c->client, c->fd, ZS_KIND_UDP, 0, c->r->a, &c->reply);
 }
 
 static int op_close(struct call *c)
@@ -101,6 +101,18 @@ static int op_wire_udp(struct call *c)
     return wire_udp_request(c->e, c->client, c->r->a, c->r->b, &c->reply);
 }
 
+static int op_udp_errors(struct call *c)
+{
+    return wire_udp_errors_request(c->e, c->client, c->r->a, c->r->b, &c->reply);
+}
+
+static int op_group(struct call *c)
+{
+    if (c->len < ZS_CTL_REQUEST_BASE + sizeof c->r->u.group)
+        return -EPROTO;
+    return wire_group_request(c->e, c->client, c->r->a, c->r->b, &c->r->u.group);
+}
+
 static int op_segment(struct call *c)
 {
     c->reply_fd = c->e->wire == NULL ? -1 : c->e->wire->ops->segment(c->e->wire->stack);
@@ -131,6 +143,8 @@ static const struct {
     [ZS_CTL_RETIRE] = {op_retire, COUNT_RPC_RETIRE, true, false},
     [ZS_CTL_WIRE_CONNECT] = {op_wire_connect, COUNT_RPC_WIRE_CONNECT, false, false},
     [ZS_CTL_WIRE_UDP] = {op_wire_udp, COUNT_RPC_WIRE_UDP, false, false},
+    [ZS_CTL_UDP_ERRORS] = {op_udp_errors, COUNT_RPC_UDP_ERRORS, false, false},
+    [ZS_CTL_GROUP] = {op_group, COUNT_RPC_GROUP, false, false},
     [ZS_CTL_SEGMENT] = {op_segment, COUNT_RPC_SEGMENT, false, false},
     [ZS_CTL_TCP_INFO] = {op_tcp_info, COUNT_RPC_TCP_INFO, false, false},
 };

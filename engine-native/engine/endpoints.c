@@ -24,6 +24,7 @@ struct kernel_socket {
     struct zs_addr local;
     uint16_t flags; /* ZS_F_V6ONLY, ZS_F_REUSEPORT, ZS_F_NONBLOCK */
     bool reuseaddr, on_device;
+    uint32_t port; /* of the engine, whose packets the device's are */
     int sndbuf, rcvbuf;
 };
 
@@ -96,6 +97,8 @@ static int inspect(struct engine *e, int fd, uint32_t kind, struct kernel_socket
         k->flags |= ZS_F_NONBLOCK;
     k->reuseaddr = option(fd, SOL_SOCKET, SO_REUSEADDR) != 0;
     k->on_device = getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &len) == 0 && len > 1;
+    if (k->on_device)
+        k->port = wire_port_of_interface(e, if_nametoindex(device));
     k->sndbuf = option(fd, SOL_SOCKET, SO_SNDBUF);
     k->rcvbuf = option(fd, SOL_SOCKET, SO_RCVBUF);
     return 0;
@@ -163,7 +166,9 @@ static int endpoint_create(struct engine *e, struct client *c, uint32_t kind, co
     t->local = k->local;
     t->flags = k->flags;
     t->on_device = k->on_device;
+    t->port = s->port = k->port;
     s->local = k->local;
+    atomic_store(&s->pmtu, 0);
     atomic_store(&s->creator, c->id);
     atomic_store(&s->cookie, k->cookie);
     atomic_store(&s->flags, k->flags);
@@ -191,13 +196,17 @@ static void share_with(struct engine *e, struct tracked *t, const struct client 
     atomic_fetch_or(&zs_session_at(&e->view, t->session)->flags, ZS_F_SHARED);
 }
 
-int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog,
+int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog, uint32_t port,
                   struct zs_ctl_reply *reply)
 {
-    struct kernel_socket k;
+    struct kernel_socket k = {.port = 0};
     int err = inspect(e, fd, kind, &k);
     if (err != 0)
         return err;
+    if (port != 0) {
+        k.port = port;
+        k.on_device = true;
+    }
     if (backlog > ZS_BACKLOG_MAX)
         backlog = ZS_BACKLOG_MAX;
     struct tracked *t = tracked_by_cookie(e, k.cookie);

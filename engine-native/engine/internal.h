@@ -99,6 +99,9 @@ struct tracked {
     struct zs_addr local;
     struct wire_port *wire_port[2]; /* where the stack has it, IPv4 and IPv6; NULL: not on the wire */
     struct wire_own *wire_tx;    /* UDP: what it sends over the wire goes through this */
+    struct wire_own *wire_errors; /* UDP: errors about that, once asked for (IP_RECVERR) */
+    uint32_t port; /* of the engine that it is bound to (SO_BINDTODEVICE), from 1; 0: to none */
+    LIST_HEAD(, wire_membership) groups; /* UDP */
     uint64_t grave_due;
     TAILQ_ENTRY(tracked) port_link;
     TAILQ_ENTRY(tracked) grave_link;
@@ -294,7 +297,7 @@ struct tracked *ports_conflict(struct engine *e, uint32_t kind, const struct zs_
 
 /* ---- endpoints.c: listeners and UDP sockets ---- */
 int64_t session_alloc(struct engine *e, uint32_t kind); /* a free one, owned by the engine; -ENOBUFS */
-int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog,
+int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog, uint32_t port,
                   struct zs_ctl_reply *reply);
 int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_reply *reply);
 int endpoint_close_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen);

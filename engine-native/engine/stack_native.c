@@ -16,7 +16,7 @@
 
 /* ---- Addresses ---- */
 
-static void to_zs(const struct ip_addr *ip, rte_be16_t port, struct zs_addr *a)
+void native_to_zs(const struct ip_addr *ip, rte_be16_t port, struct zs_addr *a)
 {
     struct ip_addr wire = *ip;
     unsigned zone = ip6_unzone(&wire);
@@ -26,7 +26,7 @@ static void to_zs(const struct ip_addr *ip, rte_be16_t port, struct zs_addr *a)
 }
 
 /* A link-local address whose scope is none of ours keeps no zone, and no route leads there. */
-static struct ip_addr from_zs(const struct zs_addr *a)
+struct ip_addr native_from_zs(const struct zs_addr *a)
 {
     struct ip_addr ip;
     memcpy(ip.b, a->ip, sizeof ip.b);
@@ -64,8 +64,8 @@ static int on_accept(void *arg, struct tcp_conn *tcp, const struct tcp_flow *flo
     if (c == NULL)
         return -EAGAIN;
     *c = (struct native_conn){.n = n, .tcp = tcp};
-    to_zs(&flow->local_ip, flow->local_port, &local);
-    to_zs(&flow->remote_ip, flow->remote_port, &remote);
+    native_to_zs(&flow->local_ip, flow->local_port, &local);
+    native_to_zs(&flow->remote_ip, flow->remote_port, &remote);
     n->accepting = c;
     int err = n->events->accept(n->engine, &local, &remote, &own, &c->conn);
     n->accepting = NULL;
@@ -82,8 +82,8 @@ static bool on_full(void *arg, const struct tcp_flow *flow)
 {
     struct native *n = arg;
     struct zs_addr local, remote;
-    to_zs(&flow->local_ip, flow->local_port, &local);
-    to_zs(&flow->remote_ip, flow->remote_port, &remote);
+    native_to_zs(&flow->local_ip, flow->local_port, &local);
+    native_to_zs(&flow->remote_ip, flow->remote_port, &remote);
     return n->events->accept_full(n->engine, &local, &remote);
 }
 
@@ -91,21 +91,26 @@ static const struct zs_opts *on_options(void *arg, const struct tcp_flow *flow)
 {
     struct native *n = arg;
     struct zs_addr local, remote;
-    to_zs(&flow->local_ip, flow->local_port, &local);
-    to_zs(&flow->remote_ip, flow->remote_port, &remote);
+    native_to_zs(&flow->local_ip, flow->local_port, &local);
+    native_to_zs(&flow->remote_ip, flow->remote_port, &remote);
     return n->events->listener_options(n->engine, &local, &remote);
 }
 
 static const struct tcp_listener_ops listener_ops = {.accept = on_accept, .full = on_full, .options = on_options};
 
-static int native_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t own, void *conn,
-                          void **handle, uint64_t now)
+static int native_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t port, uint32_t own,
+                          void *conn, void **handle, uint64_t now)
 {
     struct native *n = stack;
     struct native_conn *c = calloc(1, sizeof *c);
-    struct tcp_flow flow = {from_zs(local), from_zs(remote), local->port, remote->port};
+    struct tcp_flow flow = {native_from_zs(local), native_from_zs(remote), local->port, remote->port};
+    struct ip_route route;
     if (c == NULL)
         return -ENOBUFS;
+    if (port != 0 && (!ip_route(n->st, &flow.remote_ip, &route) || route.port->number != port)) {
+        free(c);
+        return -ENETUNREACH;
+    }
     *c = (struct native_conn){.n = n, .conn = conn};
     int err = tcp_connect(n->st, flow, own, &conn_ops, c, now, &c->tcp);
     if (err != 0) {
@@ -115,7 +120,7 @@ static int native_connect(void *stack, struct zs_addr *local, const struct zs_ad
     LIST_INSERT_HEAD(&n->conns, c, link);
     flow = *tcp_conn_flow(c->tcp);
     uint16_t family = local->family;
-    to_zs(&flow.local_ip, flow.local_port, local);
+    native_to_zs(&flow.local_ip, flow.local_port, local);
     local->family = family;
     *handle = c;
     return 0;
@@ -148,7 +153,7 @@ static int native_listen(void *stack, const struct zs_addr *local, uint32_t back
 {
     struct native *n = stack;
     struct tcp_listener *l = NULL;
-    struct ip_addr ip = from_zs(local);
+    struct ip_addr ip = native_from_zs(local);
     int err = tcp_listen(n->st, &ip, local->port, RTE_MAX(backlog, HALF_OPEN_MIN), &listener_ops, n, &l);
     *listener = l;
     return err;
@@ -157,78 +162,6 @@ static int native_listen(void *stack, const struct zs_addr *local, uint32_t back
 static void native_unlisten(void *stack, void *listener)
 {
     tcp_unlisten(((struct native *)stack)->st, listener);
-}
-
-/* ---- UDP ---- */
-
-struct native_udp {
-    struct native *n;
-    struct udp_sock *sock;
-    struct udp_addr local;
-};
-
-static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_addr from, struct udp_addr to)
-{
-    struct native *n = ((struct native_udp *)arg)->n;
-    struct zs_addr zfrom, zto;
-    struct iovec iov[60]; /* what zs_dgram_put() takes beside its header */
-    uint32_t segs = 0, total = 0;
-    for (const struct rte_mbuf *s = m; s != NULL && segs < RTE_DIM(iov) && total < len; s = s->next) {
-        uint32_t take = RTE_MIN((uint32_t)rte_pktmbuf_data_len(s), len - total);
-        iov[segs++] = (struct iovec){rte_pktmbuf_mtod(s, void *), take};
-        total += take;
-    }
-    to_zs(&from.ip, from.port, &zfrom);
-    to_zs(&to.ip, to.port, &zto);
-    if (total == len)
-        n->events->datagram(n->engine, &zfrom, &zto, iov, segs, len);
-    rte_pktmbuf_free(m);
-}
-
-static void on_udp_error(void *arg, int err, struct udp_addr to)
-{
-    struct native_udp *u = arg;
-    struct zs_addr local, remote;
-    struct ip_route route;
-    struct ip_addr ip = u->local.ip;
-    if (ip_is_any(&ip) && ip_route(u->n->st, &to.ip, &route))
-        ip = ip_source(&route, &to.ip);
-    to_zs(&ip, u->local.port, &local);
-    to_zs(&to.ip, to.port, &remote);
-    u->n->events->unreachable(u->n->engine, &local, &remote, err);
-}
-
-static const struct udp_sock_ops udp_ops = {.receive = on_datagram, .error = on_udp_error};
-
-static int native_udp_open(void *stack, const struct zs_addr *local, void **socket)
-{
-    struct native *n = stack;
-    struct native_udp *u = calloc(1, sizeof *u);
-    if (u == NULL)
-        return -ENOMEM;
-    u->n = n;
-    u->local = (struct udp_addr){from_zs(local), local->port};
-    int err = udp_open(n->st, u->local, &udp_ops, u, &u->sock);
-    if (err != 0) {
-        free(u);
-        return err;
-    }
-    *socket = u;
-    return 0;
-}
-
-static void native_udp_close(void *stack, void *socket)
-{
-    struct native_udp *u = socket;
-    udp_close(((struct native *)stack)->st, u->sock);
-    free(u);
-}
-
-static int native_udp_send(void *stack, void *socket, const struct zs_addr *to, const struct iovec *iov, size_t len,
-                           uint64_t now)
-{
-    const struct udp_addr dst = {from_zs(to), to->port};
-    return udp_send(((struct native *)stack)->st, ((struct native_udp *)socket)->sock, dst, iov, len, now);
 }
 
 /* ---- Polling ---- */
@@ -250,6 +183,10 @@ static bool native_poll(void *stack, uint32_t budget, uint64_t now)
         }
     }
     net_run(n->st, now);
+    if (n->st->routes_changed != n->routes_told) {
+        n->routes_told = n->st->routes_changed;
+        n->events->addresses_changed(n->engine);
+    }
     return work;
 }
 
@@ -301,6 +238,7 @@ const struct wire_stack_ops wire_stack_native = {
     .open = native_open,
     .close = native_close,
     .addresses = native_addresses,
+    .ports = native_ports,
     .segment = native_segment,
     .segment_size = native_segment_size,
     .segment_at = native_segment_at,
@@ -318,6 +256,7 @@ const struct wire_stack_ops wire_stack_native = {
     .udp_open = native_udp_open,
     .udp_close = native_udp_close,
     .udp_send = native_udp_send,
+    .group = native_group,
     .describe_ports = native_describe_ports,
     .describe_counters = native_describe_counters,
     .describe_memory = native_describe_memory,

@@ -33,9 +33,21 @@ struct native {
     uint32_t nports;
     struct native_conn *accepting;
     LIST_HEAD(, native_conn) conns;
+    uint32_t routes_told; /* as st->routes_changed was when the engine was told */
 };
 
+/* ---- stack_native.c ---- */
+void native_to_zs(const struct ip_addr *ip, rte_be16_t port, struct zs_addr *a);
+struct ip_addr native_from_zs(const struct zs_addr *a);
+
+/* ---- stack_native_udp.c ---- */
+int native_udp_open(void *stack, const struct zs_addr *local, void **socket);
+void native_udp_close(void *stack, void *socket);
+int native_udp_send(void *stack, void *socket, const struct zs_udp_record *rec, const struct iovec *iov, uint64_t now);
+int native_group(void *stack, const struct wire_filter *f, void *member, uint64_t now);
+
 /* ---- stack_native_open.c ---- */
+uint32_t native_ports(void *stack, struct zs_wire_port *to, uint32_t max);
 void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *f);
 void native_close(void *stack, uint64_t now);
 uint32_t native_addresses(void *stack, struct zs_wire_addr *to, uint32_t max);

@@ -4,6 +4,8 @@
 #include "stack_native.h"
 
 #include "arp.h"
+#include "group.h"
+#include "route.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -104,6 +106,7 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
     for (uint32_t i = 0; i < n->nports; i++)
         if (n->net[i]->conf.addr != 0)
             arp_probe(n->net[i]);
+    n->routes_told = n->st->routes_changed;
     net_flush(n->st); /* and the announcements of the addresses */
     return n;
 }
@@ -125,13 +128,13 @@ void native_close(void *stack, uint64_t now)
     free(n);
 }
 
-/* `prefix` counts all 16 bytes. */
-static uint32_t put_addr(struct zs_wire_addr *to, uint32_t at, uint32_t max, struct ip_addr ip, uint32_t prefix, uint8_t flags)
+static uint32_t put_addr(struct zs_wire_addr *to, uint32_t at, uint32_t max, const struct ip_addr *ip, uint8_t prefix, uint8_t flags,
+                         const struct net_port *port)
 {
     if (at >= max)
         return at;
-    to[at] = (struct zs_wire_addr){.prefix_len = (uint8_t)prefix, .flags = flags};
-    memcpy(to[at].ip, ip.b, sizeof to[at].ip);
+    to[at] = (struct zs_wire_addr){.prefix_len = prefix, .flags = flags, .port = port->number};
+    memcpy(to[at].ip, ip->b, sizeof to[at].ip);
     return at + 1;
 }
 
@@ -141,19 +144,30 @@ uint32_t native_addresses(void *stack, struct zs_wire_addr *to, uint32_t max)
     struct native *n = stack;
     uint32_t count = 0;
     for (uint32_t i = 0; i < n->nports; i++) {
+        const struct net_port *p = n->net[i];
+        struct ip_addr v4 = ip_from_v4(p->conf.addr);
+        if (p->conf.addr != 0)
+            count = put_addr(to, count, max, &v4, 128, ZS_WIRE_OWN, p);
+        if (p->conf.has6 && !ip_is_any(&p->conf.addr6) && !ip6_is_link_local(&p->conf.addr6))
+            count = put_addr(to, count, max, &p->conf.addr6, 128, ZS_WIRE_OWN, p);
+    }
+    for (uint32_t i = 0; i < n->st->nroutes; i++) { /* the longest first */
+        const struct route *r = &n->st->routes[i];
+        if (!ip6_is_link_local(&r->prefix) && r->until > n->st->now)
+            count = put_addr(to, count, max, &r->prefix, r->len, ZS_WIRE_ROUTE, r->port);
+    }
+    return count;
+}
+
+uint32_t native_ports(void *stack, struct zs_wire_port *to, uint32_t max)
+{
+    struct native *n = stack;
+    uint32_t count = RTE_MIN(n->nports, max);
+    for (uint32_t i = 0; i < count; i++) {
         const struct net_port_conf *c = &n->net[i]->conf;
-        if (c->addr != 0) {
-            count = put_addr(to, count, max, ip_from_v4(c->addr), 128, ZS_WIRE_OWN);
-            count = put_addr(to, count, max, ip_from_v4(c->addr), 96u + c->prefix_len, ZS_WIRE_ROUTE);
-        }
-        if (c->gateway != 0)
-            count = put_addr(to, count, max, ip_from_v4(0), 96, ZS_WIRE_ROUTE);
-        if (!c->has6 || ip6_is_link_local(&c->addr6))
-            continue;
-        count = put_addr(to, count, max, c->addr6, 128, ZS_WIRE_OWN);
-        count = put_addr(to, count, max, c->addr6, c->prefix6_len, ZS_WIRE_ROUTE);
-        if (!ip_is_any(&c->gateway6))
-            count = put_addr(to, count, max, (struct ip_addr){0}, 0, ZS_WIRE_ROUTE);
+        to[i] = (struct zs_wire_port){.kernel_if = port_kernel_if(n->port[i]), .mtu = c->mtu, .prefix4 = c->prefix_len, .has6 = c->has6};
+        snprintf(to[i].name, sizeof to[i].name, "%s", n->spec[i].device);
+        memcpy(to[i].addr4, &c->addr, sizeof to[i].addr4);
     }
     return count;
 }
@@ -213,6 +227,7 @@ static json_t *describe_port(struct native *n, uint32_t i)
     };
     for (size_t k = 0; k < RTE_DIM(counters); k++)
         json_object_set_new(o, counters[k].name, json_integer((json_int_t)counters[k].value));
+    json_object_set_new(o, "groups", json_integer((json_int_t)group_count(n->net[i])));
     if (c->gateway != 0)
         json_object_set_new(o, "gateway", cidr(ip_from_v4(c->gateway), 0));
     if (c->has6 && !ip_is_any(&c->gateway6))

@@ -54,6 +54,7 @@ static const struct wire_events events = {
     .closed = wire_closed,
     .datagram = wire_datagram,
     .unreachable = wire_unreachable,
+    .addresses_changed = wire_addresses_changed,
     .log = wire_log,
 };
 
@@ -143,9 +144,24 @@ bool wire_open(struct engine *e, struct engine_failure *f)
 void wire_publish(struct engine *e)
 {
     struct zs_arena_header *h = &e->view.arena->header;
-    h->rx_size = e->wire->ops->segment_size(e->wire->stack);
-    h->wire_count = e->wire->naddrs;
-    memcpy(h->wire, e->wire->addrs, sizeof h->wire);
+    struct wire *w = e->wire;
+    h->rx_size = w->ops->segment_size(w->stack);
+    w->view = &e->view;
+    h->wire_ports = w->nports = w->ops->ports(w->stack, h->wire_port, ZS_MAX_WIRE_PORTS);
+    uint32_t seq = atomic_load(&h->wire_seq) | 1; /* readers wait for an even one */
+    atomic_store(&h->wire_seq, seq);
+    atomic_thread_fence(memory_order_seq_cst);
+    h->wire_count = w->naddrs;
+    memcpy(h->wire, w->addrs, sizeof h->wire);
+    atomic_store_explicit(&h->wire_seq, seq + 1, memory_order_release);
+}
+
+void wire_addresses_changed(void *engine)
+{
+    struct engine *e = engine;
+    struct wire *w = e->wire;
+    w->naddrs = w->ops->addresses(w->stack, w->addrs, ZS_MAX_WIRE_ADDRS);
+    wire_publish(e);
 }
 
 void wire_close(struct engine *e)
@@ -245,7 +261,7 @@ static void own_happened(struct engine *e, uint32_t session)
         return;
     if (o->kind == WIRE_UDP)
         wire_udp_send(e, o);
-    else if (o->handle != NULL)
+    else if (o->kind == WIRE_CONN && o->handle != NULL)
         e->wire->ops->poke(e->wire->stack, o->handle, e->now);
 }
 
@@ -343,12 +359,24 @@ bool wire_has(const struct wire *w, const struct zs_addr *local)
 {
     if (w == NULL || local->port == 0)
         return false;
-    if (zs_addr_is_any(local->ip))
+    if (zs_addr_is_any(local->ip) || zs_addr_is_group(local->ip))
         return true;
+    for (uint32_t i = 0; i < w->nports; i++)
+        if (zs_wire_is_broadcast(w->view, i + 1, local->ip))
+            return true;
     for (uint32_t i = 0; i < w->naddrs; i++)
         if ((w->addrs[i].flags & ZS_WIRE_OWN) && memcmp(w->addrs[i].ip, local->ip, 16) == 0)
             return true;
     return false;
+}
+
+uint32_t wire_port_of_interface(const struct engine *e, unsigned index)
+{
+    struct zs_wire_port p;
+    for (uint32_t i = 1; e->wire != NULL && index != 0 && zs_wire_port_copy(&e->view, i, &p); i++)
+        if (p.kernel_if == index)
+            return i;
+    return 0;
 }
 
 json_t *wire_addresses(struct engine *e, const struct tracked *t)

@@ -9,7 +9,7 @@
 #include "internal.h"
 #include "wire_stack.h"
 
-enum wire_kind { WIRE_CONN, WIRE_UDP };
+enum wire_kind { WIRE_CONN, WIRE_UDP, WIRE_UDP_ERRORS };
 
 /* An own session. */
 struct wire_own {
@@ -42,7 +42,8 @@ struct wire {
     uint32_t conns, own_count;
     LIST_HEAD(, wire_port) ports[WIRE_PORT_BUCKETS];
     struct zs_wire_addr addrs[ZS_MAX_WIRE_ADDRS];
-    uint32_t naddrs;
+    uint32_t naddrs, nports;
+    const struct zs_view *view;
     uint64_t busy_until; /* polling without sleep until then */
     uint64_t no_spin_until;
     uint32_t budget;     /* packets taken from a port in one turn */
@@ -55,12 +56,15 @@ struct wire {
 /* ---- wire.c ---- */
 bool wire_open(struct engine *e, struct engine_failure *f);
 void wire_close(struct engine *e);
-void wire_publish(struct engine *e); /* addresses and routes into the arena's header */
+void wire_publish(struct engine *e); /* ports, addresses and routes into the arena's header */
+void wire_addresses_changed(void *engine);
 /* True: do not sleep now. Else *timeout_ns is the longest sleep. */
 bool wire_before_wait(struct engine *e, uint64_t now, uint64_t *timeout_ns);
 void wire_after_wait(struct engine *e);
 void wire_poll(struct engine *e);
 void wire_repeat_warning(struct engine *e, const char *run);
+/* The port that takes the packets of an interface of the kernel, from 1; 0: none. */
+uint32_t wire_port_of_interface(const struct engine *e, unsigned index);
 bool wire_has(const struct wire *w, const struct zs_addr *local); /* the wire serves an endpoint bound to that */
 /* An own session of the wire: sweeps leave it alone. */
 bool wire_owns(const struct engine *e, uint32_t session);
@@ -88,8 +92,16 @@ int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint3
 void wire_udp_finish(struct engine *e, struct tracked *t); /* the endpoint closes: what was sent goes out, then no more */
 void wire_udp_forget(struct engine *e, struct tracked *t); /* the endpoint is being freed */
 void wire_udp_send(struct engine *e, struct wire_own *o);
-void wire_datagram(void *engine, const struct zs_addr *from, const struct zs_addr *to, const struct iovec *iov,
-                   uint32_t segments, uint32_t len);
-void wire_unreachable(void *engine, const struct zs_addr *local, const struct zs_addr *remote, int err);
+int wire_udp_errors_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen, struct zs_ctl_reply *reply);
+struct tracked *wire_udp_tracked(struct engine *e, const struct client *c, uint32_t session, uint32_t gen);
+void wire_datagram(void *engine, const struct wire_datagram *d, const struct iovec *iov, uint32_t segments, uint32_t len);
+void wire_unreachable(void *engine, const struct wire_error *err);
+
+/* ---- wire_groups.c ---- */
+struct wire_membership;
+int wire_group_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen, const struct zs_ctl_group *g);
+void wire_groups_leave(struct engine *e, struct tracked *t);
+/* Is a datagram that came by a port for the group also this socket's? */
+bool wire_group_accepts(const struct tracked *t, uint32_t port, const uint8_t group[16], const uint8_t source[16], bool joined_only);
 
 #endif

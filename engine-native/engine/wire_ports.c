@@ -24,11 +24,12 @@ static struct wire_port *port_find(struct wire *w, uint32_t kind, const struct z
     return NULL;
 }
 
-/* Has the wire addresses of that protocol? */
+/* Has the wire that protocol? An address may come later. */
 static bool has_family(const struct wire *w, bool v6)
 {
-    for (uint32_t i = 0; i < w->naddrs; i++)
-        if ((w->addrs[i].flags & ZS_WIRE_OWN) && zs_addr_is_v4(w->addrs[i].ip) != v6)
+    struct zs_wire_port p;
+    for (uint32_t i = 1; i <= w->nports && zs_wire_port_copy(w->view, i, &p); i++)
+        if (v6 ? p.has6 : p.prefix4 != 0)
             return true;
     return false;
 }
@@ -78,7 +79,7 @@ void wire_endpoint_open(struct engine *e, struct tracked *t, uint32_t backlog)
 {
     struct wire *w = e->wire;
     struct zs_addr local;
-    if (w == NULL || t->on_device || !wire_has(w, &t->local))
+    if (w == NULL || (t->on_device && t->port == 0) || !wire_has(w, &t->local))
         return;
     for (int v6 = 0; v6 < 2; v6++)
         if (stack_local(w, t, v6, &local))
@@ -108,6 +109,7 @@ void wire_endpoint_close(struct engine *e, struct tracked *t)
         return;
     if (w->stack != NULL)
         wire_udp_finish(e, t);
+    wire_groups_leave(e, t);
     for (int v6 = 0; v6 < 2; v6++) {
         port_close(w, t->wire_port[v6]);
         t->wire_port[v6] = NULL;

@@ -23,6 +23,36 @@
 
 #define WIRE_PORTS_MAX 8u
 
+/* A datagram that came. */
+struct wire_datagram {
+    struct zs_addr from, to;
+    const struct zs_addr *bound; /* of the stack's socket that it is for, as given to udp_open() */
+    uint32_t port;               /* it came by, from 1 */
+    uint8_t ttl, tos;            /* or hop limit, traffic class */
+    bool many;                   /* to a group or a broadcast */
+};
+
+/* An error about a datagram that did not get to `remote`. */
+struct wire_error {
+    struct zs_addr local, remote, offender; /* offender: who says so */
+    int err;      /* errno value */
+    bool fatal;   /* connected sockets are told without having asked (udp(7)) */
+    uint8_t origin, type, code; /* SO_EE_ORIGIN_*, of the ICMP message */
+    uint32_t info; /* EMSGSIZE: what the path carries */
+    const void *data; /* quoted payload, at most ZS_UDP_QUOTE_MAX bytes */
+    uint32_t len;
+};
+
+/* What one socket wants of a group on a port: from all sources but these (exclude), or from these. Include of none: nothing. */
+#define WIRE_SOURCES_MAX 10u /* Linux' default igmp_max_msf */
+struct wire_filter {
+    uint32_t port; /* from 1 */
+    uint8_t group[16];
+    bool exclude;
+    uint32_t nsources;
+    uint8_t source[WIRE_SOURCES_MAX][16];
+};
+
 /* What the stack tells; `engine` is wire_stack_conf.engine, `conn` what connect() or accept() gave. */
 struct wire_events {
     /* A connection was opened by a remote host. The engine gives it sessions. 0; -EAGAIN: no room in the accept queue now;
@@ -35,10 +65,10 @@ struct wire_events {
     void (*connected)(void *engine, void *conn);
     /* The stack forgets the connection. */
     void (*closed)(void *engine, void *conn);
-    void (*datagram)(void *engine, const struct zs_addr *from, const struct zs_addr *to, const struct iovec *iov,
-                     uint32_t segments, uint32_t len);
-    /* A datagram from `local` did not reach `remote`: an errno value. */
-    void (*unreachable)(void *engine, const struct zs_addr *local, const struct zs_addr *remote, int err);
+    void (*datagram)(void *engine, const struct wire_datagram *d, const struct iovec *iov, uint32_t segments, uint32_t len);
+    void (*unreachable)(void *engine, const struct wire_error *err);
+    /* Addresses or routes changed: ask for them again. */
+    void (*addresses_changed)(void *engine);
     void (*log)(void *engine, bool warning, const char *line);
 };
 
@@ -58,8 +88,9 @@ struct wire_stack_ops {
     void *(*open)(const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *failure);
     /* Connections are reset, ports closed. */
     void (*close)(void *stack, uint64_t now);
-    /* Addresses and routes, at most ZS_MAX_WIRE_ADDRS. Returns how many. */
+    /* Addresses and routes, at most ZS_MAX_WIRE_ADDRS, the longest prefix first. Returns how many. */
     uint32_t (*addresses)(void *stack, struct zs_wire_addr *to, uint32_t max);
+    uint32_t (*ports)(void *stack, struct zs_wire_port *to, uint32_t max);
     /* The memory of received packets, for applications to map read-only: a descriptor and its size; -1: none. */
     int (*segment)(void *stack);
     uint64_t (*segment_size)(void *stack);
@@ -76,10 +107,10 @@ struct wire_stack_ops {
     uint64_t (*sleep)(void *stack);
     void (*wake)(void *stack);
 
-    /* Active open. local: port 0 and address any are chosen, and told. The outcome comes by connected(), or by the
+    /* Active open. port: of the stack, it must leave by that; 0: by route. local: port 0 and address any are chosen, and told. The outcome comes by connected(), or by the
      * application's error and closed(). */
-    int (*connect)(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t own, void *conn, void **handle,
-                   uint64_t now);
+    int (*connect)(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t port, uint32_t own, void *conn,
+                   void **handle, uint64_t now);
     /* The handle of the connection that accept() is about; only from within it. */
     void *(*accepting)(void *stack);
     /* The application wrote, read, shut down or closed. */
@@ -89,7 +120,10 @@ struct wire_stack_ops {
 
     int (*udp_open)(void *stack, const struct zs_addr *local, void **socket);
     void (*udp_close)(void *stack, void *socket);
-    int (*udp_send)(void *stack, void *socket, const struct zs_addr *to, const struct iovec *iov, size_t len, uint64_t now);
+    /* As the record says. 0; -EMSGSIZE, -ENETUNREACH, -ENODEV, -EINVAL, -ENOBUFS. */
+    int (*udp_send)(void *stack, void *socket, const struct zs_udp_record *rec, const struct iovec *iov, uint64_t now);
+    /* What `member`, any pointer, wants of a group from now on. 0; -ENODEV, -ENOBUFS. */
+    int (*group)(void *stack, const struct wire_filter *f, void *member, uint64_t now);
 
     /* For `status`: an array of ports, an object of counters. New references. */
     json_t *(*describe_ports)(void *stack);

@@ -8,12 +8,16 @@
 
 /* ---- Passive ---- */
 
+/* The port that a connection came by has its local address; a link-local one says it by its scope. */
+static uint32_t port_of(struct engine *e, const struct zs_addr *local)
+{
+    uint32_t scope = ZS_WIRE_SCOPE_PORT(local->scope_id);
+    return scope != 0 ? scope : zs_wire_port_with(&e->view, local->ip);
+}
+
 static struct tracked *listener_for(struct engine *e, const struct zs_addr *local, const struct zs_addr *remote)
 {
-    uint32_t hash;
-    memcpy(&hash, remote->ip + 12, sizeof hash);
-    hash = (hash ^ (uint32_t)remote->port << 8) * 2654435761u;
-    int64_t li = zs_lookup_listener(&e->view, local, hash);
+    int64_t li = zs_lookup_listener(&e->view, local, port_of(e, local), zs_lookup_hash(local, remote));
     struct tracked *t = li < 0 ? NULL : tracked_by_session(e, (uint32_t)li);
     return t != NULL && t->kind == ZS_KIND_TCP_LISTEN && !t->closing ? t : NULL;
 }
@@ -92,7 +96,7 @@ int wire_connect(struct engine *e, struct client *c, uint32_t session, uint32_t 
     atomic_fetch_or(&s->flags, ZS_F_WIRE);
     zs_session_pair(v, session, o->own);
     void *handle = NULL;
-    int err = e->wire->ops->connect(e->wire->stack, &local, &remote, o->own, o, &handle, e->now);
+    int err = e->wire->ops->connect(e->wire->stack, &local, &remote, s->port, o->own, o, &handle, e->now);
     if (err != 0) {
         s->peer = ZS_NO_SESSION;
         zs_session_free(v, o->own);

@@ -5,6 +5,7 @@
 #include "wire.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,7 +15,7 @@
 
 #define FINISH_MAX 8192u    /* when it closes: a full ring of the smallest ones; another holder may still add to it */
 
-static struct tracked *udp_tracked(struct engine *e, const struct client *c, uint32_t session, uint32_t gen)
+struct tracked *wire_udp_tracked(struct engine *e, const struct client *c, uint32_t session, uint32_t gen)
 {
     struct tracked *t = tracked_by_session(e, session);
     if (t == NULL || t->gen != gen || t->closing || t->kind != ZS_KIND_UDP || (t->creator != c->id && !t->shared))
@@ -24,7 +25,7 @@ static struct tracked *udp_tracked(struct engine *e, const struct client *c, uin
 
 int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen, struct zs_ctl_reply *reply)
 {
-    struct tracked *t = udp_tracked(e, c, session, gen);
+    struct tracked *t = wire_udp_tracked(e, c, session, gen);
     if (e->wire == NULL)
         return -ENETUNREACH;
     if (t == NULL)
@@ -44,15 +45,37 @@ int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint3
     return 0;
 }
 
-void wire_udp_forget(struct engine *e, struct tracked *t)
+int wire_udp_errors_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen, struct zs_ctl_reply *reply)
 {
-    if (e->wire == NULL || t->wire_tx == NULL)
+    struct tracked *t = wire_udp_tracked(e, c, session, gen);
+    if (e->wire == NULL)
+        return -ENETUNREACH;
+    if (t == NULL)
+        return -ESTALE;
+    if (t->wire_errors == NULL && (t->wire_errors = wire_own_new(e, WIRE_UDP_ERRORS, ZS_KIND_UDP)) == NULL)
+        return -ENOBUFS;
+    reply->a = t->wire_errors->own;
+    reply->b = t->wire_errors->gen;
+    return 0;
+}
+
+static void forget(struct engine *e, struct wire_own **o)
+{
+    if (e->wire == NULL || *o == NULL)
         return;
-    uint32_t own = t->wire_tx->own;
-    wire_own_free(e, t->wire_tx);
-    t->wire_tx = NULL;
+    uint32_t own = (*o)->own;
+    wire_own_free(e, *o);
+    *o = NULL;
     zs_session_free(&e->view, own);
 }
+
+void wire_udp_forget(struct engine *e, struct tracked *t)
+{
+    forget(e, &t->wire_tx);
+    forget(e, &t->wire_errors);
+}
+
+static void loop_back(struct engine *e, const struct wire_own *o, const struct zs_udp_record *rec, const struct iovec *body);
 
 /* One datagram from the ring; false when there is none. What was scribbled is thrown away. */
 static bool send_one(struct engine *e, struct wire_own *o, struct zs_session *s)
@@ -73,7 +96,9 @@ static bool send_one(struct engine *e, struct wire_own *o, struct zs_session *s)
     zs_rx_consume(&e->view, s, ZS_UDP_RECORD_SPACE(rec.len));
     body.iov_len = rec.len;
     const struct wire_port *p = o->port[!zs_addr_is_v4(rec.to.ip)];
-    int err = p == NULL ? -ENETUNREACH : e->wire->ops->udp_send(e->wire->stack, p->handle, &rec.to, &body, rec.len, e->now);
+    if (zs_addr_is_group(rec.to.ip) && (rec.flags & ZS_UDP_LOOP))
+        loop_back(e, o, &rec, &body);
+    int err = p == NULL ? -ENETUNREACH : e->wire->ops->udp_send(e->wire->stack, p->handle, &rec, &body, e->now);
     if (err != 0)
         COUNT(e, WIRE_DATAGRAMS_UNSENT);
     return true;
@@ -101,36 +126,130 @@ void wire_udp_finish(struct engine *e, struct tracked *t)
     atomic_store(&s->state, ZS_S_CLOSED); /* refuses what another holder may still put there */
 }
 
-static struct zs_session *receiver(struct engine *e, const struct zs_addr *from, const struct zs_addr *to)
+/* ---- In ---- */
+
+static struct zs_session *receiver(struct engine *e, const struct zs_addr *from, const struct zs_addr *to, uint32_t port)
 {
-    int64_t i = zs_lookup_udp(&e->view, to, from, (uint32_t)from->port * 2654435761u);
+    int64_t i = zs_lookup_udp(&e->view, to, from, port, zs_lookup_hash(to, from));
     return i < 0 ? NULL : zs_session_at(&e->view, (uint32_t)i);
 }
 
-void wire_datagram(void *engine, const struct zs_addr *from, const struct zs_addr *to, const struct iovec *iov,
-                   uint32_t segments, uint32_t len)
+/* A datagram on its way to the sockets that are open for it. */
+struct delivery {
+    struct engine *e;
+    const struct wire_datagram *d;
+    struct zs_udp_record rec;
+    const struct iovec *iov;
+    uint32_t segments;
+};
+
+static void put(struct delivery *v, struct zs_session *s)
 {
-    struct engine *e = engine;
-    struct zs_session *s = receiver(e, from, to);
-    struct timespec t;
-    if (s == NULL || len > ZS_UDP_MAX_PAYLOAD) /* IPv6 has 20 bytes more, the rings have not */
-        return;
-    clock_gettime(CLOCK_REALTIME, &t);
-    struct zs_udp_record rec = {.len = len, .ifindex = 1, .from = *from, .to = *to,
-                                .time_ns = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec};
-    if (zs_dgram_put(&e->view, s, &rec, iov, segments))
-        zs_notify(&e->view, s);
+    if (zs_dgram_put(&v->e->view, s, &v->rec, v->iov, v->segments))
+        zs_notify(&v->e->view, s);
     else
-        e->wire->refused++;
+        v->e->wire->refused++;
 }
 
-/* Connected sockets are told (udp(7)); others would have to ask for it by IP_RECVERR. */
-void wire_unreachable(void *engine, const struct zs_addr *local, const struct zs_addr *remote, int err)
+/* One of several that get it. The stack hands it over once for each of its sockets: only what is bound as that one is. */
+static void put_to_each(void *arg, uint32_t session)
+{
+    struct delivery *v = arg;
+    const struct wire_datagram *d = v->d;
+    struct tracked *t = tracked_by_session(v->e, session);
+    struct zs_session *s = zs_session_at(&v->e->view, session);
+    if (t == NULL || t->closing)
+        return;
+    bool any = zs_addr_is_any(d->bound->ip);
+    if (any ? !zs_addr_is_any(t->local.ip) : memcmp(t->local.ip, d->bound->ip, 16) != 0)
+        return;
+    uint32_t only = zs_addr_is_v4(d->to.ip) ? ZS_O_JOINED_ONLY : ZS_O_JOINED_ONLY6;
+    bool joined_only = atomic_load_explicit(&s->opts.bits, memory_order_relaxed) & only;
+    if (zs_addr_is_group(d->to.ip) && !wire_group_accepts(t, d->port, d->to.ip, d->from.ip, joined_only))
+        return;
+    put(v, s);
+}
+
+void wire_datagram(void *engine, const struct wire_datagram *d, const struct iovec *iov, uint32_t segments, uint32_t len)
 {
     struct engine *e = engine;
-    struct zs_session *s = receiver(e, remote, local);
-    if (s == NULL || !(atomic_load(&s->flags) & ZS_F_CONNECTED))
+    struct timespec t;
+    if (len > ZS_UDP_MAX_PAYLOAD) /* IPv6 has 20 bytes more, the rings have not */
         return;
-    atomic_store(&s->error, (uint32_t)err);
+    clock_gettime(CLOCK_REALTIME, &t);
+    struct delivery v = {.e = e, .d = d, .iov = iov, .segments = segments,
+                         .rec = {.len = len, .ifindex = ZS_WIRE_SCOPE + d->port, .from = d->from, .to = d->to, .ttl = d->ttl,
+                                 .tos = d->tos, .time_ns = (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec}};
+    if (d->many) {
+        zs_lookup_udp_each(&e->view, &d->to, &d->from, d->port, put_to_each, &v);
+        return;
+    }
+    struct zs_session *s = receiver(e, &d->from, &d->to, d->port);
+    if (s != NULL)
+        put(&v, s);
+    else
+        COUNT(e, WIRE_DATAGRAMS_UNWANTED); /* its socket is bound to another port */
+}
+
+/* IP_MULTICAST_LOOP: to the members at this host, as if it had come by the port that it leaves by. */
+static void loop_back(struct engine *e, const struct wire_own *o, const struct zs_udp_record *rec, const struct iovec *body)
+{
+    struct wire_datagram d = {.from = rec->from, .to = rec->to, .port = ZS_WIRE_SCOPE_PORT(rec->ifindex), .ttl = rec->ttl,
+                              .tos = rec->tos, .many = true};
+    const struct wire_port *p = o->port[!zs_addr_is_v4(rec->to.ip)];
+    struct zs_addr any = {.family = zs_addr_is_v4(rec->to.ip) ? AF_INET : AF_INET6};
+    if (d.port == 0 || p == NULL)
+        return;
+    if (zs_addr_is_any(d.from.ip) && !zs_wire_source(&e->view, d.port, any.family == AF_INET6, d.from.ip))
+        return;
+    d.from.port = p->local.port;
+    d.from.family = any.family;
+    if (any.family == AF_INET)
+        any.ip[10] = any.ip[11] = 0xff;
+    const struct zs_addr *bound[] = {&any, &rec->to}; /* as the stack has them: sockets of any address, and of the group's */
+    for (size_t i = 0; i < sizeof bound / sizeof bound[0]; i++) {
+        d.bound = bound[i];
+        wire_datagram(e, &d, body, 1, rec->len);
+    }
+}
+
+/* ---- Errors ---- */
+
+/* For who asked for them (IP_RECVERR). */
+static bool queue_error(struct engine *e, const struct tracked *t, const struct wire_error *err)
+{
+    struct zs_udp_error body = {.err = (uint32_t)err->err, .origin = err->origin, .type = err->type, .code = err->code, .info = err->info};
+    struct zs_udp_record rec = {.len = (uint32_t)sizeof body + err->len, .from = err->offender, .to = err->remote};
+    const struct iovec iov[2] = {{&body, sizeof body}, {(void *)(uintptr_t)err->data, err->len}};
+    return t->wire_errors != NULL && zs_dgram_put(&e->view, zs_session_at(&e->view, t->wire_errors->own), &rec, iov, 2);
+}
+
+/* As __udp4_lib_err and __udp6_lib_err: connected sockets are told what is not transient; who asked for errors gets all, and the
+ * queue. */
+void wire_unreachable(void *engine, const struct wire_error *err)
+{
+    struct engine *e = engine;
+    uint32_t scope = ZS_WIRE_SCOPE_PORT(err->local.scope_id);
+    struct zs_session *s = receiver(e, &err->remote, &err->local, scope != 0 ? scope : zs_wire_port_with(&e->view, err->local.ip));
+    const struct tracked *t = s == NULL ? NULL : tracked_by_session(e, zs_session_index(&e->view, s));
+    if (t == NULL || t->closing)
+        return;
+    bool v4 = zs_addr_is_v4(err->remote.ip), connected = atomic_load(&s->flags) & ZS_F_CONNECTED;
+    uint32_t bits = atomic_load(&s->opts.bits);
+    bool fatal = err->fatal;
+    if (err->err == EMSGSIZE) {
+        if (connected)
+            atomic_store(&s->pmtu, err->info);
+        if (bits & (v4 ? ZS_O_PMTU_DONT : ZS_O_PMTU6_DONT)) {
+            if (v4)
+                return;
+            fatal = false;
+        }
+    }
+    if (bits & (v4 ? ZS_O_RECVERR : ZS_O_RECVERR6))
+        queue_error(e, t, err);
+    else if (!fatal || !connected)
+        return;
+    atomic_store(&s->error, (uint32_t)err->err);
     zs_notify(&e->view, s);
 }

@@ -34,7 +34,8 @@ void icmp_error(struct stack *st, uint8_t type, uint8_t code, const struct rte_i
     memcpy(copy + 1, payload, quoted);
     h->cksum = (uint16_t)~rte_raw_cksum(h, sizeof *h + sizeof *ip + quoted);
     NET_COUNT(st, ICMP_ERRORS_TX);
-    ip4_output(st, m, ip->dst_addr, ip->src_addr, IPPROTO_ICMP);
+    const struct ip_addr from = ip_from_v4(ip->dst_addr), to = ip_from_v4(ip->src_addr);
+    ip_output(st, m, &from, &to, IPPROTO_ICMP);
 }
 
 /* Turns the request into its reply, in place. */
@@ -49,21 +50,37 @@ static void echo(struct stack *st, struct ip_pkt *p)
     ip_output(st, p->m, &p->dst, &p->src, IPPROTO_ICMP);
 }
 
-/* RFC 1122 4.1.3.3, Linux' icmp_err_convert. */
-static int errno_of(uint8_t type, uint8_t code)
+/* RFC 1122 4.1.3.3, Linux' icmp_err_convert: the errno value, and whether connected datagram sockets are told of it. */
+static int errno_of(uint8_t type, uint8_t code, bool *fatal)
 {
-    static const int unreachable[] = {ENETUNREACH, EHOSTUNREACH, ENOPROTOOPT, ECONNREFUSED, EMSGSIZE, EOPNOTSUPP,
-                                      ENETUNREACH, EHOSTDOWN, ENONET, ENETUNREACH, EHOSTUNREACH, ENETUNREACH,
-                                      EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH};
-    if (type == ICMP_TIME_EXCEEDED)
+    static const struct {
+        int err;
+        bool fatal;
+    } unreachable[] = {{ENETUNREACH, false}, {EHOSTUNREACH, false}, {ENOPROTOOPT, true}, {ECONNREFUSED, true},
+                       {EMSGSIZE, true}, {EOPNOTSUPP, false}, {ENETUNREACH, true}, {EHOSTDOWN, true}, {ENONET, true},
+                       {ENETUNREACH, true}, {EHOSTUNREACH, true}, {ENETUNREACH, false}, {EHOSTUNREACH, false},
+                       {EHOSTUNREACH, true}, {EHOSTUNREACH, true}, {EHOSTUNREACH, true}};
+    *fatal = type == ICMP_PARAMETER;
+    if (type == ICMP_PARAMETER)
+        return EPROTO;
+    if (type == ICMP_TIME_EXCEEDED || code >= RTE_DIM(unreachable))
         return EHOSTUNREACH;
-    return type == ICMP_DEST_UNREACHABLE && code < RTE_DIM(unreachable) ? unreachable[code] : 0;
+    *fatal = unreachable[code].fatal;
+    return unreachable[code].err;
 }
 
-static void tell(struct stack *st, const struct rte_ipv4_hdr *ip, const uint8_t *l4, int err, uint32_t mtu)
+/* `ip` with `have` bytes, its header and 8 more among them, is a packet that we sent, or so it is said. */
+static void tell(struct stack *st, const struct rte_ipv4_hdr *ip, uint32_t have, struct ip_error *e)
 {
-    const struct ip_error e = {ip_from_v4(ip->src_addr), ip_from_v4(ip->dst_addr), l4, err, mtu};
-    ip_tell_error(st, ip->next_proto_id, &e);
+    uint32_t head = rte_ipv4_hdr_len(ip);
+    if ((rte_be_to_cpu_16(ip->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) != 0)
+        return; /* what looks like a header is none */
+    e->local = ip_from_v4(ip->src_addr);
+    e->remote = ip_from_v4(ip->dst_addr);
+    e->l4 = (const uint8_t *)ip + head;
+    e->data = e->l4 + 8;
+    e->data_len = have - head - 8;
+    ip_tell_error(st, ip->next_proto_id, e);
 }
 
 /* An error about a packet of ours: to the protocol that sent it. */
@@ -73,22 +90,27 @@ static void error_input(struct stack *st, struct ip_pkt *p)
     const struct rte_ipv4_hdr *ip = (const void *)(h + 1);
     uint32_t have = rte_pktmbuf_data_len(p->m);
     if (have < sizeof *h + sizeof *ip || have < sizeof *h + rte_ipv4_hdr_len(ip) + 8 || rte_ipv4_hdr_len(ip) < sizeof *ip ||
-        ip4_our_port(st, ip->src_addr) == NULL) {
-        net_drop(st, p->m, NET_ICMP_BAD);
+        ip4_our_port(st, ip->src_addr) == NULL || ip4_is_broadcast(p->port, ip->dst_addr) || ip4_is_multicast(ip->dst_addr)) {
+        net_drop(st, p->m, NET_ICMP_BAD); /* RFC 1122 3.2.2: nobody says such a thing of a broadcast */
         return;
     }
-    const uint8_t *l4 = (const uint8_t *)ip + rte_ipv4_hdr_len(ip);
-    tell(st, ip, l4, errno_of(h->type, h->code), rte_be_to_cpu_32(h->rest) & UINT16_MAX); /* RFC 1191 4 */
+    uint32_t rest = rte_be_to_cpu_32(h->rest);
+    struct ip_error e = {.type = h->type, .code = h->code, .mtu = rest & UINT16_MAX /* RFC 1191 4 */, .offender = p->src};
+    e.err = errno_of(h->type, h->code, &e.fatal);
+    e.info = e.err == EMSGSIZE ? e.mtu : h->type == ICMP_PARAMETER ? rest >> 24 : 0;
+    tell(st, ip, have - (uint32_t)sizeof *h, &e);
     rte_pktmbuf_free(p->m);
 }
 
 void icmp_no_neighbour(struct stack *st, const struct rte_mbuf *m)
 {
     const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
-    const uint8_t *l4 = (const uint8_t *)(ip + 1); /* of our own packets: no options */
-    bool first = (rte_be_to_cpu_16(ip->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) == 0;
-    if (first && rte_pktmbuf_data_len(m) >= sizeof *ip + 8)
-        tell(st, ip, l4, EHOSTUNREACH, 0);
+    if (rte_pktmbuf_data_len(m) < rte_ipv4_hdr_len(ip) + 8u)
+        return;
+    /* As an ICMP message of this host's to itself (Linux' ipv4_link_failure). */
+    struct ip_error e = {.err = EHOSTUNREACH, .type = ICMP_DEST_UNREACHABLE, .code = ICMP_UNREACH_HOST,
+                         .offender = ip_from_v4(ip->src_addr)};
+    tell(st, ip, rte_pktmbuf_data_len(m), &e);
 }
 
 void icmp_input(struct stack *st, struct ip_pkt *p)
@@ -101,7 +123,7 @@ void icmp_input(struct stack *st, struct ip_pkt *p)
     const struct rte_icmp_hdr *h = rte_pktmbuf_mtod(p->m, const struct rte_icmp_hdr *);
     if (h->icmp_type == RTE_IP_ICMP_ECHO_REQUEST && h->icmp_code == 0 && p->to_us)
         echo(st, p);
-    else if (h->icmp_type == ICMP_DEST_UNREACHABLE || h->icmp_type == ICMP_TIME_EXCEEDED)
+    else if (h->icmp_type == ICMP_DEST_UNREACHABLE || h->icmp_type == ICMP_TIME_EXCEEDED || h->icmp_type == ICMP_PARAMETER)
         error_input(st, p);
     else
         net_drop(st, p->m, NET_ICMP_IGNORED); /* RFC 1122 3.2.2.6: a broadcast echo may be ignored */

@@ -52,7 +52,7 @@ void icmp6_error(struct stack *st, const struct ip_pkt *p, uint8_t type, uint8_t
     struct ip_addr from = p->to_us ? p->dst : ip6_source(p->port, &p->src);
     checksum(m, &from, &p->src);
     NET_COUNT(st, ICMP_ERRORS_TX);
-    ip6_output(st, m, &from, &p->src, IPPROTO_ICMPV6);
+    ip_output(st, m, &from, &p->src, IPPROTO_ICMPV6);
 }
 
 void icmp6_reassembly_timeout(struct stack *st, struct rte_mbuf *first, const struct reass_frag *head)
@@ -70,18 +70,26 @@ static void echo(struct stack *st, struct ip_pkt *p)
     p->m->ol_flags = 0;
     checksum(p->m, &from, &p->src);
     NET_COUNT(st, ICMP_ECHO_REPLIES);
-    ip6_output(st, p->m, &from, &p->src, IPPROTO_ICMPV6);
+    ip_output(st, p->m, &from, &p->src, IPPROTO_ICMPV6);
 }
 
 /* ---- Errors in ---- */
 
-/* As Linux' icmpv6_err_convert. */
-static int errno_of(uint8_t type, uint8_t code)
+/* As Linux' icmpv6_err_convert: the errno value, and whether connected datagram sockets are told of it. */
+static int errno_of(uint8_t type, uint8_t code, bool *fatal)
 {
-    static const int unreachable[] = {ENETUNREACH, EACCES, EHOSTUNREACH, EHOSTUNREACH, ECONNREFUSED, EACCES, EACCES};
+    static const struct {
+        int err;
+        bool fatal;
+    } unreachable[] = {{ENETUNREACH, false}, {EACCES, true}, {EHOSTUNREACH, false}, {EHOSTUNREACH, false},
+                       {ECONNREFUSED, true}, {EACCES, true}, {EACCES, true}};
+    *fatal = type == ICMP6_UNREACHABLE || type == ICMP6_TOO_BIG || type == ICMP6_PARAMETER;
     switch (type) {
     case ICMP6_UNREACHABLE:
-        return code < RTE_DIM(unreachable) ? unreachable[code] : EPROTO;
+        if (code >= RTE_DIM(unreachable))
+            return EPROTO;
+        *fatal = unreachable[code].fatal;
+        return unreachable[code].err;
     case ICMP6_TOO_BIG:
         return EMSGSIZE;
     case ICMP6_EXCEEDED:
@@ -108,13 +116,18 @@ static const uint8_t *find_l4(const struct rte_ipv6_hdr *ip, uint32_t have, uint
     return left >= 8 ? at : NULL;
 }
 
-static void tell(const struct net_port *port, const struct rte_ipv6_hdr *ip, uint32_t have, int err, uint32_t mtu)
+/* `ip` and what follows, `have` bytes, is a packet that we sent, or so it is said. */
+static void tell(const struct net_port *port, const struct rte_ipv6_hdr *ip, uint32_t have, struct ip_error *e)
 {
     uint8_t proto;
-    const uint8_t *l4 = find_l4(ip, have, &proto);
-    const struct ip_error e = {ip6_get(port, ip->src_addr), ip6_get(port, ip->dst_addr), l4, err, mtu};
-    if (l4 != NULL && ip6_our_port(port->stack, &e.local) != NULL)
-        ip_tell_error(port->stack, proto, &e);
+    e->l4 = find_l4(ip, have, &proto);
+    e->local = ip6_get(port, ip->src_addr);
+    e->remote = ip6_get(port, ip->dst_addr);
+    if (e->l4 == NULL || ip6_our_port(port->stack, &e->local) == NULL)
+        return;
+    e->data = e->l4 + 8;
+    e->data_len = have - (uint32_t)(e->data - (const uint8_t *)ip);
+    ip_tell_error(port->stack, proto, e);
 }
 
 static void error_input(struct stack *st, struct ip_pkt *p)
@@ -125,14 +138,21 @@ static void error_input(struct stack *st, struct ip_pkt *p)
         net_drop(st, p->m, NET_ICMP_BAD);
         return;
     }
-    tell(p->port, (const void *)(h + 1), have, errno_of(h->type, h->code), rte_be_to_cpu_32(h->rest));
+    struct ip_error e = {.type = h->type, .code = h->code, .mtu = rte_be_to_cpu_32(h->rest), .offender = p->src};
+    e.err = errno_of(h->type, h->code, &e.fatal);
+    e.info = h->type == ICMP6_TOO_BIG || h->type == ICMP6_PARAMETER ? e.mtu : 0;
+    tell(p->port, (const void *)(h + 1), have, &e);
     rte_pktmbuf_free(p->m);
 }
 
 void icmp6_no_neighbour(struct net_port *port, const struct rte_mbuf *m)
 {
-    if (rte_pktmbuf_data_len(m) >= sizeof(struct rte_ipv6_hdr) + 8)
-        tell(port, rte_pktmbuf_mtod(m, const void *), rte_pktmbuf_data_len(m), EHOSTUNREACH, 0);
+    const struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv6_hdr *);
+    if (rte_pktmbuf_data_len(m) < sizeof *ip + 8)
+        return;
+    struct ip_error e = {.err = EHOSTUNREACH, .type = ICMP6_UNREACHABLE, .code = ICMP6_UNREACH_ADDRESS,
+                         .offender = ip6_get(port, ip->src_addr)};
+    tell(port, ip, rte_pktmbuf_data_len(m), &e);
 }
 
 /* ---- In ---- */
@@ -160,6 +180,10 @@ void icmp6_input(struct stack *st, struct ip_pkt *p)
         error_input(st, p);
     else if (type == ICMP6_MLD_QUERY)
         mld_query(st, p);
+    else if (type == ICMP6_ROUTER_ADVERTISEMENT)
+        ra_input(st, p);
+    else if (type == ICMP6_MLD1_REPORT)
+        mld_heard(st, p);
     else
-        net_drop(st, p->m, NET_ICMP_IGNORED); /* router advertisements, redirects: routes are configured */
+        net_drop(st, p->m, NET_ICMP_IGNORED); /* redirects: routes are configured, or advertised */
 }

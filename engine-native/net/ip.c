@@ -10,6 +10,7 @@
 #include "ipv4.h"
 #include "ipv6.h"
 #include "neigh.h"
+#include "route.h"
 #include "tcp.h"
 #include "udp.h"
 
@@ -31,9 +32,34 @@ const char *ip_text(const struct ip_addr *a, char text[IP_TEXT])
 
 /* ---- Routes ---- */
 
+bool ip_is_group(const struct ip_addr *a)
+{
+    return ip_is_v4(a) ? ip4_is_multicast(ip_to_v4(a)) : ip6_is_multicast(a);
+}
+
+/* No address of a host on the wire. */
+static bool is_nowhere(const struct ip_addr *a)
+{
+    static const struct ip_addr loopback6 = {.b = {[15] = 1}};
+    return ip_is_any(a) || ip_eq(a, &loopback6) || (ip_is_v4(a) && a->b[12] == 127);
+}
+
+bool ip_route_by(struct stack *st, const struct ip_addr *dst, struct net_port *port, struct ip_route *route)
+{
+    bool many = ip_is_group(dst) || (ip_is_v4(dst) && ip_to_v4(dst) == UINT32_MAX);
+    if (is_nowhere(dst) || ip_our_port(st, dst) != NULL)
+        return false;
+    const struct route *r = many && port != NULL ? NULL : route_find(st, dst, port);
+    if (r == NULL && !(many && port != NULL))
+        return false;
+    *route = (struct ip_route){r != NULL ? r->port : port, r == NULL || many || ip_is_any(&r->hop) ? *dst : r->hop};
+    return ip_is_v4(dst) ? route->port->conf.addr != 0 : route->port->conf.has6;
+}
+
 bool ip_route(struct stack *st, const struct ip_addr *dst, struct ip_route *route)
 {
-    return ip_is_v4(dst) ? ip4_route(st, ip_to_v4(dst), route) : ip6_route(st, dst, route);
+    bool limited = ip_is_v4(dst) && ip_to_v4(dst) == UINT32_MAX;
+    return !ip_is_group(dst) && !limited && ip_route_by(st, dst, NULL, route);
 }
 
 struct ip_addr ip_source(const struct ip_route *route, const struct ip_addr *dst)
@@ -48,7 +74,8 @@ struct net_port *ip_our_port(struct stack *st, const struct ip_addr *addr)
 
 uint32_t ip_path_mtu(struct stack *st, const struct ip_route *route, const struct ip_addr *dst)
 {
-    return RTE_MIN((uint32_t)route->port->conf.mtu, pmtu_find(st, dst));
+    uint32_t link = route->port->mtu6 != 0 && !ip_is_v4(dst) ? route->port->mtu6 : route->port->conf.mtu;
+    return RTE_MIN(link, pmtu_find(st, dst));
 }
 
 /* ---- Checksums of the protocols above ---- */
@@ -76,10 +103,16 @@ uint16_t ip_l4_sum(const struct rte_mbuf *m, const struct ip_addr *src, const st
 
 uint16_t ip_l4_cksum(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto)
 {
-    uint16_t len = (uint16_t)rte_pktmbuf_pkt_len(m);
     struct ip_route route;
-    bool whole = ip_route(st, dst, &route) && len + ip_header_len(dst) <= ip_path_mtu(st, &route, dst);
-    if (whole && (route.port->conf.caps & NET_CAP_TX_L4_CKSUM)) {
+    bool whole = ip_route(st, dst, &route) && rte_pktmbuf_pkt_len(m) + ip_header_len(dst) <= ip_path_mtu(st, &route, dst);
+    return ip_l4_cksum_on(route.port, m, src, dst, proto, whole);
+}
+
+uint16_t ip_l4_cksum_on(const struct net_port *port, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst,
+                        uint8_t proto, bool whole)
+{
+    uint16_t len = (uint16_t)rte_pktmbuf_pkt_len(m);
+    if (whole && (port->conf.caps & NET_CAP_TX_L4_CKSUM)) {
         m->ol_flags |= (ip_is_v4(dst) ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6) |
                        (proto == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
         return pseudo_sum(src, dst, proto, len);
@@ -98,12 +131,34 @@ struct rte_mbuf *ip_alloc(struct stack *st)
     return m;
 }
 
+uint32_t ip_mtu_of(struct stack *st, const struct ip_how *how, const struct ip_addr *dst)
+{
+    /* An IPv6 packet has nobody to fragment it on its way: what the path carries counts but for probes. */
+    bool port_alone = how->pmtu == IP_PMTU_PROBE || (how->pmtu == IP_PMTU_DONT && ip_is_v4(dst));
+    return port_alone ? how->route.port->conf.mtu : ip_path_mtu(st, &how->route, dst);
+}
+
+void ip_output_how(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
+                   const struct ip_how *how)
+{
+    struct ip_how h = *how;
+    if (h.route.port == NULL && !ip_route(st, dst, &h.route)) {
+        net_drop(st, m, NET_IP_NO_ROUTE);
+        return;
+    }
+    if (h.ttl == 0)
+        h.ttl = NET_IP_TTL;
+    if (ip_is_v4(dst))
+        ip4_output(st, m, ip_to_v4(src), ip_to_v4(dst), proto, &h);
+    else
+        ip6_output(st, m, src, dst, proto, &h);
+}
+
 void ip_output(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto)
 {
-    if (ip_is_v4(dst))
-        ip4_output(st, m, ip_to_v4(src), ip_to_v4(dst), proto);
-    else
-        ip6_output(st, m, src, dst, proto);
+    /* TCP follows the path's MTU (RFC 1191): its packets say DF, unless they are larger than what was just learned. */
+    const struct ip_how how = {.pmtu = proto == IPPROTO_TCP ? IP_PMTU_WANT : IP_PMTU_DONT};
+    ip_output_how(st, m, src, dst, proto, &how);
 }
 
 void eth_send(struct net_port *port, struct rte_mbuf *m, const struct rte_ether_addr *to, uint16_t type)

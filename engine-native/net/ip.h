@@ -34,12 +34,32 @@ struct ip_route {
     struct ip_addr hop;
 };
 
+/* How a packet is to be sent; all zero is IP_PMTU_DONT. */
+enum ip_pmtu { /* numbers of IP_PMTUDISC_*, ip(7) */
+    IP_PMTU_DONT,  /* may be fragmented here and on its way */
+    IP_PMTU_WANT,  /* DF when it fits the path, else fragmented here */
+    IP_PMTU_DO,    /* DF; what does not fit the path is not sent */
+    IP_PMTU_PROBE, /* DF; the path is not looked at */
+};
+struct ip_how {
+    struct ip_route route; /* port NULL: looked up */
+    uint8_t ttl;           /* or hop limit; 0: NET_IP_TTL */
+    uint8_t tos;           /* or traffic class, both with the bits of ECN */
+    uint8_t pmtu;          /* enum ip_pmtu */
+};
+
 /* What an ICMP error or the lack of a neighbour says about a packet of ours. */
 struct ip_error {
     struct ip_addr local, remote;
     const uint8_t *l4; /* the first 8 bytes of its TCP or UDP header */
     int err;           /* errno value, as Linux tells it; 0: nothing to tell */
     uint32_t mtu;      /* with EMSGSIZE: what the path carries */
+    bool fatal;        /* told to a connected datagram socket that did not ask for errors, too (Linux' icmp_err_convert) */
+    uint8_t type, code; /* of the ICMP message, of the packet's protocol */
+    uint32_t info;     /* MTU, pointer to the wrong byte, else 0 */
+    struct ip_addr offender; /* who says so */
+    const uint8_t *data; /* what is quoted behind the first 8 bytes of l4 */
+    uint32_t data_len;
 };
 
 /* ---- Addresses ---- */
@@ -75,7 +95,11 @@ const char *ip_text(const struct ip_addr *a, char text[IP_TEXT]); /* as inet_nto
 
 /* ---- Out ---- */
 
+/* Of unicast addresses of others; our own are reached inside the host, not through this stack. */
 bool ip_route(struct stack *st, const struct ip_addr *dst, struct ip_route *route);
+/* Of broadcasts and groups, too; on that port if not NULL. */
+bool ip_route_by(struct stack *st, const struct ip_addr *dst, struct net_port *port, struct ip_route *route);
+bool ip_is_group(const struct ip_addr *a); /* a multicast address */
 /* The address that packets to dst have when their sender leaves it open (RFC 6724, for one global address per port). */
 struct ip_addr ip_source(const struct ip_route *route, const struct ip_addr *dst);
 /* The port that has this address; NULL: none of ours. */
@@ -90,6 +114,10 @@ static inline uint32_t ip_header_len(const struct ip_addr *a)
 /* Prepends the IP header to m, fragments if needed, resolves the next hop and sends. Takes the buffer. The payload's
  * checksum is complete, or is left to ip_l4_cksum(). */
 void ip_output(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto);
+void ip_output_how(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
+                   const struct ip_how *how);
+/* The longest packet that leaves in one piece when it is sent so. */
+uint32_t ip_mtu_of(struct stack *st, const struct ip_how *how, const struct ip_addr *dst);
 /* A buffer with room for every header in front; NULL, counted, when there is none. */
 struct rte_mbuf *ip_alloc(struct stack *st);
 /* Ones' complement sum over pseudo header and len bytes at m's data; 0xffff when a received checksum is right. */
@@ -97,6 +125,9 @@ uint16_t ip_l4_sum(const struct rte_mbuf *m, const struct ip_addr *src, const st
 /* What goes into a TCP or UDP header's checksum field (zero now): the whole sum, or the pseudo header's for a port that
  * does the rest, with the buffer marked so. */
 uint16_t ip_l4_cksum(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto);
+/* With the route at hand; whole: the packet will not be fragmented. */
+uint16_t ip_l4_cksum_on(const struct net_port *port, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst,
+                        uint8_t proto, bool whole);
 /* Ethernet's header, and to the port. */
 void eth_send(struct net_port *port, struct rte_mbuf *m, const struct rte_ether_addr *to, uint16_t type);
 

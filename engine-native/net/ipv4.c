@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <rte_ip_frag.h>
 
+#include "group.h"
 #include "neigh.h"
 #include "tcp.h"
 #include "udp.h"
@@ -15,6 +16,12 @@
 bool ip4_is_multicast(rte_be32_t addr)
 {
     return (rte_be_to_cpu_32(addr) >> 28) == 14;
+}
+
+struct rte_ether_addr ip4_multicast_mac(rte_be32_t group)
+{
+    const uint8_t *g = (const uint8_t *)&group;
+    return (struct rte_ether_addr){{0x01, 0x00, 0x5e, g[1] & 0x7f, g[2], g[3]}};
 }
 
 bool ip4_is_broadcast(const struct net_port *port, rte_be32_t addr)
@@ -29,25 +36,6 @@ struct net_port *ip4_our_port(struct stack *st, rte_be32_t addr)
         if (st->port[i]->conf.addr == addr && addr != 0)
             return st->port[i];
     return NULL;
-}
-
-bool ip4_route(struct stack *st, rte_be32_t dst, struct ip_route *route)
-{
-    struct net_port *best = NULL;
-    for (uint32_t i = 0; i < st->ports; i++) {
-        struct net_port *p = st->port[i];
-        if (p->conf.addr != 0 && ((dst ^ p->conf.addr) & p->mask) == 0 && (best == NULL || p->conf.prefix_len > best->conf.prefix_len))
-            best = p;
-    }
-    *route = (struct ip_route){best, ip_from_v4(dst)};
-    for (uint32_t i = 0; best == NULL && i < st->ports; i++) {
-        if (st->port[i]->conf.gateway != 0) {
-            best = st->port[i];
-            *route = (struct ip_route){best, ip_from_v4(best->conf.gateway)};
-        }
-    }
-    /* Our own addresses are reached inside the host, not through this stack. */
-    return best != NULL && dst != 0 && !ip4_is_multicast(dst) && ip4_our_port(st, dst) == NULL;
 }
 
 /* ---- Out ---- */
@@ -68,10 +56,15 @@ static void send_to(const struct ip_route *route, struct rte_mbuf *m)
     static const struct rte_ether_addr broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
     finish_header(route->port, m);
     NET_COUNT(route->port->stack, IP_TX);
-    if (ip4_is_broadcast(route->port, ip_to_v4(&route->hop)))
+    rte_be32_t hop = ip_to_v4(&route->hop);
+    if (ip4_is_broadcast(route->port, hop)) {
         eth_send(route->port, m, &broadcast, RTE_ETHER_TYPE_IPV4);
-    else
+    } else if (ip4_is_multicast(hop)) {
+        struct rte_ether_addr group = ip4_multicast_mac(hop);
+        eth_send(route->port, m, &group, RTE_ETHER_TYPE_IPV4);
+    } else {
         neigh_send(route->port, m, &route->hop);
+    }
 }
 
 static void send_fragments(struct stack *st, const struct ip_route *route, struct rte_mbuf *m, uint32_t mtu)
@@ -90,13 +83,8 @@ static void send_fragments(struct stack *st, const struct ip_route *route, struc
         send_to(route, frag[i]);
 }
 
-void ip4_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto)
+void ip4_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto, const struct ip_how *how)
 {
-    struct ip_route route;
-    if (!ip4_route(st, dst, &route)) {
-        net_drop(st, m, NET_IP_NO_ROUTE);
-        return;
-    }
     uint32_t len = rte_pktmbuf_pkt_len(m) + (uint32_t)sizeof(struct rte_ipv4_hdr);
     if (len > UINT16_MAX) {
         net_drop(st, m, NET_IP_TOO_BIG);
@@ -107,19 +95,18 @@ void ip4_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t
         net_drop(st, m, NET_PKT_NO_MEMORY);
         return;
     }
-    /* TCP follows the path's MTU (RFC 1191): its packets say DF, unless they are larger than what was just learned. All
-     * others may be fragmented on their way, so their identification must be distinct (RFC 6864 4.1). */
+    /* What may be fragmented on its way needs a distinct identification (RFC 6864 4.1). */
     struct ip_addr to = ip_from_v4(dst);
-    uint32_t mtu = proto == IPPROTO_TCP ? ip_path_mtu(st, &route, &to) : route.port->conf.mtu;
-    bool whole = proto == IPPROTO_TCP && len <= mtu;
+    uint32_t mtu = ip_mtu_of(st, how, &to);
+    bool whole = how->pmtu != IP_PMTU_DONT && len <= mtu;
     *ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF, .total_length = rte_cpu_to_be_16((uint16_t)len),
-                                .packet_id = rte_cpu_to_be_16(st->ip_id++), .time_to_live = NET_IP_TTL,
+                                .packet_id = rte_cpu_to_be_16(st->ip_id++), .time_to_live = how->ttl, .type_of_service = how->tos,
                                 .fragment_offset = whole ? RTE_BE16(RTE_IPV4_HDR_DF_FLAG) : 0, .next_proto_id = proto,
-                                .src_addr = src != 0 ? src : route.port->conf.addr, .dst_addr = dst};
+                                .src_addr = src != 0 ? src : how->route.port->conf.addr, .dst_addr = dst};
     if (len > mtu)
-        send_fragments(st, &route, m, mtu);
+        send_fragments(st, &how->route, m, mtu);
     else
-        send_to(&route, m);
+        send_to(&how->route, m);
 }
 
 /* ---- In ---- */
@@ -177,6 +164,9 @@ static void deliver(struct stack *st, struct ip_pkt *p)
     case IPPROTO_UDP:
         udp_input(st, p);
         return;
+    case IPPROTO_IGMP:
+        igmp_input(st, p);
+        return;
     case IPPROTO_ICMP:
         icmp_input(st, p);
         return;
@@ -208,6 +198,13 @@ static bool reassemble(struct stack *st, struct ip_pkt *p, uint32_t hlen)
     return true;
 }
 
+/* All hosts are in 224.0.0.1 (RFC 1112 4). */
+static bool in_group(const struct net_port *port, const struct ip_pkt *p)
+{
+    return ip4_is_multicast(p->ip4.dst_addr) &&
+           (p->ip4.dst_addr == RTE_BE32(0xe0000001) || p->proto == IPPROTO_IGMP || group_accepts(port, &p->dst, &p->src));
+}
+
 void ip4_input(struct net_port *port, struct rte_mbuf *m)
 {
     struct stack *st = port->stack;
@@ -223,7 +220,7 @@ void ip4_input(struct net_port *port, struct rte_mbuf *m)
     p.dst = ip_from_v4(p.ip4.dst_addr);
     p.proto = p.ip4.next_proto_id;
     p.to_us = p.ip4.dst_addr == port->conf.addr;
-    if (port->conf.addr == 0 || (!p.to_us && !ip4_is_broadcast(port, p.ip4.dst_addr))) {
+    if (port->conf.addr == 0 || (!p.to_us && !ip4_is_broadcast(port, p.ip4.dst_addr) && !in_group(port, &p))) {
         net_drop(st, m, NET_IP_NOT_OURS);
         return;
     }

@@ -6,11 +6,11 @@
 #include "ip.h"
 
 void ip4_input(struct net_port *port, struct rte_mbuf *m);
-bool ip4_route(struct stack *st, rte_be32_t dst, struct ip_route *route);
-/* `src` 0: the port's address. */
-void ip4_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto);
+/* `src` 0: the port's address. The route is known. */
+void ip4_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t dst, uint8_t proto, const struct ip_how *how);
 struct net_port *ip4_our_port(struct stack *st, rte_be32_t addr);
 bool ip4_is_multicast(rte_be32_t addr);
+struct rte_ether_addr ip4_multicast_mac(rte_be32_t group); /* RFC 1112 6.4 */
 bool ip4_is_broadcast(const struct net_port *port, rte_be32_t addr);
 
 /* ---- icmp.c ---- */
@@ -20,6 +20,7 @@ bool ip4_is_broadcast(const struct net_port *port, rte_be32_t addr);
 #define ICMP_UNREACH_PORT 3
 #define ICMP_UNREACH_FRAG_NEEDED 4
 #define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER 12
 #define ICMP_EXCEEDED_REASSEMBLY 1
 void icmp_input(struct stack *st, struct ip_pkt *p);
 void icmp_no_neighbour(struct stack *st, const struct rte_mbuf *m);

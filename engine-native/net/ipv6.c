@@ -5,7 +5,9 @@
 #include <netinet/in.h>
 #include <rte_ip_frag.h>
 
+#include "group.h"
 #include "neigh.h"
+#include "route.h"
 #include "tcp.h"
 #include "udp.h"
 
@@ -25,6 +27,10 @@ static struct ip_addr link_local_of(const struct rte_ether_addr *mac)
 
 void ip6_port_up(struct net_port *port)
 {
+    if (ip_is_any(&port->conf.addr6)) { /* until a router gives one */
+        port->conf.addr6 = link_local_of(&port->conf.mac);
+        port->conf.prefix6_len = 64;
+    }
     port->link_local = ip6_is_link_local(&port->conf.addr6) ? port->conf.addr6 : link_local_of(&port->conf.mac);
     ip6_zone(&port->link_local, port->number);
     ip6_zone(&port->conf.addr6, port->number);
@@ -35,12 +41,12 @@ void ip6_port_up(struct net_port *port)
     nd_start(port);
 }
 
-static bool in_group(const struct net_port *port, const struct ip_addr *a)
+static bool in_group(const struct net_port *port, const struct ip_addr *a, const struct ip_addr *source)
 {
-    return ip_eq(a, &ip6_all_nodes) || ip_eq(a, &port->group[0]) || ip_eq(a, &port->group[1]);
+    return ip_eq(a, &ip6_all_nodes) || ip_eq(a, &port->group[0]) || ip_eq(a, &port->group[1]) || group_accepts(port, a, source);
 }
 
-static struct rte_ether_addr multicast_mac(const struct ip_addr *group)
+struct rte_ether_addr ip6_multicast_mac(const struct ip_addr *group)
 {
     struct rte_ether_addr mac = {{0x33, 0x33}};
     memcpy(mac.addr_bytes + 2, group->b + 12, 4);
@@ -52,7 +58,7 @@ bool ip6_eth_multicast_ours(const struct net_port *port, const struct rte_ether_
     const uint8_t *low = mac->addr_bytes + 2;
     return mac->addr_bytes[0] == 0x33 && mac->addr_bytes[1] == 0x33 &&
            (memcmp(low, ip6_all_nodes.b + 12, 4) == 0 || memcmp(low, port->group[0].b + 12, 4) == 0 ||
-            memcmp(low, port->group[1].b + 12, 4) == 0);
+            memcmp(low, port->group[1].b + 12, 4) == 0 || group_eth_ours(port, mac));
 }
 
 static bool is_ours(const struct net_port *port, const struct ip_addr *a)
@@ -74,16 +80,10 @@ struct ip_addr ip6_source(const struct net_port *port, const struct ip_addr *dst
     return link ? port->link_local : port->conf.addr6;
 }
 
-/* ---- Routes ---- */
-
 bool ip6_on_link(const struct net_port *port, const struct ip_addr *a)
 {
-    if (ip6_is_link_local(a))
-        return port->conf.has6 && a->b[3] == port->number;
-    uint32_t bytes = port->conf.prefix6_len / 8;
-    uint8_t mask = (uint8_t)(0xff00u >> port->conf.prefix6_len % 8);
-    return port->conf.has6 && memcmp(a->b, port->conf.addr6.b, bytes) == 0 &&
-           (mask == 0 || ((a->b[bytes] ^ port->conf.addr6.b[bytes]) & mask) == 0);
+    const struct route *r = port->conf.has6 ? route_find(port->stack, a, port) : NULL;
+    return r != NULL && ip_is_any(&r->hop);
 }
 
 static bool is_loopback(const struct ip_addr *a)
@@ -91,26 +91,10 @@ static bool is_loopback(const struct ip_addr *a)
     return ip_eq(a, &(const struct ip_addr){.b = {[15] = 1}});
 }
 
-bool ip6_route(struct stack *st, const struct ip_addr *dst, struct ip_route *route)
-{
-    struct net_port *best = NULL;
-    for (uint32_t i = 0; i < st->ports; i++)
-        if (ip6_on_link(st->port[i], dst) && (best == NULL || st->port[i]->conf.prefix6_len > best->conf.prefix6_len))
-            best = st->port[i];
-    *route = (struct ip_route){best, *dst};
-    for (uint32_t i = 0; best == NULL && !ip6_is_link_local(dst) && i < st->ports; i++)
-        if (st->port[i]->conf.has6 && !ip_is_any(&st->port[i]->conf.gateway6)) {
-            best = st->port[i];
-            *route = (struct ip_route){best, best->conf.gateway6};
-        }
-    /* Our own addresses are reached inside the host, not through this stack. */
-    return best != NULL && !ip_is_any(dst) && !is_loopback(dst) && !ip6_is_multicast(dst) && ip6_our_port(st, dst) == NULL;
-}
-
 /* ---- Out ---- */
 
 static bool put_header(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
-                       uint8_t hops)
+                       uint8_t hops, uint8_t class)
 {
     uint32_t len = rte_pktmbuf_pkt_len(m);
     struct rte_ipv6_hdr *ip = len > UINT16_MAX ? NULL : (void *)rte_pktmbuf_prepend(m, sizeof *ip);
@@ -118,8 +102,8 @@ static bool put_header(struct stack *st, struct rte_mbuf *m, const struct ip_add
         net_drop(st, m, len > UINT16_MAX ? NET_IP_TOO_BIG : NET_PKT_NO_MEMORY);
         return false;
     }
-    *ip = (struct rte_ipv6_hdr){.vtc_flow = RTE_BE32(6u << 28), .payload_len = rte_cpu_to_be_16((uint16_t)len), .proto = proto,
-                                .hop_limits = hops};
+    *ip = (struct rte_ipv6_hdr){.vtc_flow = rte_cpu_to_be_32(6u << 28 | (uint32_t)class << RTE_IPV6_HDR_TC_SHIFT),
+                                .payload_len = rte_cpu_to_be_16((uint16_t)len), .proto = proto, .hop_limits = hops};
     ip6_put(src, ip->src_addr);
     ip6_put(dst, ip->dst_addr);
     m->l3_len = sizeof *ip;
@@ -129,8 +113,8 @@ static bool put_header(struct stack *st, struct rte_mbuf *m, const struct ip_add
 void ip6_send(struct net_port *port, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
               uint8_t hops, const struct rte_ether_addr *mac)
 {
-    struct rte_ether_addr group = multicast_mac(dst);
-    if (!put_header(port->stack, m, src, dst, proto, hops))
+    struct rte_ether_addr group = ip6_multicast_mac(dst);
+    if (!put_header(port->stack, m, src, dst, proto, hops, 0))
         return;
     NET_COUNT(port->stack, IP6_TX);
     if (mac == NULL && ip6_is_multicast(dst))
@@ -139,6 +123,17 @@ void ip6_send(struct net_port *port, struct rte_mbuf *m, const struct ip_addr *s
         eth_send(port, m, mac, RTE_ETHER_TYPE_IPV6);
     else
         neigh_send(port, m, dst);
+}
+
+static void send_to(const struct ip_route *route, struct rte_mbuf *m)
+{
+    NET_COUNT(route->port->stack, IP6_TX);
+    if (ip6_is_multicast(&route->hop)) {
+        struct rte_ether_addr group = ip6_multicast_mac(&route->hop);
+        eth_send(route->port, m, &group, RTE_ETHER_TYPE_IPV6);
+    } else {
+        neigh_send(route->port, m, &route->hop);
+    }
 }
 
 static void send_fragments(struct stack *st, const struct ip_route *route, struct rte_mbuf *m, uint32_t mtu)
@@ -157,27 +152,20 @@ static void send_fragments(struct stack *st, const struct ip_route *route, struc
     for (int i = 0; i < n; i++) {
         struct rte_ipv6_fragment_ext *f = rte_pktmbuf_mtod_offset(frag[i], void *, sizeof(struct rte_ipv6_hdr));
         f->id = rte_cpu_to_be_32(id); /* DPDK leaves it 0 */
-        NET_COUNT(st, IP6_TX);
-        neigh_send(route->port, frag[i], &route->hop);
+        send_to(route, frag[i]);
     }
 }
 
-void ip6_output(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto)
+void ip6_output(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
+                const struct ip_how *how)
 {
-    struct ip_route route;
-    if (!ip6_route(st, dst, &route)) {
-        net_drop(st, m, NET_IP_NO_ROUTE);
+    if (!put_header(st, m, src, dst, proto, how->ttl, how->tos))
         return;
-    }
-    if (!put_header(st, m, src, dst, proto, NET_IP_TTL))
-        return;
-    uint32_t mtu = ip_path_mtu(st, &route, dst);
-    if (rte_pktmbuf_pkt_len(m) > mtu) {
-        send_fragments(st, &route, m, mtu);
-        return;
-    }
-    NET_COUNT(st, IP6_TX);
-    neigh_send(route.port, m, &route.hop);
+    uint32_t mtu = ip_mtu_of(st, how, dst);
+    if (rte_pktmbuf_pkt_len(m) > mtu)
+        send_fragments(st, &how->route, m, mtu);
+    else
+        send_to(&how->route, m);
 }
 
 /* ---- In: extension headers ---- */
@@ -408,7 +396,7 @@ void ip6_input(struct net_port *port, struct rte_mbuf *m)
                        .src = ip6_get(port, ip->src_addr), .dst = ip6_get(port, ip->dst_addr),
                        .len = rte_be_to_cpu_16(ip->payload_len)};
     p.to_us = is_ours(port, &p.dst);
-    if (!p.to_us && !in_group(port, &p.dst)) {
+    if (!p.to_us && !in_group(port, &p.dst, &p.src)) {
         net_drop(st, m, NET_IP6_NOT_OURS);
         return;
     }

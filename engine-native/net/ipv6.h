@@ -47,13 +47,14 @@ extern const struct ip_addr ip6_all_nodes;
 /* ---- ipv6.c ---- */
 void ip6_port_up(struct net_port *port); /* its addresses, groups, and their announcement */
 void ip6_input(struct net_port *port, struct rte_mbuf *m);
+struct rte_ether_addr ip6_multicast_mac(const struct ip_addr *group); /* RFC 2464 7 */
 /* A multicast address of Ethernet for a group that the port is in (RFC 2464 7). */
 bool ip6_eth_multicast_ours(const struct net_port *port, const struct rte_ether_addr *mac);
-bool ip6_route(struct stack *st, const struct ip_addr *dst, struct ip_route *route);
 struct ip_addr ip6_source(const struct net_port *port, const struct ip_addr *dst);
 struct net_port *ip6_our_port(struct stack *st, const struct ip_addr *addr);
 bool ip6_on_link(const struct net_port *port, const struct ip_addr *addr);
-void ip6_output(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto);
+void ip6_output(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
+                const struct ip_how *how);
 /* Sends to a neighbour or group on one link, in one piece. `mac` NULL: the group's, or resolved. */
 void ip6_send(struct net_port *port, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
               uint8_t hops, const struct rte_ether_addr *mac);
@@ -73,6 +74,9 @@ void ip6_send(struct net_port *port, struct rte_mbuf *m, const struct ip_addr *s
 #define ICMP6_ECHO_REQUEST 128
 #define ICMP6_ECHO_REPLY 129
 #define ICMP6_MLD_QUERY 130
+#define ICMP6_MLD1_REPORT 131
+#define ICMP6_ROUTER_SOLICITATION 133
+#define ICMP6_ROUTER_ADVERTISEMENT 134
 #define ICMP6_SOLICITATION 135
 #define ICMP6_ADVERTISEMENT 136
 #define ICMP6_REDIRECT 137
@@ -101,8 +105,13 @@ void nd_input(struct stack *st, struct ip_pkt *p);
 void nd_ask(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *to);
 void nd_start(struct net_port *port); /* duplicate address detection, optimistic */
 
+/* ---- ra.c ---- */
+void ra_start(struct net_port *port);
+void ra_input(struct stack *st, struct ip_pkt *p);
+
 /* ---- mld.c ---- */
 void mld_start(struct net_port *port);
 void mld_query(struct stack *st, struct ip_pkt *p);
+void mld_heard(struct stack *st, struct ip_pkt *p); /* another host's report of version 1 */
 
 #endif

@@ -22,10 +22,10 @@ static const char *const state_names[] = {
 
 /* What the protocols count. */
 static const struct {
-    enum net_counter pending_full, unresolved, table_full;
+    enum net_counter pending_full, unresolved, table_full, evicted;
 } family[2] = {
-    {NET_ARP_PENDING_FULL, NET_ARP_UNRESOLVED, NET_ARP_TABLE_FULL},
-    {NET_ND_PENDING_FULL, NET_ND_UNRESOLVED, NET_ND_TABLE_FULL},
+    {NET_ARP_PENDING_FULL, NET_ARP_UNRESOLVED, NET_ARP_TABLE_FULL, NET_ARP_EVICTED},
+    {NET_ND_PENDING_FULL, NET_ND_UNRESOLVED, NET_ND_TABLE_FULL, NET_ND_EVICTED},
 };
 
 static unsigned family_of(const struct ip_addr *a)
@@ -135,10 +135,29 @@ static void entry_due(void *ctx, struct wheel_timer *t)
     }
 }
 
+/* The table is full: the neighbour that has been STALE for longest gives way, so that what a network once had does not keep
+ * out what it has. Those in use stay, and those heard of lately: a flood of strangers does not turn the table over. */
+static void evict(struct stack *st, unsigned f)
+{
+    struct neigh *e, *oldest = NULL;
+    uint64_t latest = (st->now + NEIGH_STALE_NS - NEIGH_EVICT_NS) / WHEEL_TICK_NS;
+    for (uint32_t i = 0; i < NEIGH_BUCKETS; i++)
+        LIST_FOREACH(e, &st->neigh->bucket[i], link)
+            if (family_of(&e->addr) == f && e->state == NEIGH_STALE && e->timer.due <= latest &&
+                (oldest == NULL || e->timer.due < oldest->timer.due))
+                oldest = e;
+    if (oldest == NULL)
+        return;
+    st->counters[family[f].evicted]++;
+    entry_free(st, oldest);
+}
+
 struct neigh *neigh_new(struct net_port *port, const struct ip_addr *addr)
 {
     struct stack *st = port->stack;
     unsigned f = family_of(addr);
+    if (st->neigh->count[f] >= st->neigh->max)
+        evict(st, f);
     struct neigh *e = st->neigh->count[f] < st->neigh->max ? calloc(1, sizeof *e) : NULL;
     if (e == NULL)
         return NULL;

@@ -13,6 +13,7 @@
 #define NEIGH_ND_REACHABLE_NS (30 * NET_NS_PER_S)  /* RFC 4861 10, times 0.5 to 1.5 */
 #define NEIGH_ND_DELAY_NS (5 * NET_NS_PER_S)       /* RFC 4861 10 */
 #define NEIGH_STALE_NS (600 * NET_NS_PER_S)        /* an entry that nobody uses is forgotten */
+#define NEIGH_EVICT_NS (5 * NET_NS_PER_S)          /* STALE for so long, it gives way when the table is full */
 #define NEIGH_RETRY_NS NET_NS_PER_S                /* at most one request per second and neighbour */
 #define NEIGH_RETRIES 3u
 

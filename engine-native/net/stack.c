@@ -7,8 +7,10 @@
 #include <stdlib.h>
 
 #include "arp.h"
+#include "group.h"
 #include "ipv4.h"
 #include "ipv6.h"
+#include "route.h"
 #include "tcp.h"
 #include "udp.h"
 
@@ -47,7 +49,8 @@ struct stack *stack_create(const struct stack_conf *conf, uint64_t now)
     st->pmtu = pmtu_create();
     st->udp = udp_create();
     st->tcp = tcp_create(st);
-    if (st->neigh == NULL || st->reass == NULL || st->pmtu == NULL || st->udp == NULL || st->tcp == NULL) {
+    st->routes = calloc(NET_MAX_ROUTES, sizeof *st->routes);
+    if (st->routes == NULL || st->neigh == NULL || st->reass == NULL || st->pmtu == NULL || st->udp == NULL || st->tcp == NULL) {
         stack_destroy(st);
         return NULL;
     }
@@ -67,8 +70,10 @@ void stack_destroy(struct stack *st)
     neigh_destroy(st);
     for (uint32_t i = 0; i < st->ports; i++) {
         rte_pktmbuf_free_bulk(st->port[i]->queue, st->port[i]->queued);
+        groups_destroy(st->port[i]);
         free(st->port[i]);
     }
+    free(st->routes);
     free(st);
 }
 
@@ -87,6 +92,10 @@ struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *co
         arp_announce(port);
     if (conf->has6)
         ip6_port_up(port);
+    routes_of_port(port);
+    routes_static(port);
+    if (conf->has6)
+        ra_start(port);
     return port;
 }
 
@@ -118,6 +127,15 @@ void net_drop(struct stack *st, struct rte_mbuf *m, enum net_counter why)
 
 /* ---- In ---- */
 
+/* Group addresses that a port listens to: those of sockets, 224.0.0.1, and IPv6's. */
+static bool multicast_ours(const struct net_port *port, const struct rte_ether_addr *mac)
+{
+    static const struct rte_ether_addr all_hosts = {{0x01, 0x00, 0x5e, 0, 0, 1}};
+    if (port->conf.has6 && ip6_eth_multicast_ours(port, mac))
+        return true;
+    return port->conf.addr != 0 && (rte_is_same_ether_addr(mac, &all_hosts) || group_eth_ours(port, mac));
+}
+
 static void eth_input(struct net_port *port, struct rte_mbuf *m)
 {
     struct stack *st = port->stack;
@@ -127,7 +145,7 @@ static void eth_input(struct net_port *port, struct rte_mbuf *m)
     }
     const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
     bool ours = rte_is_same_ether_addr(&eth->dst_addr, &port->conf.mac) || rte_is_broadcast_ether_addr(&eth->dst_addr) ||
-                (port->conf.has6 && ip6_eth_multicast_ours(port, &eth->dst_addr));
+                (rte_is_multicast_ether_addr(&eth->dst_addr) && multicast_ours(port, &eth->dst_addr));
     if (!ours) {
         net_drop(st, m, NET_ETH_NOT_OURS);
         return;

@@ -49,6 +49,8 @@ extern const struct net_counter_info net_counter_info[NET_COUNTER_N];
 
 struct stack;
 struct net_port;
+struct group;
+struct route;
 struct tcp_table;
 struct udp_table;
 struct neigh_table;
@@ -76,6 +78,12 @@ struct net_port_ops {
     uint16_t (*tx_burst)(void *dev, struct rte_mbuf **frames, uint16_t n);
 };
 
+#define NET_PORT_ROUTES 8u
+struct net_route {
+    struct ip_addr prefix, hop; /* hop any: on the link */
+    uint8_t len; /* of 128 bits, IPv4 has 96 added */
+};
+
 struct net_port_conf {
     const struct net_port_ops *ops;
     void *dev;
@@ -90,6 +98,9 @@ struct net_port_conf {
     struct ip_addr addr6;
     uint8_t prefix6_len;
     struct ip_addr gateway6; /* :: none */
+    bool ra;                 /* routers' advertisements are believed; addr6 :: then is theirs to give */
+    uint32_t nroutes;
+    struct net_route route[NET_PORT_ROUTES];
 };
 
 struct net_port {
@@ -109,6 +120,17 @@ struct net_port {
     uint64_t optimistic_until; /* RFC 4429: in use, not yet known to be unique */
     uint32_t mld_left;         /* unsolicited reports still to send */
     uint64_t defended6;
+    /* Router advertisements, when conf.ra */
+    struct wheel_timer ra;
+    uint32_t rs_left;    /* solicitations still to send */
+    uint64_t rs_at;
+    uint64_t addr_until; /* conf.addr6 is a router's, until then; 0: it is not */
+    uint16_t mtu6;       /* as routers say; 0: not */
+    /* Multicast (group.h) */
+    LIST_HEAD(, group) groups;
+    uint32_t ngroups;
+    uint64_t igmp1_until, igmp2_until, mld1_until; /* a router of an old version was heard */
+    uint64_t mld_quiet_until; /* no answer about our own groups before */
 };
 
 struct stack_conf {
@@ -152,6 +174,8 @@ struct stack {
     struct reass_table *reass;
     struct udp_table *udp;
     struct tcp_table *tcp;
+    uint32_t nroutes, routes_changed; /* times the table changed */
+    struct route *routes; /* NET_MAX_ROUTES: route.h */
     uint64_t counters[NET_COUNTER_N];
 };
 

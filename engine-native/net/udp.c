@@ -7,6 +7,8 @@
 #include <rte_udp.h>
 #include <stdlib.h>
 
+#include "ipv4.h"
+
 #define UDP_BUCKETS 4096u
 
 struct udp_sock {
@@ -38,14 +40,22 @@ static struct udp_list *bucket_of(struct stack *st, rte_be16_t port)
     return &st->udp->bucket[rte_be_to_cpu_16(port) % UDP_BUCKETS];
 }
 
+static bool is_broadcast(const struct stack *st, const struct ip_addr *a)
+{
+    for (uint32_t i = 0; i < st->ports && ip_is_v4(a); i++)
+        if (ip4_is_broadcast(st->port[i], ip_to_v4(a)))
+            return true;
+    return false;
+}
+
 int udp_open(struct stack *st, struct udp_addr local, const struct udp_sock_ops *ops, void *arg, struct udp_sock **sock)
 {
     struct udp_sock *s;
-    if (local.port == 0 || (!ip_is_any(&local.ip) && ip_our_port(st, &local.ip) == NULL))
+    if (local.port == 0 || (!ip_is_any(&local.ip) && !ip_is_group(&local.ip) && ip_our_port(st, &local.ip) == NULL &&
+                            !is_broadcast(st, &local.ip)))
         return -EINVAL;
     LIST_FOREACH(s, bucket_of(st, local.port), link)
-        if (s->local.port == local.port && (ip_eq(&s->local.ip, &local.ip) || ip_is_any_for(&s->local.ip, &local.ip) ||
-                                            ip_is_any_for(&local.ip, &s->local.ip)))
+        if (s->local.port == local.port && ip_eq(&s->local.ip, &local.ip))
             return -EADDRINUSE;
     s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -70,19 +80,63 @@ void udp_close(struct stack *st, struct udp_sock *sock)
     free(sock);
 }
 
+/* How well a socket fits: 0 not at all; bound to the address goes before any, connected before not. */
+static int score(const struct udp_sock *s, const struct udp_addr *local, const struct udp_addr *remote)
+{
+    bool exact = ip_eq(&s->local.ip, &local->ip);
+    if (s->local.port != local->port || !(exact || ip_is_any_for(&s->local.ip, &local->ip)))
+        return 0;
+    if (s->remote.port == 0)
+        return 1 + exact;
+    return s->remote.port == remote->port && ip_eq(&s->remote.ip, &remote->ip) ? 3 + exact : 0;
+}
+
 static struct udp_sock *find(struct stack *st, const struct udp_addr *local, const struct udp_addr *remote)
 {
-    struct udp_sock *s;
+    struct udp_sock *s, *best = NULL;
+    int most = 0;
     LIST_FOREACH(s, bucket_of(st, local->port), link) {
-        if (s->local.port != local->port || !(ip_eq(&s->local.ip, &local->ip) || ip_is_any_for(&s->local.ip, &local->ip)))
-            continue;
-        if (s->remote.port == 0 || (s->remote.port == remote->port && ip_eq(&s->remote.ip, &remote->ip)))
-            return s;
+        int fit = score(s, local, remote);
+        if (fit > most) {
+            most = fit;
+            best = s;
+        }
     }
-    return NULL;
+    return best;
 }
 
 /* ---- In ---- */
+
+static void read_header(const struct ip_pkt *p, struct udp_meta *meta)
+{
+    bool v4 = ip_is_v4(&p->dst);
+    meta->ttl = v4 ? p->ip4.time_to_live : p->ip6.hop_limits;
+    meta->tos = v4 ? p->ip4.type_of_service : (uint8_t)(rte_be_to_cpu_32(p->ip6.vtc_flow) >> RTE_IPV6_HDR_TC_SHIFT);
+}
+
+/* RFC 1122 4.1.3.3: a datagram for a group or for all is each socket's that is open there. Nobody is told when there is none. */
+static void deliver_to_all(struct stack *st, struct rte_mbuf *m, uint16_t len, const struct udp_meta *meta)
+{
+    struct udp_sock *s, *last = NULL;
+    LIST_FOREACH(s, bucket_of(st, meta->to.port), link) {
+        if (score(s, &meta->to, &meta->from) == 0)
+            continue;
+        struct rte_mbuf *copy = last == NULL ? NULL : rte_pktmbuf_copy(m, st->conf.pool, 0, UINT32_MAX);
+        if (copy != NULL) {
+            NET_COUNT(st, UDP_RX);
+            last->ops->receive(last->arg, copy, len, meta);
+        } else if (last != NULL) {
+            NET_COUNT(st, PKT_NO_MEMORY);
+        }
+        last = s;
+    }
+    if (last == NULL) {
+        net_drop(st, m, NET_UDP_NO_PORT);
+        return;
+    }
+    NET_COUNT(st, UDP_RX);
+    last->ops->receive(last->arg, m, len, meta);
+}
 
 void udp_input(struct stack *st, struct ip_pkt *p)
 {
@@ -98,9 +152,10 @@ void udp_input(struct stack *st, struct ip_pkt *p)
         net_drop(st, p->m, NET_UDP_BAD_CKSUM);
         return;
     }
-    struct udp_addr from = {p->src, h->src_port}, to = {p->dst, h->dst_port};
-    struct udp_sock *s = find(st, &to, &from);
-    if (s == NULL) {
+    struct udp_meta meta = {.from = {p->src, h->src_port}, .to = {p->dst, h->dst_port}, .port = p->port, .many = !p->to_us};
+    read_header(p, &meta);
+    struct udp_sock *s = meta.many ? NULL : find(st, &meta.to, &meta.from);
+    if (s == NULL && !meta.many) {
         ip_unreachable_port(st, p);
         net_drop(st, p->m, NET_UDP_NO_PORT);
         return;
@@ -108,21 +163,30 @@ void udp_input(struct stack *st, struct ip_pkt *p)
     if (p->len > len)
         rte_pktmbuf_trim(p->m, (uint16_t)(p->len - len));
     rte_pktmbuf_adj(p->m, sizeof *h);
+    if (meta.many) {
+        deliver_to_all(st, p->m, (uint16_t)(len - sizeof *h), &meta);
+        return;
+    }
     NET_COUNT(st, UDP_RX);
-    s->ops->receive(s->arg, p->m, (uint16_t)(len - sizeof *h), from, to);
+    s->ops->receive(s->arg, p->m, (uint16_t)(len - sizeof *h), &meta);
 }
 
+/* RFC 1122 4.1.3.3. It answers a datagram of ours as far as can be seen: a socket is open there, and if connected, to that
+ * destination. */
 void udp_error(struct stack *st, const struct ip_error *e)
 {
     const struct rte_udp_hdr *h = (const void *)e->l4;
     struct udp_addr local = {e->local, h->src_port}, remote = {e->remote, h->dst_port};
     struct udp_sock *s = find(st, &local, &remote);
-    if (s == NULL || e->err == 0)
+    if (s == NULL || e->err == 0) {
+        NET_COUNT(st, ICMP_IGNORED);
         return;
-    if (e->err == EMSGSIZE && !ip_is_v4(&e->remote))
-        pmtu_learn(st, &e->remote, e->mtu); /* RFC 8201 4; with IPv4 routers fragment what has no DF */
+    }
+    NET_COUNT(st, UDP_ERRORS_RX);
+    if (e->err == EMSGSIZE)
+        pmtu_learn(st, &e->remote, e->mtu); /* RFC 1191 4, 8201 4 */
     if (s->ops->error != NULL)
-        s->ops->error(s->arg, e->err, remote);
+        s->ops->error(s->arg, e, local, remote);
 }
 
 /* ---- Out ---- */
@@ -159,9 +223,25 @@ static bool append(struct stack *st, struct rte_mbuf *m, const struct iovec *iov
     return true;
 }
 
-int udp_send(struct stack *st, struct udp_sock *sock, struct udp_addr to, const struct iovec *iov, size_t n, uint64_t now)
+static bool choose_route(struct stack *st, const struct udp_addr *to, struct ip_how *how)
 {
-    struct ip_route route;
+    struct net_port *port = how->route.port;
+    return (port != NULL && !ip_is_any(&how->route.hop)) || ip_route_by(st, &to->ip, port, &how->route);
+}
+
+static struct ip_addr choose_source(const struct udp_sock *sock, const struct udp_addr *to, const struct udp_how *how)
+{
+    if (!ip_is_any(&how->src))
+        return how->src;
+    /* Bound to a group: that is no source (RFC 1122 3.2.1.3). */
+    bool unicast = !ip_is_any(&sock->local.ip) && !ip_is_group(&sock->local.ip) && ip_our_port(how->ip.route.port->stack, &sock->local.ip) != NULL;
+    return unicast ? sock->local.ip : ip_source(&how->ip.route, &to->ip);
+}
+
+int udp_send(struct stack *st, struct udp_sock *sock, struct udp_addr to, const struct udp_how *wanted, const struct iovec *iov, size_t n,
+             uint64_t now)
+{
+    struct udp_how how = wanted != NULL ? *wanted : (struct udp_how){.ip.pmtu = IP_PMTU_WANT};
     st->now = now;
     if (ip_is_v4(&to.ip) != ip_is_v4(&sock->local.ip))
         return -ENETUNREACH;
@@ -169,8 +249,14 @@ int udp_send(struct stack *st, struct udp_sock *sock, struct udp_addr to, const 
     size_t head = (ip_is_v4(&to.ip) ? sizeof(struct rte_ipv4_hdr) : 0) + sizeof(struct rte_udp_hdr);
     if (n > UINT16_MAX - head)
         return -EMSGSIZE;
-    if (!ip_route(st, &to.ip, &route))
+    if (!choose_route(st, &to, &how.ip))
         return -ENETUNREACH;
+    struct ip_addr src = choose_source(sock, &to, &how);
+    if (ip_our_port(st, &src) == NULL || ip_is_v4(&src) != ip_is_v4(&to.ip))
+        return -EINVAL;
+    bool whole = n + sizeof(struct rte_udp_hdr) + ip_header_len(&to.ip) <= ip_mtu_of(st, &how.ip, &to.ip);
+    if (!whole && how.ip.pmtu >= IP_PMTU_DO)
+        return -EMSGSIZE;
     struct rte_mbuf *m = ip_alloc(st);
     if (m == NULL)
         return -ENOBUFS;
@@ -179,10 +265,9 @@ int udp_send(struct stack *st, struct udp_sock *sock, struct udp_addr to, const 
         rte_pktmbuf_free(m);
         return -ENOBUFS;
     }
-    struct ip_addr src = ip_is_any(&sock->local.ip) ? ip_source(&route, &to.ip) : sock->local.ip;
     *h = (struct rte_udp_hdr){sock->local.port, to.port, rte_cpu_to_be_16((uint16_t)(n + sizeof *h)), 0};
-    h->dgram_cksum = ip_l4_cksum(st, m, &src, &to.ip, IPPROTO_UDP);
+    h->dgram_cksum = ip_l4_cksum_on(how.ip.route.port, m, &src, &to.ip, IPPROTO_UDP, whole);
     NET_COUNT(st, UDP_TX);
-    ip_output(st, m, &src, &to.ip, IPPROTO_UDP);
+    ip_output_how(st, m, &src, &to.ip, IPPROTO_UDP, &how.ip);
     return 0;
 }

@@ -309,6 +309,9 @@ static bool start(struct port *p, const struct rte_eth_dev_info *info, struct po
         tap_start(&p->tap, p->queue_fd);
     if (p->kind == PORT_PCI && p->spec.mac_from != PORT_MAC_DEVICE && rte_eth_dev_default_mac_addr_set(p->id, &p->mac) != 0)
         rte_eth_promiscuous_enable(p->id);
+    /* IPv6 and groups are received by multicast addresses that come and go; the stack looks for itself. */
+    if (p->kind == PORT_PCI && rte_eth_allmulticast_enable(p->id) != 0)
+        rte_eth_promiscuous_enable(p->id);
     return p->kind == PORT_TAP || p->kind == PORT_PCI || adapt_to_kernel(p, f);
 }
 

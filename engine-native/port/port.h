@@ -42,8 +42,11 @@ struct port_spec {
     rte_be32_t addr;
     uint8_t prefix_len;
     rte_be32_t gateway; /* 0 none */
-    bool has_ip6, has_gateway6;
+    bool has_ip6, has_gateway6; /* has_ip6: IPv6 at all; ip6 :: with ra: routers give an address */
     uint8_t ip6[16], prefix6, gateway6[16];
+    bool ra; /* router advertisements are believed */
+    uint32_t nroutes;
+    struct net_route route[NET_PORT_ROUTES];
     uint16_t mtu; /* 0: the device's */
     enum port_mac mac_from;
     struct rte_ether_addr mac;
@@ -82,6 +85,8 @@ bool port_remove_stale_socket(const char *path);
 struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool, struct port_failure *f);
 /* Closes the device, too: EAL no longer has it. Puts back what was changed on the kernel's interface. */
 void port_close(struct port *p);
+/* The kernel's interface whose packets come by the port instead; 0: there is none. */
+unsigned port_kernel_if(const struct port *p);
 /* For stack_add_port(). `conf` refers to the port. */
 void port_conf(struct port *p, struct net_port_conf *conf);
 

@@ -9,8 +9,9 @@
 #include <string.h>
 
 #include "internal.h"
+#include "ip.h"
 
-#define KEYS "ip, gateway, ip6, gateway6, mtu, mac, bell"
+#define KEYS "ip, gateway, ip6, gateway6, ra, route, mtu, mac, bell"
 
 struct parser {
     struct port_spec *spec;
@@ -101,6 +102,60 @@ static bool key_gateway6(const struct parser *ps, const char *value)
     return true;
 }
 
+static bool key_ra(const struct parser *ps, const char *value)
+{
+    if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+        return refuse(ps, "ra: expected on or off, got \"%s\"", value);
+    ps->spec->ra = strcmp(value, "on") == 0;
+    return true;
+}
+
+static bool any_address(const char *text, struct ip_addr *a)
+{
+    rte_be32_t v4;
+    if (inet_pton(AF_INET6, text, a->b) == 1)
+        return !ip_is_v4(a);
+    if (inet_pton(AF_INET, text, &v4) != 1)
+        return false;
+    *a = ip_from_v4(v4);
+    return true;
+}
+
+/* PREFIX/LEN[@GATEWAY] */
+static bool one_route(char *text, struct net_route *r)
+{
+    unsigned long len;
+    char *at = strchr(text, '@'), *slash = strchr(text, '/');
+    if (slash == NULL || (at != NULL && at < slash))
+        return false;
+    *slash = 0;
+    if (at != NULL)
+        *at = 0;
+    if (!any_address(text, &r->prefix))
+        return false;
+    bool v4 = ip_is_v4(&r->prefix);
+    if (!number(slash + 1, v4 ? 32 : 128, &len))
+        return false;
+    r->len = (uint8_t)(len + (v4 ? 96 : 0));
+    r->hop = v4 ? ip_from_v4(0) : (struct ip_addr){.w = {0}};
+    return at == NULL || (any_address(at + 1, &r->hop) && ip_is_v4(&r->hop) == v4 && !ip_is_any(&r->hop));
+}
+
+static bool key_route(const struct parser *ps, const char *value)
+{
+    char copy[512], *rest = copy;
+    if (strlen(value) >= sizeof copy)
+        return refuse(ps, "route: too long");
+    strcpy(copy, value);
+    for (char *one; (one = strsep(&rest, "+")) != NULL;) {
+        if (ps->spec->nroutes == NET_PORT_ROUTES)
+            return refuse(ps, "route: expected at most %u of them", NET_PORT_ROUTES);
+        if (!one_route(one, &ps->spec->route[ps->spec->nroutes++]))
+            return refuse(ps, "route: expected PREFIX/LEN[@GATEWAY], several with + between them, got \"%s\"", value);
+    }
+    return true;
+}
+
 static bool key_mtu(const struct parser *ps, const char *value)
 {
     unsigned long mtu;
@@ -137,7 +192,7 @@ static const struct {
     bool (*parse)(const struct parser *ps, const char *value);
 } keys[] = {
     {"ip", key_ip},   {"gateway", key_gateway}, {"ip6", key_ip6},   {"gateway6", key_gateway6},
-    {"mtu", key_mtu}, {"mac", key_mac},         {"bell", key_bell},
+    {"ra", key_ra}, {"route", key_route}, {"mtu", key_mtu}, {"mac", key_mac},         {"bell", key_bell},
 };
 
 static bool pair(const struct parser *ps, char *text, unsigned *seen)
@@ -164,6 +219,9 @@ static bool consistent(const struct parser *ps)
     uint32_t mask = mask_of(s->prefix_len);
     if (s->addr == 0 && !s->has_ip6)
         return refuse(ps, "%s: expected an address, ip=A.B.C.D/LEN", s->device);
+    for (uint32_t i = 0; i < s->nroutes; i++)
+        if (ip_is_v4(&s->route[i].prefix) ? s->addr == 0 : !s->has_ip6)
+            return refuse(ps, "route: expected an address of the port of the same protocol, ip= or ip6=");
     if (s->gateway != 0 && s->addr == 0)
         return refuse(ps, "gateway: expected ip=A.B.C.D/LEN with it");
     if (s->gateway != 0 && (s->gateway == s->addr || !is_host(s->gateway, s->prefix_len) ||
@@ -199,5 +257,7 @@ int port_spec_parse(const char *text, struct port_spec *spec, char *why, size_t 
     for (char *key; ok && (key = strsep(&rest, ",")) != NULL;)
         ok = pair(&ps, key, &seen);
     free(copy);
+    if (ok && spec->ra)
+        spec->has_ip6 = true;
     return ok && consistent(&ps) ? 0 : -1;
 }

@@ -90,6 +90,14 @@ void port_conf(struct port *p, struct net_port_conf *conf)
                                    .gateway = p->spec.gateway, .has6 = p->spec.has_ip6, .prefix6_len = p->spec.prefix6};
     memcpy(conf->addr6.b, p->spec.ip6, sizeof p->spec.ip6);
     memcpy(conf->gateway6.b, p->spec.gateway6, sizeof p->spec.gateway6);
+    conf->ra = p->spec.ra;
+    conf->nroutes = p->spec.nroutes;
+    memcpy(conf->route, p->spec.route, sizeof conf->route);
+}
+
+unsigned port_kernel_if(const struct port *p)
+{
+    return p->kind == PORT_AF_PACKET || p->kind == PORT_AF_XDP ? p->iface.index : 0;
 }
 
 /* ---- Sleep ---- */

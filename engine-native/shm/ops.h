@@ -141,12 +141,27 @@ bool zs_eph_claim(struct zs_view *v, uint32_t listener, uint16_t port);
 void zs_eph_release(struct zs_view *v, uint32_t listener, uint32_t gen, uint16_t port);
 
 /* ---- Lookup (lookup.c) ---- */
-/* The listener session that a connection to `to` reaches; -ECONNREFUSED none. `hash` spreads SO_REUSEPORT groups. */
-int64_t zs_lookup_listener(struct zs_view *v, const struct zs_addr *to, uint32_t hash);
+/* The listener session that a connection to `to` reaches; -ECONNREFUSED none. `port`: of the engine, by which it came, 0: from this
+ * host; sockets bound to a port (SO_BINDTODEVICE) are found by that alone. `hash` spreads SO_REUSEPORT groups. */
+int64_t zs_lookup_listener(struct zs_view *v, const struct zs_addr *to, uint32_t port, uint32_t hash);
 /* The UDP session that a datagram from `from` to `to` reaches; connected sockets first. -ECONNREFUSED none. */
-int64_t zs_lookup_udp(struct zs_view *v, const struct zs_addr *to, const struct zs_addr *from, uint32_t hash);
-/* True for an address that a port of the engine leads to. */
+int64_t zs_lookup_udp(struct zs_view *v, const struct zs_addr *to, const struct zs_addr *from, uint32_t port, uint32_t hash);
+/* Every UDP session that a datagram to a group or a broadcast reaches. */
+void zs_lookup_udp_each(struct zs_view *v, const struct zs_addr *to, const struct zs_addr *from, uint32_t port,
+                        void (*each)(void *arg, uint32_t session), void *arg);
+uint32_t zs_lookup_hash(const struct zs_addr *to, const struct zs_addr *from); /* of a flow, for the above */
+/* True for the address of another host that a port of the engine leads to. */
 bool zs_addr_on_wire(struct zs_view *v, const struct zs_addr *to);
+/* The port of the engine that leads to an address, a group's too, from 1; 0: none. */
+uint32_t zs_wire_port_to(struct zs_view *v, const struct zs_addr *to);
+/* The port that has this address; 0: none. */
+uint32_t zs_wire_port_with(struct zs_view *v, const uint8_t ip[16]);
+bool zs_wire_port_copy(const struct zs_view *v, uint32_t port, struct zs_wire_port *p); /* false: there is no such port */
+/* The limited broadcast address, or that of the port's network. */
+bool zs_wire_is_broadcast(const struct zs_view *v, uint32_t port, const uint8_t ip[16]);
+/* The address that packets have which leave by a port; false: it has none of that protocol. */
+bool zs_wire_source(const struct zs_view *v, uint32_t port, bool v6, uint8_t ip[16]);
+bool zs_addr_is_group(const uint8_t ip[16]); /* multicast */
 /* True for an address of the engine's ports. */
 bool zs_addr_is_engine(struct zs_view *v, const uint8_t ip[16]);
 /* True for loopback addresses, the host's own and the engine's. */

@@ -77,6 +77,8 @@ void zs_session_free(struct zs_view *v, uint32_t index)
     s->kind = ZS_KIND_NONE;
     s->peer = ZS_NO_SESSION;
     s->eph_slot = 0;
+    s->port = 0;
+    atomic_store(&s->pmtu, 0);
     atomic_store(&s->flags, 0);
     atomic_store(&s->state, ZS_S_FREE);
     atomic_fetch_add(&s->gen, 1);

@@ -23,7 +23,7 @@ static void attached(struct fixture *f, struct test_client *c)
 static int64_t lookup_tcp(struct test_client *c, uint16_t port)
 {
     struct zs_addr to = loopback(port);
-    return zs_lookup_listener(&c->view, &to, 1);
+    return zs_lookup_listener(&c->view, &to, 0, 1);
 }
 
 static bool closed_by_cookie(struct fixture *f, void *arg)
@@ -75,10 +75,10 @@ static void test_closing_the_last_descriptor_is_enough(void **state)
     assert_int_equal(rpc(f, &c, ZS_CTL_LISTEN, 5, 0, fd, &tcp), 0);
     assert_int_equal(rpc(f, &c, ZS_CTL_UDP_OPEN, 0, 0, ufd, &udp), 0);
     struct zs_addr to = loopback(udp_port), from = loopback(1);
-    assert_int_equal(zs_lookup_udp(&c.view, &to, &from, 0), udp.a);
+    assert_int_equal(zs_lookup_udp(&c.view, &to, &from, 0, 0), udp.a);
     close(ufd);
     until(f, closed_by_cookie, &want);
-    assert_int_equal(zs_lookup_udp(&c.view, &to, &from, 0), -ECONNREFUSED);
+    assert_int_equal(zs_lookup_udp(&c.view, &to, &from, 0, 0), -ECONNREFUSED);
     close(fd);
     settle(f);
     assert_int_equal(lookup_tcp(&c, tcp_port), tcp.a); /* the copy holds it */

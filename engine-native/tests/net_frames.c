@@ -45,6 +45,8 @@ static const char *describe_icmp6(const struct rte_ipv6_hdr *ip, const struct ic
         snprintf(line, size, "nd %s %s%s%s%s%s%s", h->type == ICMP6_SOLICITATION ? "solicitation" : "advertisement", target,
                  flags & 1u << 30 ? " solicited" : "", flags & 1u << 29 ? " override" : "", len > 24 ? " mac" : "",
                  ip_is_any(&src) ? " probe" : "", cast);
+    } else if (h->type == 131 || h->type == 132) {
+        snprintf(line, size, "mld1 %u %s%s", h->type, target, cast);
     } else if (h->type == ICMP6_MLD2_REPORT) {
         inet_ntop(AF_INET6, (const uint8_t *)h + 12, group, sizeof group);
         snprintf(line, size, "mld %u records, type %u, %s", rte_be_to_cpu_32(h->rest), ((const uint8_t *)h)[8], group);
@@ -152,6 +154,22 @@ struct rte_mbuf *advertisement(struct bed *b)
     return nd_frame(b, ICMP6_ADVERTISEMENT, 3u << 29, 1);
 }
 
+/* RFC 3376 4: TTL 1, router alert. */
+static void describe_igmp(const struct rte_ether_hdr *eth, const struct rte_ipv4_hdr *ip, const uint8_t *h, uint16_t len, char *line,
+                          size_t size)
+{
+    struct rte_ether_addr mac = ip4_multicast_mac(ip->dst_addr);
+    assert_true(rte_is_same_ether_addr(&eth->dst_addr, &mac));
+    assert_int_equal(ip->time_to_live, 1);
+    assert_int_equal(ip->type_of_service, 0xc0);
+    assert_memory_equal(ip + 1, ((uint8_t[]){0x94, 4, 0, 0}), 4);
+    assert_int_equal(rte_raw_cksum(h, len), 0xffff);
+    const uint8_t *group = h[0] == 0x22 ? h + 12 : h + 4;
+    int n = snprintf(line, size, "igmp %02x to %08x: %u.%u.%u.%u", h[0], rte_be_to_cpu_32(ip->dst_addr), group[0], group[1], group[2], group[3]);
+    if (h[0] == 0x22)
+        snprintf(line + n, size - (size_t)n, " type %u, %u sources", h[8], h[11]);
+}
+
 void describe_frame(const struct frame *f, char *line, size_t size)
 {
     const struct rte_ether_hdr *eth = (const void *)f->data;
@@ -167,8 +185,15 @@ void describe_frame(const struct frame *f, char *line, size_t size)
         describe_frame6(f, line, size);
         return;
     }
-    uint16_t field = rte_be_to_cpu_16(ip->fragment_offset), len = (uint16_t)(rte_be_to_cpu_16(ip->total_length) - 20);
-    assert_int_equal(rte_raw_cksum(ip, sizeof *ip), 0xffff);
+    uint16_t field = rte_be_to_cpu_16(ip->fragment_offset), head = rte_ipv4_hdr_len(ip);
+    uint16_t len = (uint16_t)(rte_be_to_cpu_16(ip->total_length) - head);
+    assert_int_equal(rte_raw_cksum(ip, head), 0xffff);
+    if (ip->next_proto_id == IPPROTO_IGMP) {
+        describe_igmp(eth, ip, (const uint8_t *)ip + head, len, line, size);
+        return;
+    }
+    if (ip4_is_multicast(ip->dst_addr))
+        cast = " multicast";
     if (field & (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) {
         snprintf(line, size, "fragment %u+%u%s", (field & RTE_IPV4_HDR_OFFSET_MASK) * 8u, len,
                  field & RTE_IPV4_HDR_MF_FLAG ? " more" : "");

@@ -125,11 +125,10 @@ int state_of(int host)
 
 struct mailbox box;
 
-static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_addr from, struct udp_addr to)
+static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, const struct udp_meta *meta)
 {
     struct mailbox *b = arg;
-    (void)from;
-    (void)to;
+    (void)meta;
     assert_int_equal(rte_pktmbuf_pkt_len(m), len);
     b->count++;
     b->len = len;
@@ -139,10 +138,12 @@ static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_
     rte_pktmbuf_free(m);
 }
 
-static void on_error(void *arg, int err, struct udp_addr to)
+static void on_error(void *arg, const struct ip_error *e, struct udp_addr local, struct udp_addr remote)
 {
-    (void)to;
-    ((struct mailbox *)arg)->error = err;
+    (void)local;
+    (void)remote;
+    ((struct mailbox *)arg)->error = e->err;
+    ((struct mailbox *)arg)->fatal = e->fatal;
 }
 const struct udp_sock_ops mail = {on_datagram, on_error};
 
@@ -174,5 +175,5 @@ int send_to_peer(struct udp_sock *s, size_t n)
     struct iovec iov[2] = {{data, n / 2}, {data + n / 2, n - n / 2}};
     for (size_t i = 0; i < n; i++)
         data[i] = byte_at(0, i);
-    return udp_send(st, s, (struct udp_addr){host6(1), RTE_BE16(9)}, iov, n, now);
+    return udp_send(st, s, (struct udp_addr){host6(1), RTE_BE16(9)}, NULL, iov, n, now);
 }

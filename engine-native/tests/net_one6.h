@@ -30,6 +30,7 @@ int state_of(int host);     /* of a neighbour, -1 unknown */
 /* UDP sockets that remember. */
 struct mailbox {
     int count, error;
+    bool fatal;
     uint16_t len;
     uint8_t data[65536];
 };

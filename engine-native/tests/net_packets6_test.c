@@ -229,7 +229,7 @@ static void test_udp(void **state)
     assert_int_equal(box.count, 1);
     assert_int_equal(send_to_peer(s, 65528), -EMSGSIZE);
     struct iovec iov = {buf, 1};
-    assert_int_equal(udp_send(st, four, (struct udp_addr){host6(1), RTE_BE16(9)}, &iov, 1, now), -ENETUNREACH);
+    assert_int_equal(udp_send(st, four, (struct udp_addr){host6(1), RTE_BE16(9)}, NULL, &iov, 1, now), -ENETUNREACH);
     udp_close(st, s);
     input(ip6_frame(&bed, UDP, buf, datagram(buf, 7, 1)));
     sent("icmp6 1 4 len 57", NULL);
@@ -344,11 +344,11 @@ static void test_udp_across_the_wire(void **state)
     w.jitter = 2 * MS;
     assert_int_equal(udp_open(w.end[0].st, left, &mail, &box, &a), 0);
     assert_int_equal(udp_open(w.end[1].st, right, &mail, &box, &b), 0);
-    assert_int_equal(udp_send(w.end[1].st, b, left, &hello, 10, w.now), 0);
+    assert_int_equal(udp_send(w.end[1].st, b, left, NULL, &hello, 10, w.now), 0);
     while (wire_step(&w, w.now + SEC) && box.count == 0)
         ;
     assert_int_equal(box.count, 1);
-    assert_int_equal(udp_send(w.end[1].st, b, left, &iov, sizeof data, w.now), 0);
+    assert_int_equal(udp_send(w.end[1].st, b, left, NULL, &iov, sizeof data, w.now), 0);
     while (box.count == 1 && wire_step(&w, w.now + SEC))
         ;
     assert_int_equal(box.len, sizeof data);

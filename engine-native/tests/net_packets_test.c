@@ -109,16 +109,16 @@ static void meet_peer(void)
 
 struct mailbox {
     int count, error;
+    bool fatal;
     uint16_t len;
     uint8_t data[65536];
 };
 static struct mailbox box;
 
-static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_addr from, struct udp_addr to)
+static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, const struct udp_meta *meta)
 {
     struct mailbox *b = arg;
-    (void)to;
-    assert_int_equal(ip_to_v4(&from.ip), HOST_IP(1));
+    assert_int_equal(ip_to_v4(&meta->from.ip), HOST_IP(1));
     assert_int_equal(rte_pktmbuf_pkt_len(m), len);
     b->count++;
     b->len = len;
@@ -128,10 +128,12 @@ static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_
     rte_pktmbuf_free(m);
 }
 
-static void on_error(void *arg, int err, struct udp_addr to)
+static void on_error(void *arg, const struct ip_error *e, struct udp_addr local, struct udp_addr remote)
 {
-    (void)to;
-    ((struct mailbox *)arg)->error = err;
+    (void)local;
+    (void)remote;
+    ((struct mailbox *)arg)->error = e->err;
+    ((struct mailbox *)arg)->fatal = e->fatal;
 }
 static const struct udp_sock_ops mail = {on_datagram, on_error};
 
@@ -162,7 +164,7 @@ static int send_to_peer(struct udp_sock *s, size_t n)
     struct iovec iov[2] = {{data, n / 2}, {data + n / 2, n - n / 2}};
     for (size_t i = 0; i < n; i++)
         data[i] = byte_at(0, i);
-    return udp_send(st, s, (struct udp_addr){HOST(1), RTE_BE16(9)}, iov, n, now);
+    return udp_send(st, s, (struct udp_addr){HOST(1), RTE_BE16(9)}, NULL, iov, n, now);
 }
 
 /* ---- ARP ---- */
@@ -488,11 +490,11 @@ static void test_udp_across_the_wire(void **state)
     assert_int_equal(udp_open(w.end[0].st, (struct udp_addr){HOST(0), RTE_BE16(5)}, &mail, &box, &a), 0);
     assert_int_equal(udp_open(w.end[1].st, (struct udp_addr){HOST(1), RTE_BE16(6)}, &mail, &box, &b), 0);
     struct iovec hello = {data, 10};
-    assert_int_equal(udp_send(w.end[1].st, b, (struct udp_addr){HOST(0), RTE_BE16(5)}, &hello, 10, w.now), 0);
+    assert_int_equal(udp_send(w.end[1].st, b, (struct udp_addr){HOST(0), RTE_BE16(5)}, NULL, &hello, 10, w.now), 0);
     while (wire_step(&w, w.now + SEC) && box.count == 0)
         ;
     assert_int_equal(box.count, 1);
-    assert_int_equal(udp_send(w.end[1].st, b, (struct udp_addr){HOST(0), RTE_BE16(5)}, &iov, sizeof data, w.now), 0);
+    assert_int_equal(udp_send(w.end[1].st, b, (struct udp_addr){HOST(0), RTE_BE16(5)}, NULL, &iov, sizeof data, w.now), 0);
     while (box.count == 1 && wire_step(&w, w.now + SEC))
         ;
     assert_int_equal(box.len, sizeof data);

@@ -270,11 +270,11 @@ static void test_lookup_prefers_the_exact(void **state)
     }
     f->arena->tcp_ports.head[4711] = chain;
     struct zs_addr to = {.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}, .port = port, .family = 2};
-    assert_int_equal(zs_lookup_listener(&f->a, &to, 1), chain - 2);
+    assert_int_equal(zs_lookup_listener(&f->a, &to, 0, 1), chain - 2);
     to.ip[15] = 2;
-    assert_int_equal(zs_lookup_listener(&f->a, &to, 1), chain - 1);
+    assert_int_equal(zs_lookup_listener(&f->a, &to, 0, 1), chain - 1);
     to.port = htons(4712);
-    assert_int_equal(zs_lookup_listener(&f->a, &to, 1), -ECONNREFUSED);
+    assert_int_equal(zs_lookup_listener(&f->a, &to, 0, 1), -ECONNREFUSED);
 }
 
 /* ::/0 has IPv4's mapped addresses in it, but is not their route; link-local addresses go by their scope. */
@@ -284,7 +284,7 @@ static void test_wire_routes_keep_to_their_protocol(void **state)
     struct zs_arena_header *h = &f->arena->header;
     struct zs_addr four = {.ip = {[10] = 0xff, [11] = 0xff, 192, 0, 2, 9}}, six = {.ip = {0x20, 1, 0x0d, 0xb8, [15] = 9}};
     struct zs_addr group = {.ip = {0xff, 2, [15] = 1}}, link = {.ip = {0xfe, 0x80, [15] = 9}, .scope_id = 2};
-    h->wire[0] = (struct zs_wire_addr){.prefix_len = 0, .flags = ZS_WIRE_ROUTE};
+    h->wire[0] = (struct zs_wire_addr){.prefix_len = 0, .flags = ZS_WIRE_ROUTE, .port = 1};
     h->wire_count = 1;
     assert_true(zs_addr_on_wire(&f->a, &six));
     assert_false(zs_addr_on_wire(&f->a, &four));
@@ -292,10 +292,10 @@ static void test_wire_routes_keep_to_their_protocol(void **state)
     assert_false(zs_addr_on_wire(&f->a, &link)); /* an interface of the kernel */
     link.scope_id = ZS_WIRE_SCOPE + 1;
     assert_true(zs_addr_on_wire(&f->a, &link));
-    h->wire[0] = (struct zs_wire_addr){.ip = {[10] = 0xff, [11] = 0xff}, .prefix_len = 96, .flags = ZS_WIRE_ROUTE};
+    h->wire[0] = (struct zs_wire_addr){.ip = {[10] = 0xff, [11] = 0xff}, .prefix_len = 96, .flags = ZS_WIRE_ROUTE, .port = 1};
     assert_true(zs_addr_on_wire(&f->a, &four));
     assert_false(zs_addr_on_wire(&f->a, &six));
-    h->wire[0] = (struct zs_wire_addr){.ip = {0x20, 1, 0x0d, 0xb8}, .prefix_len = 64, .flags = ZS_WIRE_ROUTE | ZS_WIRE_OWN};
+    h->wire[0] = (struct zs_wire_addr){.ip = {0x20, 1, 0x0d, 0xb8}, .prefix_len = 64, .flags = ZS_WIRE_ROUTE | ZS_WIRE_OWN, .port = 1};
     assert_true(zs_addr_on_wire(&f->a, &six));
     six.ip[7] = 1;
     assert_false(zs_addr_on_wire(&f->a, &six));

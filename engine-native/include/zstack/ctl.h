@@ -20,9 +20,9 @@
 enum zs_ctl_op {
     ZS_CTL_HELLO = 1,  /* attach. Reply fd: the arena (read-write memfd); reply.a = client id */
     ZS_CTL_ENGINE_BELL, /* reply fd: the engine's doorbell (eventfd) */
-    ZS_CTL_LISTEN,     /* fd: the listening kernel socket, from which address and options are read. a = backlog.
-                          reply.a = session, reply.b = generation. Again on the same socket: changes the backlog. */
-    ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket. reply.a = session, reply.b = generation */
+    ZS_CTL_LISTEN,     /* fd: the listening kernel socket, from which address and options are read. a = backlog,
+                          b = port of the engine that it is bound to, 0 none. reply.a = session, reply.b = generation. Again on the same socket: changes the backlog. */
+    ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket, a = port as above. reply.a = session, reply.b = generation */
     ZS_CTL_CLOSE,      /* a = session, b = generation: the caller held the only descriptor. Closes a listener or UDP
                           socket before the kernel socket is closed */
     ZS_CTL_WAITER_NEW, /* reply.a = waiter, reply.b = generation; reply fd: its doorbell (eventfd) */
@@ -39,6 +39,9 @@ enum zs_ctl_op {
                           gets an error and an end. ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS */
     ZS_CTL_WIRE_UDP,   /* a, b = a UDP session: reply.a, reply.b = the session whose ring takes what it sends over the
                           engine's ports, as records. ENETUNREACH: there is no port */
+    ZS_CTL_UDP_ERRORS, /* a, b = a UDP session: reply.a, reply.b = the session in whose ring the errors about its datagrams over
+                          the engine's ports are, as records (struct zs_udp_error) */
+    ZS_CTL_GROUP,      /* u.group: joins or leaves a group on a port of the engine. ENODEV, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS */
     ZS_CTL_SEGMENT,    /* reply fd: the memory of received packets, to be mapped for reading. ENOENT: there is none */
     ZS_CTL_TCP_INFO,   /* a, b = a session whose other end is the stack's: reply.info. ENOTCONN: it is over */
 };
@@ -47,6 +50,19 @@ struct zs_ctl_share_entry {
     uint32_t session, gen;
     uint64_t cookie; /* SO_COOKIE of its placeholder; checked by the engine only for uniqueness */
 };
+
+/* A change to what a UDP socket wants of a group (RFC 3376 2, ip(7)). */
+struct zs_ctl_group {
+    uint8_t group[16], source[16]; /* v4-mapped; source ::, any */
+    uint32_t port; /* of the engine, from 1 */
+    uint32_t how;  /* ZS_GROUP_* */
+};
+#define ZS_GROUP_JOIN 1u     /* from any source */
+#define ZS_GROUP_LEAVE 2u    /* altogether */
+#define ZS_GROUP_ALLOW 3u    /* from that source, too (IP_ADD_SOURCE_MEMBERSHIP) */
+#define ZS_GROUP_DISALLOW 4u /* no longer (IP_DROP_SOURCE_MEMBERSHIP) */
+#define ZS_GROUP_BLOCK 5u    /* from any but that (IP_BLOCK_SOURCE) */
+#define ZS_GROUP_UNBLOCK 6u
 
 struct zs_ctl_request {
     uint32_t op; /* enum zs_ctl_op */
@@ -64,6 +80,7 @@ struct zs_ctl_request {
             char run[32];      /* ZSTACK_RUN */
         } hello;
         struct zs_ctl_share_entry share[ZS_CTL_SHARE_MAX];
+        struct zs_ctl_group group; /* a, b = a UDP session */
     } u;
 };
 #define ZS_CTL_REQUEST_BASE offsetof(struct zs_ctl_request, u)

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 4u
+#define ZS_LAYOUT_VERSION 5u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -213,6 +213,12 @@ struct zs_opts {
 #define ZS_O_DELACK (1u << 7)   /* TCP_QUICKACK was set to 0 */
 #define ZS_O_MORE (1u << 8)     /* the last send had MSG_MORE */
 #define ZS_O_FASTOPEN (1u << 9) /* TCP_FASTOPEN_CONNECT, MSG_FASTOPEN */
+#define ZS_O_RECVERR (1u << 16)  /* UDP: IP_RECVERR, errors of IPv4 are queued */
+#define ZS_O_RECVERR6 (1u << 17) /* UDP: IPV6_RECVERR */
+#define ZS_O_PMTU_DONT (1u << 18)  /* UDP: IP_PMTUDISC_DONT, the path's MTU is no error */
+#define ZS_O_PMTU6_DONT (1u << 19)
+#define ZS_O_JOINED_ONLY (1u << 20)  /* UDP: IP_MULTICAST_ALL 0, only of groups that this socket joined */
+#define ZS_O_JOINED_ONLY6 (1u << 21)
 
 struct zs_session {
     /* line 0: identity */
@@ -230,12 +236,13 @@ struct zs_session {
     _Atomic uint32_t port_next; /* next session + 1 in the port table's chain */
     _Atomic uint64_t cookie; /* SO_COOKIE of the placeholder once it may have left its process, else 0 */
     _Atomic uint32_t creator; /* client that allocated it (the connecting one) */
-    uint32_t pad0;
+    _Atomic uint32_t pmtu; /* UDP: what the path to a connected socket's peer carries, bytes; 0 not known */
     /* line 1: endpoints */
     struct zs_addr local;
     struct zs_addr remote;
     uint64_t opened_ns; /* CLOCK_MONOTONIC */
-    uint64_t pad1;
+    uint32_t port; /* bound to this port of the engine (SO_BINDTODEVICE), from 1; 0: to none */
+    uint32_t pad1;
     /* line 2: who waits. Read by the peer on each publish, written rarely. */
     _Atomic uint64_t subs[ZS_SUBS_INLINE];
     _Atomic uint32_t subs_block; /* overflow block reference */
@@ -385,22 +392,37 @@ enum zs_reason { ZS_REASONS(X) ZS_REASON_COUNT };
 /* Before each datagram in a UDP session's ring; records start at multiples of 8 and may wrap. */
 struct zs_udp_record {
     uint32_t len;   /* payload bytes */
-    uint32_t ifindex;
+    uint32_t ifindex; /* received by; of the engine's ports: ZS_WIRE_SCOPE and the port. To the wire: so, or 0 by route */
     uint64_t time_ns; /* CLOCK_REALTIME at delivery, for SO_TIMESTAMP */
     struct zs_addr from;
     struct zs_addr to;
+    uint8_t ttl, tos; /* or hop limit and traffic class. To the wire: ttl 0 is the default */
+    uint8_t pmtu;     /* to the wire: IP_PMTUDISC_* */
+    uint8_t flags;    /* ZS_UDP_* */
+    uint32_t pad;
 };
+#define ZS_UDP_LOOP 1u /* to the wire, for a group: also to the members at this host */
+
+/* An error about a datagram, as IP_RECVERR has it: the payload of a record whose `from` is who says so (port 0), and whose `to`
+ * is where the datagram went. What is quoted of that follows. */
+struct zs_udp_error {
+    uint32_t err; /* errno value */
+    uint8_t origin, type, code, pad; /* SO_EE_ORIGIN_*; of the ICMP message */
+    uint32_t info, pad1; /* EMSGSIZE: MTU */
+};
+#define ZS_UDP_QUOTE_MAX 1232u /* bytes */
 #define ZS_UDP_RECORD_SPACE(len) ((sizeof(struct zs_udp_record) + (uint64_t)(len) + 7u) & ~UINT64_C(7))
 #define ZS_UDP_MAX_PAYLOAD 65507u /* 65535 - 20 - 8 */
 
 /* ---- The arena ---------------------------------------------------------------------------------------------------- */
 
-/* An address or a route of the engine's ports. Written before the first client attaches; a hint, the engine decides. */
+/* An address or a route of the engine's ports; a hint, the engine decides. */
 struct zs_wire_addr {
     uint8_t ip[16];     /* v4-mapped for IPv4 */
     uint8_t prefix_len; /* bits of ip[] that count, 0 to 128; an IPv4 prefix has 96 added */
     uint8_t flags;      /* ZS_WIRE_* */
-    uint8_t pad[6];
+    uint8_t port;       /* number of the port, from 1 */
+    uint8_t pad[5];
 };
 #define ZS_WIRE_OWN 1u   /* an address of the engine itself */
 #define ZS_WIRE_ROUTE 2u /* the prefix is reached through a port of the engine */
@@ -409,6 +431,18 @@ struct zs_wire_addr {
  * a number, and the kernel's are not the engine's. */
 #define ZS_WIRE_SCOPE 0x5a530000u
 #define ZS_WIRE_SCOPE_PORT(scope) (((scope) & 0xffff0000u) == ZS_WIRE_SCOPE ? (scope) & 0xffffu : 0)
+
+/* A port of the engine. Constant. */
+#define ZS_MAX_WIRE_PORTS 8u
+struct zs_wire_port {
+    char name[32];      /* DPDK's name of the device, 0-terminated */
+    uint32_t kernel_if; /* the interface of this namespace whose packets the port takes (af_packet, af_xdp); 0 none */
+    uint32_t mtu;
+    uint8_t addr4[4];   /* 0.0.0.0: no IPv4 */
+    uint8_t prefix4;
+    uint8_t has6;
+    uint8_t pad[2];
+};
 
 struct zs_arena_header {
     uint32_t magic;
@@ -429,9 +463,11 @@ struct zs_arena_header {
     _Atomic uint32_t own_seq;
     _Atomic uint32_t own_count;
     uint8_t own[ZS_MAX_OWN_ADDRS][16];
+    _Atomic uint32_t wire_seq; /* even = stable: routers may change addresses and routes */
     uint32_t wire_count;
-    uint32_t pad2;
-    struct zs_wire_addr wire[ZS_MAX_WIRE_ADDRS];
+    struct zs_wire_addr wire[ZS_MAX_WIRE_ADDRS]; /* longest prefix first */
+    uint32_t wire_ports, pad2;
+    struct zs_wire_port wire_port[ZS_MAX_WIRE_PORTS];
     uint64_t rx_size; /* bytes of the segment of received packets (ZS_CTL_SEGMENT), 0: there is none */
 };
 
@@ -472,7 +508,9 @@ _Static_assert(offsetof(struct zs_session, rx_prod) == 192, "line 3");
 _Static_assert(offsetof(struct zs_session, rx_cons) == 256, "line 4");
 _Static_assert(offsetof(struct zs_session, opts) == 320, "line 5");
 _Static_assert(offsetof(struct zs_session, rx_dropped) == 384, "line 6");
-_Static_assert(sizeof(struct zs_udp_record) == 64, "zs_udp_record");
+_Static_assert(sizeof(struct zs_udp_record) == 72, "zs_udp_record");
+_Static_assert(sizeof(struct zs_udp_error) == 16, "zs_udp_error");
+_Static_assert(sizeof(struct zs_wire_port) == 48, "zs_wire_port");
 _Static_assert(sizeof(struct zs_why) == 16, "zs_why");
 _Static_assert(sizeof(struct zs_wire_addr) == 24, "zs_wire_addr");
 _Static_assert(sizeof(struct zs_arena_header) <= 16384, "header");

@@ -30,12 +30,14 @@ function frames(mtu = 0): string {
 /** The options `--port` for `zstackd`. */
 export function enginePorts(ports: readonly PlannedPort[]): string[] {
   return ports.flatMap((port) => {
-    const { device, address, address6, gateway, gateway6, mtu, mac } = port;
+    const { device, address, address6, gateway, gateway6, ra, route, mtu, mac } = port;
     const settings = [
       `ip=${formatPrefix(address)}`,
       gateway && `gateway=${formatAddress(gateway)}`,
       address6 && `ip6=${formatPrefix(address6)}`,
       gateway6 && `gateway6=${formatAddress(gateway6)}`,
+      ra !== undefined && `ra=${ra}`,
+      route !== undefined && `route=${route}`,
       mtu !== undefined && `mtu=${mtu}`,
       mac !== undefined && `mac=${mac}`,
       port.kind === 'memif' && `bell=${port.place}.bell`,

@@ -18,6 +18,8 @@ export interface PlannedPort {
   readonly address6: Prefix | undefined;
   readonly gateway: Address | undefined;
   readonly gateway6: Address | undefined;
+  readonly ra: 'on' | 'off' | undefined;
+  readonly route: string | undefined;
   readonly mtu: number | undefined;
   readonly mac: string | undefined;
   readonly queue: number;
@@ -79,6 +81,7 @@ export function plan(specs: readonly PortSpec[], engine: string, netns: string |
       kind: spec.kind,
       device: spec.kind === 'pci' ? place : `net_${spec.kind}${index}`,
       ...{ place, address, address6: spec.address6, gateway: spec.gateway, gateway6: spec.gateway6 },
+      ...{ ra: spec.ra, route: spec.route },
       mtu: spec.mtu ?? ethernetAtMost(found?.mtu),
       ...{ mac: spec.mac, queue: spec.queue ?? 0, role: spec.role ?? 'server', id: spec.id ?? 0 },
       kernelEnd: spec.kind === 'tap' ? { netns, addresses: kernelAddresses(spec, address) } : undefined,

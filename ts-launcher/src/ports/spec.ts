@@ -23,6 +23,10 @@ export interface PortSpec {
   /** The addresses of the kernel's end of a TAP; `none`: it gets none, as a port of a bridge has none. */
   readonly kernel?: Prefix | 'none';
   readonly kernel6?: Prefix | 'none';
+  /** Router advertisements are believed. */
+  readonly ra?: 'on' | 'off';
+  /** Static routes, as the engine takes them. */
+  readonly route?: string;
   readonly mtu?: number;
   /** Lower case, or `device`. */
   readonly mac?: string;
@@ -46,7 +50,7 @@ interface Kind {
 }
 
 const INTERFACE = /^(?!\.{1,2}$)[^\s/:,=[\]()%]{1,15}$/;
-const COMMON = ['address', 'gateway', 'mtu', 'mac', 'address6', 'gateway6'];
+const COMMON = ['address', 'gateway', 'mtu', 'mac', 'address6', 'gateway6', 'ra', 'route'];
 
 const KINDS: Readonly<Record<PortKind, Kind>> = {
   tap: {
@@ -94,6 +98,8 @@ const KEYS: Readonly<Record<string, Key>> = {
   address6: prefix(6, false),
   gateway: address(4),
   gateway6: address(6),
+  ra: { form: 'on or off', read: (text) => (text === 'on' || text === 'off' ? text : undefined) },
+  route: { form: 'PREFIX/LENGTH[@GATEWAY], at most 8 with + between them', read: readRoutes },
   kernel: prefix(4, true),
   kernel6: prefix(6, true),
   mtu: integer(MTU_MIN, MTU_MAX),
@@ -112,6 +118,19 @@ function readMac(text: string): string | undefined {
   if (mac === 'device') return mac;
   if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(mac) || mac === '00:00:00:00:00:00') return undefined;
   return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0 ? mac : undefined;
+}
+
+function readRoutes(text: string): string | undefined {
+  const routes = text.split('+');
+  const good = routes.every((route) => {
+    const [network = '', gateway, ...more] = route.split('@');
+    const at = /^([^/]+)\/(\d{1,3})$/.exec(network);
+    const from = at === null ? undefined : parseAddress(at[1] ?? '');
+    const hop = gateway === undefined ? from : parseAddress(gateway);
+    if (more.length > 0 || from === undefined || hop === undefined) return false;
+    return from.family === hop.family && Number(at?.[2]) <= (from.family === 4 ? 32 : 128);
+  });
+  return good && routes.length <= 8 ? text : undefined;
 }
 
 /** True when `--port` asks for ports at all. */

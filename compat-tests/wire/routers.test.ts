@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/** Routes that are not a port's own network: static ones, and those that a router of IPv6 advertises, with an address of its prefix. */
+import { execFileSync } from 'node:child_process';
+import { FAR, NEAR } from '../lib/link.js';
+import { useStage } from '../lib/stage.js';
+import { PYTHON } from '../lib/talk.js';
+import { until } from '../lib/wait.js';
+import { Datagrams } from './dgram.js';
+import { wireProgram } from './wire.js';
+
+const PREFIX = '2001:db8:77::';
+/** How addresses of it begin: a lone zero is written. */
+const BEGINS = '2001:db8:77:';
+const BEYOND = '198.51.100.1';
+
+describe('tap', () => {
+  const stage = useStage({ wire: 'tap' });
+
+  beforeAll(async () => {
+    await stage.engine.stop();
+    await stage.link.gone();
+    const { port, ...rest } = stage.link.engine();
+    if (port === undefined) throw new Error('a link has a port');
+    await stage.startEngine({
+      ...rest,
+      port: { ...port, port: `net_tap0,ip=${NEAR}/24,ra=on,route=198.51.100.0/24@${FAR}` },
+    });
+    stage.link.far.ip('addr', 'add', `${BEYOND}/32`, 'dev', 'lo');
+    stage.link.far.ip('addr', 'add', `${PREFIX}1/64`, 'dev', 'far0', 'nodad');
+  }, 60_000);
+
+  const addresses = async (): Promise<readonly string[]> => (await stage.engine.status()).ports?.[0]?.ip ?? [];
+  function advertise(lifetime: number, valid: number): void {
+    const program = [PYTHON, wireProgram('advertise.py'), 'far0', PREFIX, `${lifetime}`, `${valid}`];
+    const [file = '', ...args] = [...stage.link.far.prefix, ...program];
+    execFileSync(file, args);
+  }
+
+  test('a static route: a host behind a gateway', async () => {
+    const [p, far] = [await Datagrams.start(stage, 'near'), await Datagrams.start(stage, 'far')];
+    await far.calls(['open', 'b', 4]);
+    const port = await far.call('bind', 'b', BEYOND, 0);
+    await p.calls(['open', 'a', 4], ['connect', 'a', BEYOND, port], ['send', 'a', 'hello']);
+    expect(await p.call('name', 'a')).toEqual([NEAR, expect.any(Number)]);
+    expect(await far.call('recv', 'b')).toMatchObject({ data: 'hello', from: [NEAR, expect.any(Number)] });
+  });
+
+  test('a router: an address of its prefix, reached and used; gone with the router', async () => {
+    expect((await addresses()).filter((a) => a.startsWith(BEGINS))).toEqual([]);
+    // Again and again: the router's own link-local address is tentative for a while.
+    const found = await until('the port has an address', async () => {
+      advertise(1800, 3600);
+      return (await addresses()).find((a) => a.startsWith(BEGINS));
+    });
+    const address = found.replace(/\/64$/, '');
+    const [p, far] = [await Datagrams.start(stage, 'near'), await Datagrams.start(stage, 'far')];
+    await p.calls(['open', 'b', 6]);
+    const port = await p.call('bind', 'b', '::', 0);
+    await far.calls(['open', 'a', 6], ['connect', 'a', address, port], ['send', 'a', 'to the new address']);
+    expect(await p.call('recv', 'b')).toMatchObject({ data: 'to the new address' });
+    await far.calls(['open', 'c', 6]);
+    const back = await far.call('bind', 'c', '::', 0);
+    await p.calls(['sendto', 'b', 'back', `${PREFIX}1`, back]);
+    expect(await far.call('recv', 'c')).toMatchObject({ data: 'back', from: [address, port] });
+    expect((await stage.engine.status()).stack?.['ra_rx']).toBeGreaterThan(0);
+    advertise(0, 0); // RFC 4862 5.5.3: the address stays for two hours, the router and the link go
+    expect(await addresses()).toContain(found);
+  }, 30_000);
+});
