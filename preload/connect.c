@@ -24,6 +24,12 @@ void sock_why_conn(const struct zsock *k, int fd)
     zs_why(k->d, fd, IPPROTO_TCP, wire ? ZS_VERDICT_WIRE : ZS_VERDICT_LOCAL, wire ? ZS_REASON_WIRE_ROUTE : ZS_REASON_PEER_LOCAL, k);
 }
 
+static void prepare(const void *arg, struct zs_session *s)
+{
+    const struct zsock *k = arg;
+    opt_fill(&s->opts, &k->pre);
+}
+
 /* An address that a port of the engine leads to. The source is the engine's own or left to it. */
 static int connect_over_wire(struct zsock *k, int fd, struct zs_domain *d, struct zs_connect *c)
 {
@@ -35,6 +41,8 @@ static int connect_over_wire(struct zsock *k, int fd, struct zs_domain *d, struc
             memcpy(c->from.ip, bound.ip, 16);
     }
     c->to.family = (uint16_t)k->family;
+    c->prepare = prepare;
+    c->arg = k;
     return zs_connect_wire(d, c);
 }
 

@@ -38,10 +38,8 @@ static int put_timeval(void *val, socklen_t *len, uint64_t us)
 
 /* ---- What the socket remembers until it is decided, and gives its session ---- */
 
-void opt_apply(struct zsock *k)
+void opt_fill(struct zs_opts *o, const struct zs_preopts *p)
 {
-    struct zs_opts *o = &k->s->opts;
-    const struct zs_preopts *p = &k->pre;
     atomic_store_explicit(&o->sndbuf, p->sndbuf, memory_order_relaxed);
     atomic_store_explicit(&o->rcvbuf, p->rcvbuf, memory_order_relaxed);
     atomic_store_explicit(&o->sndtimeo_us, p->sndtimeo_us, memory_order_relaxed);
@@ -59,8 +57,13 @@ void opt_apply(struct zsock *k)
     atomic_store_explicit(&o->linger2, p->linger2, memory_order_relaxed);
     atomic_store_explicit(&o->defer_accept, (uint8_t)p->defer_accept, memory_order_relaxed);
     atomic_store_explicit(&o->notsent_lowat, p->notsent_lowat, memory_order_relaxed);
-    if (p->sig_owner != 0)
-        atomic_store_explicit(&k->s->sig_owner, p->sig_owner, memory_order_relaxed);
+}
+
+void opt_apply(struct zsock *k)
+{
+    opt_fill(&k->s->opts, &k->pre);
+    if (k->pre.sig_owner != 0)
+        atomic_store_explicit(&k->s->sig_owner, k->pre.sig_owner, memory_order_relaxed);
     if (atomic_load(&k->kind) == ZK_CONN && (atomic_load(&k->s->flags) & ZS_F_WIRE))
         zs_notify(&k->d->view, k->peer); /* what waits for a cork, or an acknowledgement, may go now */
 }

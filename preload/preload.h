@@ -438,6 +438,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
 int opt_put(void *val, socklen_t *len, const void *src, socklen_t n); /* an option's value as getsockopt gives it */
 int opt_put_int(void *val, socklen_t *len, int v);
 struct zs_preopts opt_current(const struct zsock *k); /* of its session */
+void opt_fill(struct zs_opts *o, const struct zs_preopts *p);
 void opt_apply(struct zsock *k);
 void opt_inherit(struct zsock *k, const struct zsock *listener);
 

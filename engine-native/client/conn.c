@@ -126,6 +126,8 @@ int zs_connect_wire(struct zs_domain *d, struct zs_connect *c)
     c->session = (uint32_t)i;
     c->gen = atomic_load(&s->gen);
     c->deferred = true;
+    if (c->prepare != NULL)
+        c->prepare(c->arg, s);
     int r = zs_rpc2(d, ZS_CTL_WIRE_CONNECT, c->session, c->gen, -1, NULL, NULL);
     if (r < 0) {
         zs_session_free(v, c->session);

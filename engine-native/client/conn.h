@@ -10,6 +10,8 @@ struct zs_connect {
     struct zs_addr to;
     struct zs_addr from; /* port 0: an ephemeral one is chosen; ip all zero: the destination's own address */
     uint32_t port; /* by that port of the engine, from 1; 0: any */
+    void (*prepare)(const void *arg, struct zs_session *s); /* wire: before the SYN leaves, which tells some options; NULL: nothing */
+    const void *arg;
     uint32_t session, gen; /* result */
     bool deferred;         /* result: the accept queue is full, the engine completes the connection */
 };

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/** What tcp(7) offers beside read and write, between Z-stack at one end and a kernel at the other: urgent data, MSG_MORE, TCP_CORK,
+ * TCP_DEFER_ACCEPT, TCP_MAXSEG, TCP_NOTSENT_LOWAT, TCP_CONGESTION, TCP_INFO. */
+import { WireMeter } from '../lib/accel.js';
+import { freePort } from '../lib/ports.js';
+import { type Direction, useStage } from '../lib/stage.js';
+import { PYTHON } from '../lib/talk.js';
+import { wireProgram } from './wire.js';
+
+interface Told {
+  readonly congestion: string;
+  readonly segments: number;
+  readonly filled: number;
+  readonly unsent: number;
+  readonly read: number;
+  readonly info: Readonly<
+    Record<'state' | 'snd_mss' | 'rtt' | 'cwnd' | 'bytes_acked' | 'bytes_received' | 'segs_in', number>
+  >;
+}
+
+const DIRECTIONS: readonly (readonly [string, Direction])[] = [
+  ['served under Z-stack', 'in'],
+  ['served by the peer', 'out'],
+];
+
+const stage = useStage({ wire: 'tap' });
+
+test.each(DIRECTIONS)(
+  '%s',
+  async (_name, direction) => {
+    const ends = stage.ends(direction);
+    const used = await WireMeter.start(stage.engines);
+    const port = await freePort();
+    const server = ends.server([PYTHON, wireProgram('options.py'), 'serve', ends.host, `${port}`]);
+    await server.says(/ready/);
+    const client = await ends.ok([PYTHON, wireProgram('options.py'), 'connect', ends.host, `${port}`]);
+    const { status, stdout, stderr } = await server.ended();
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const connected = JSON.parse(client.stdout) as Told;
+    const served = JSON.parse(stdout.replace('ready\n', '')) as Told;
+    const ours = direction === 'in' ? served : connected;
+    expect(ours.congestion).toBe('cubic');
+    for (const told of [connected, served]) {
+      expect(told.segments).toBe(2); // one with MSG_MORE, one with TCP_CORK
+      expect(told.info.snd_mss).toBeLessThanOrEqual(1000);
+      expect(told.info.rtt).toBeGreaterThan(0);
+      expect(told.info.cwnd).toBeGreaterThan(0);
+      expect(told.info.segs_in).toBeGreaterThan(0);
+      expect(told.info.bytes_acked).toBeGreaterThanOrEqual(400);
+    }
+    expect(connected.info.state).toBe(1);
+    expect(connected.unsent).toBeLessThanOrEqual(16_384 + 4096);
+    expect(served.read).toBe(connected.filled + 1);
+    expect(served.info.bytes_received).toBeGreaterThanOrEqual(connected.filled);
+    await used.used(1, connected.filled);
+  },
+  90_000,
+);
