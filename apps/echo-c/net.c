@@ -90,6 +90,8 @@ int read_all(int fd, void *data, size_t size)
 
         if (count < 0 && errno == EINTR)
             continue;
+        if (count < 0 && errno == ECONNRESET && done == 0)
+            return 0;
         if (count < 0)
             die("read");
         if (count == 0) {

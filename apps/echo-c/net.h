@@ -21,7 +21,7 @@ int connect_to(const char *host, int port);
 /* The same for HOST:PORT, or PORT on this host. */
 int connect_at(const char *where);
 
-/* Reads exactly size bytes. Returns 0 when the peer closed before the first one, else 1. */
+/* Reads exactly size bytes. Returns 0 when the peer closed or reset before the first one, else 1. */
 int read_all(int fd, void *data, size_t size);
 
 /* Writes exactly size bytes. */

@@ -4,6 +4,7 @@
  *
  *   pingpong server PORT [SIZE]            sends back every message, one connection after the other
  *   pingpong client [HOST:]PORT SECONDS [SIZE]    blocking write and read of SIZE bytes (default 64) in turn
+ *   pingpong connections [HOST:]PORT SECONDS    a new connection for each round trip, ended by a reset (no TIME_WAIT is left)
  *   pingpong raw CPU CPU SECONDS           two threads pass a cache line to and fro: the machine's own limit
  *
  * Client and raw print one JSON object: round trips, median, 99th percentile, minimum and mean in ns.
@@ -113,6 +114,28 @@ static int client(const char *where, double seconds, size_t size)
     return 0;
 }
 
+static int connections(const char *where, double seconds)
+{
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    char message[64] = {0};
+    uint64_t begin = now_ns(), end = begin + (uint64_t)(seconds * 1e9), now = begin, count = 0;
+
+    for (; now < end; now = now_ns(), count++) {
+        int fd = connect_at(where);
+
+        write_all(fd, message, sizeof(message));
+        if (!read_all(fd, message, sizeof(message))) {
+            fprintf(stderr, "pingpong: the server closed\n");
+            return 1;
+        }
+        if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) != 0)
+            die("SO_LINGER");
+        close(fd);
+    }
+    printf("{\"connections\":%llu,\"per_s\":%.1f}\n", (unsigned long long)count, (double)count * 1e9 / (double)(now - begin));
+    return 0;
+}
+
 /* The line that travels: odd values are the first thread's, even ones the second's, UINT64_MAX ends. */
 static alignas(128) _Atomic uint64_t line;
 
@@ -177,8 +200,10 @@ int main(int argc, char **argv)
         return server((int)number(argv[2], "PORT", 1, 65535), argc == 4 ? (size_t)number(argv[3], "SIZE", 1, MAX_SIZE) : 64);
     if (strcmp(mode, "client") == 0 && (argc == 4 || argc == 5))
         return client(argv[2], atof(argv[3]), argc == 5 ? (size_t)number(argv[4], "SIZE", 1, MAX_SIZE) : 64);
+    if (strcmp(mode, "connections") == 0 && argc == 4)
+        return connections(argv[2], atof(argv[3]));
     if (strcmp(mode, "raw") == 0 && argc == 5)
         return raw((int)number(argv[2], "CPU", 0, 1023), (int)number(argv[3], "CPU", 0, 1023), atof(argv[4]));
-    fprintf(stderr, "usage: pingpong server PORT [SIZE] | client [HOST:]PORT SECONDS [SIZE] | raw CPU CPU SECONDS\n");
+    fprintf(stderr, "usage: pingpong server PORT [SIZE] | client [HOST:]PORT SECONDS [SIZE] | connections [HOST:]PORT SECONDS | raw CPU CPU SECONDS\n");
     return 2;
 }

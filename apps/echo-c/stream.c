@@ -8,6 +8,7 @@
  * The client prints one JSON object: bytes, seconds and bytes per second, measured until the receiver's answer.
  */
 #include "net.h"
+#include "sum.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,37 +17,6 @@
 #include <unistd.h>
 
 enum { BUFFER = 1 << 16, MAX_CHUNK = 1 << 24 };
-
-/* What the receiver tells at the end. */
-struct answer {
-    uint64_t bytes, sum;
-};
-
-/*
- * Eight bytes at a time, in four lanes of 16 bits: byte by byte, this sum and not the transport would be measured. 128 words
- * fill a lane at most.
- */
-static uint64_t sum_bytes(const unsigned char *data, size_t size)
-{
-    const uint64_t even = UINT64_C(0x00ff00ff00ff00ff);
-    uint64_t sum = 0;
-    size_t i = 0;
-
-    while (size - i >= 8) {
-        uint64_t lanes = 0;
-
-        for (int n = 0; n < 128 && size - i >= 8; n++, i += 8) {
-            uint64_t word;
-
-            memcpy(&word, data + i, sizeof(word));
-            lanes += (word & even) + (word >> 8 & even);
-        }
-        sum += (lanes & 0xffff) + (lanes >> 16 & 0xffff) + (lanes >> 32 & 0xffff) + (lanes >> 48);
-    }
-    for (; i < size; i++)
-        sum += data[i];
-    return sum;
-}
 
 static int server(int port)
 {

@@ -16,6 +16,7 @@ export const PARTS = {
   engine: process.env['ZSTACK_ZSTACKD'] ?? join(build, 'zstackd'),
   pingpong: join(build, 'apps', 'echo-c', 'pingpong'),
   stream: join(build, 'apps', 'echo-c', 'stream'),
+  'zc-stream': join(build, 'apps', 'zerocopy-c', 'zc-stream'),
   load: join(build, 'apps', 'load-c', 'load'),
 } as const;
 

@@ -24,6 +24,8 @@ export interface Case {
   readonly unit: string;
   /** Which direction is good. */
   readonly better: 'higher' | 'lower';
+  /** Both programs on the server's CPU. */
+  readonly oneCpu?: boolean;
   /** Programs that must be installed. */
   readonly needs: readonly string[];
   server(place: Place): { command: readonly string[]; env?: Record<string, string> };
@@ -45,9 +47,12 @@ export function json(key: string): (stdout: string) => number {
   };
 }
 
-const wrk = ({ host, port, seconds }: Place): string[] => [
-  ...['wrk', '-t1', '-c32', `-d${Math.max(1, Math.round(seconds))}s`, `http://${host}:${port}/`],
-];
+const wrkOf =
+  (connections: number) =>
+  ({ host, port, seconds }: Place): string[] => [
+    ...['wrk', '-t1', `-c${connections}`, `-d${Math.max(1, Math.round(seconds))}s`, `http://${host}:${port}/`],
+  ];
+const wrk = wrkOf(32);
 
 function wrkValue(stdout: string): number {
   const trouble = /Socket errors:.*|Non-2xx.*/.exec(stdout)?.[0];
@@ -87,9 +92,56 @@ http {
   return file;
 }
 
-const redisBenchmark = (port: number, count: number): string[] => [
-  ...['redis-benchmark', '-p', String(port), '-c', '16', '-t', 'get', '-n', String(count), '--csv'],
+const redisBenchmark = (port: number, count: number, pipeline: number): string[] => [
+  ...[
+    'redis-benchmark',
+    '-p',
+    String(port),
+    '-c',
+    '16',
+    '-t',
+    'get',
+    '-n',
+    String(count),
+    '-P',
+    String(pipeline),
+    '--csv',
+  ],
 ];
+
+/** What a case of nginx has in common with the others. */
+const nginxCase = (name: string, text: string, connections: number): Case => ({
+  ...{ name, text, unit: 'requests/s', better: 'higher', needs: ['nginx', 'wrk'] },
+  server: (place) => ({ command: ['nginx', '-p', place.directory, '-c', nginxConfiguration(place)] }),
+  client: wrkOf(connections),
+  value: wrkValue,
+});
+
+const redisCase = (name: string, text: string, pipeline: number): Case => ({
+  ...{ name, text, unit: 'requests/s', better: 'higher', needs: ['redis-server', 'redis-benchmark'] },
+  server: ({ port, directory }) => ({
+    command: [
+      ...['redis-server', '--port', String(port), '--bind', '127.0.0.1', '--dir', directory],
+      ...['--save', '', '--appendonly', 'no', '--loglevel', 'warning'],
+    ],
+  }),
+  client: ({ port }) => redisBenchmark(port, 100_000, pipeline),
+  calibrate: ({ port }) => redisBenchmark(port, 20_000, pipeline),
+  calibrated: ({ port, seconds }, rate) => redisBenchmark(port, Math.max(20_000, Math.round(rate * seconds)), pipeline),
+  value: (stdout) => number(/^"GET[^"]*","([\d.]+)"/m.exec(stdout)?.[1], 'redis-benchmark', stdout),
+});
+
+const nodeServer = ({ port }: Place) => ({
+  command: [process.execPath, join(ROOT, 'apps', 'http-node', 'server.js')],
+  env: { PORT: String(port), HOST: '127.0.0.1' },
+});
+
+const zeroStream = (name: string, text: string, ...mode: string[]): Case => ({
+  ...{ name, text, unit: 'MB/s', better: 'higher', needs: [] },
+  server: ({ port }) => ({ command: [part('zc-stream'), 'server', String(port), ...mode] }),
+  client: ({ host, port, seconds }) => [part('zc-stream'), 'client', `${host}:${port}`, String(seconds), ...mode],
+  value: (stdout) => json('bytes_per_s')(stdout) / 1e6,
+});
 
 /** All cases, in the order in which they are run. */
 export const CASES: readonly Case[] = [
@@ -113,44 +165,40 @@ export const CASES: readonly Case[] = [
     client: ({ host, port, seconds }) => [part('stream'), 'client', `${host}:${port}`, String(seconds), '65536'],
     value: (stdout) => json('bytes_per_s')(stdout) / 1e6,
   },
+  zeroStream('stream-zero', 'the same with the zero-copy calls'),
+  zeroStream('stream-untouched', 'the same, the receiver does not look at the data', 'untouched'),
+  nginxCase('nginx', 'wrk -c32 to nginx, one worker, 36 bytes', 32),
+  nginxCase('nginx-c1', 'wrk -c1 to nginx', 1),
+  { ...nginxCase('nginx-one-cpu', 'wrk -c32 and nginx on one CPU', 32), oneCpu: true },
+  redisCase('redis', 'redis-benchmark GET -c16', 1),
+  redisCase('redis-P16', 'redis-benchmark GET -c16 -P16', 16),
+  { ...redisCase('redis-one-cpu', 'redis-benchmark GET -c16 and redis on one CPU', 1), oneCpu: true },
   {
-    name: 'nginx',
-    text: 'wrk -c32 to nginx, one worker, 36 bytes',
-    unit: 'requests/s',
-    better: 'higher',
-    needs: ['nginx', 'wrk'],
-    server: (place) => ({ command: ['nginx', '-p', place.directory, '-c', nginxConfiguration(place)] }),
-    client: wrk,
-    value: wrkValue,
-  },
-  {
-    name: 'redis',
-    text: 'redis-benchmark GET -c16',
-    unit: 'requests/s',
-    better: 'higher',
-    needs: ['redis-server', 'redis-benchmark'],
-    server: ({ port, directory }) => ({
-      command: [
-        ...['redis-server', '--port', String(port), '--bind', '127.0.0.1', '--dir', directory],
-        ...['--save', '', '--appendonly', 'no', '--loglevel', 'warning'],
-      ],
-    }),
-    client: ({ port }) => redisBenchmark(port, 100_000),
-    calibrate: ({ port }) => redisBenchmark(port, 20_000),
-    calibrated: ({ port, seconds }, rate) => redisBenchmark(port, Math.max(20_000, Math.round(rate * seconds))),
-    value: (stdout) => number(/^"GET[^"]*","([\d.]+)"/m.exec(stdout)?.[1], 'redis-benchmark', stdout),
-  },
-  {
-    name: 'node-http',
-    text: 'wrk -c32 to node:http (apps/http-node)',
-    unit: 'requests/s',
-    better: 'higher',
+    ...{ name: 'node-http', text: 'wrk -c32 to node:http (apps/http-node)', unit: 'requests/s', better: 'higher' },
     needs: ['wrk'],
-    server: ({ port }) => ({
-      command: [process.execPath, join(ROOT, 'apps', 'http-node', 'server.js')],
-      env: { PORT: String(port), HOST: '127.0.0.1' },
-    }),
+    server: nodeServer,
     client: wrk,
     value: wrkValue,
+  },
+  {
+    ...{ name: 'node-node', text: 'node:http client to node:http server', unit: 'requests/s', better: 'higher' },
+    needs: [],
+    server: nodeServer,
+    client: ({ port, seconds }) => [
+      ...[process.execPath, join(ROOT, 'apps', 'http-node', 'client.js'), String(port), String(seconds)],
+    ],
+    value: json('per_s'),
+  },
+  {
+    ...{
+      name: 'connections',
+      text: 'a connection for each 64-byte round trip',
+      unit: '1/s',
+      better: 'higher',
+      needs: [],
+    },
+    server: ({ port }) => ({ command: [part('pingpong'), 'server', String(port)] }),
+    client: ({ host, port, seconds }) => [part('pingpong'), 'connections', `${host}:${port}`, String(seconds)],
+    value: json('per_s'),
   },
 ];

@@ -134,7 +134,8 @@ async function measure(
   mkdirSync(directory);
   const place: Place = { port, host: '127.0.0.1', bind: '127.0.0.1', seconds, directory };
   const { cpus, name } = setup;
-  const client = (command: readonly string[]) => runProgram({ command, cpu: cpus.client }, world, name);
+  const client = (command: readonly string[]) =>
+    runProgram({ command, cpu: each.oneCpu === true ? cpus.server : cpus.client }, world, name);
   const server = await startServer({ ...each.server(place), cpu: cpus.server }, world, name, () => accepts(port));
   try {
     let command = each.client(place);

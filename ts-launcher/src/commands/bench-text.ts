@@ -13,6 +13,13 @@ export function benchText(result: BenchResult): string {
   ];
   if (result.raw_round_trip_ns !== null)
     foot.push(`a cache line there and back between the two CPUs: ${result.raw_round_trip_ns} ns`);
+  const median = (name: string) => result.cases.find((each) => each.name === name)?.zstack.median;
+  const [posix, zero] = [median('stream'), median('stream-zero')];
+  if (posix !== undefined && zero !== undefined)
+    foot.push(`stream: the zero-copy calls are ${(zero / posix).toFixed(2)} times as fast as read and write`);
+  const trip = median('round-trip');
+  if (trip !== undefined && result.raw_round_trip_ns !== null)
+    foot.push(`round trip: ${(trip / result.raw_round_trip_ns).toFixed(2)} times the cache line's`);
   if (result.cases.some(({ accelerated }) => !accelerated)) {
     foot.push('NO: the engine saw no accelerated pair, both columns are the kernel; see `zstack-run why`');
   }
