@@ -55,11 +55,20 @@ static int listen_any(uint16_t *port)
     return fd;
 }
 
-static int dial(uint16_t port)
+/* -1: nobody listens any more. */
+static int try_dial(uint16_t port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a) != 0)
+    if (fd < 0)
+        fail("socket");
+    return connect(fd, (struct sockaddr *)&a, sizeof a) == 0 ? fd : -1;
+}
+
+static int dial(uint16_t port)
+{
+    int fd = try_dial(port);
+    if (fd < 0)
         fail("connect");
     return fd;
 }
@@ -142,7 +151,9 @@ static pid_t child(bool server, int port_pipe[2], uint64_t own_seed)
         while ((fd = accept(l, NULL, NULL)) >= 0)
             echo(fd), close(fd);
     } else if (read(port_pipe[0], &port, sizeof port) == sizeof port) {
-        talk(dial(port));
+        int fd = try_dial(port); /* the server may be dead already */
+        if (fd >= 0)
+            talk(fd);
     }
     _exit(0);
 }
@@ -196,7 +207,7 @@ static void kill_rounds(int rounds)
             fail("pipe");
         pid_t server = child(true, ports, rnd()), client = child(false, ports, rnd());
         close(ports[1]);
-        usleep((useconds_t)(rnd() % 12000));
+        usleep((useconds_t)(rnd() % 20000));
         bool first = rnd() % 2;
         end(first ? server : client);
         usleep((useconds_t)(rnd() % 1500));

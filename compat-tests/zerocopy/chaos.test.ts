@@ -25,7 +25,7 @@ describe('zero-copy connections that end badly', () => {
   }
 
   test('SIGKILL at random instants leaves nothing', async () => {
-    const rounds = ALL ? 1000 : 120;
+    const rounds = ALL ? 1000 : 200;
     const run = stage.start(true, [CHAOS, 'kill', '1', `${rounds}`], { input: 'open' });
     await run.says(/^done$/m, ALL ? 400_000 : 100_000);
     await empty();
