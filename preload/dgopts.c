@@ -84,6 +84,36 @@ static uint32_t port_by_name(const struct zs_view *v, const char *name)
     return 0;
 }
 
+unsigned zsp_if_nametoindex(const char *name)
+{
+    unsigned index = REAL(if_nametoindex)(name);
+    if (index != 0 || !zs_proc.conf.enabled || zs_passthrough())
+        return index;
+    int err = errno;
+    frame_begin();
+    struct zs_domain *d = zs_attached();
+    uint32_t port = d == NULL ? 0 : port_by_name(&d->view, name);
+    frame_end();
+    errno = err;
+    return port == 0 ? 0 : ZS_WIRE_SCOPE + port;
+}
+
+char *zsp_if_indextoname(unsigned index, char *name)
+{
+    struct zs_wire_port p;
+    bool ours = ZS_WIRE_SCOPE_PORT(index) != 0 && zs_proc.conf.enabled && !zs_passthrough();
+    if (!ours)
+        return REAL(if_indextoname)(index, name);
+    frame_begin();
+    struct zs_domain *d = zs_attached();
+    bool found = d != NULL && zs_wire_port_copy(&d->view, ZS_WIRE_SCOPE_PORT(index), &p);
+    frame_end();
+    if (!found)
+        return REAL(if_indextoname)(index, name);
+    snprintf(name, IF_NAMESIZE, "%s", p.name);
+    return name;
+}
+
 static uint32_t first_port(const struct zs_view *v, bool v6)
 {
     struct zs_wire_port p;
@@ -127,7 +157,7 @@ bool dg_is_broadcast(struct zsock *k, uint32_t port, const struct zs_addr *to)
 static bool bind_to_port(struct zsock *k, int fd, const char *name, int *result)
 {
     struct zs_domain *d = zs_attached();
-    uint32_t port = d == NULL || if_nametoindex(name) != 0 ? 0 : port_by_name(&d->view, name);
+    uint32_t port = d == NULL || REAL(if_nametoindex)(name) != 0 ? 0 : port_by_name(&d->view, name);
     if (port == 0)
         return false;
     *result = (int)zs_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
@@ -155,7 +185,7 @@ static bool bind_to_device(struct zsock *k, int fd, const void *val, socklen_t l
     if (name[0] == 0 || !bind_to_port(k, fd, name, result)) {
         *result = (int)zs_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, val, len);
         struct zs_domain *d = *result == 0 && name[0] != 0 ? zs_attached() : NULL;
-        uint32_t port = d == NULL ? 0 : dg_port_of_interface(&d->view, if_nametoindex(name));
+        uint32_t port = d == NULL ? 0 : dg_port_of_interface(&d->view, REAL(if_nametoindex)(name));
         if (*result == 0)
             k->dg.port = name[0] == 0 ? 0 : port != 0 ? port : DG_PORT_KERNEL;
     }

@@ -192,6 +192,9 @@ describe('tap', () => {
       await p.calls(['open', 'b', 4]);
       expect(await p.call('set', 'b', 'SOL_SOCKET', 'SO_BINDTODEVICE', 'net_tap9')).toEqual({ error: 'ENODEV' });
       await p.calls(['set', 'b', 'SOL_SOCKET', 'SO_BINDTODEVICE', 'net_tap0']);
+      expect(await p.call('index', 'net_tap0')).toEqual([SCOPE + 1, 'net_tap0']);
+      expect(await p.call('index', 'net_tap9')).toEqual({ error: 'no interface with this name' });
+      expect(await p.call('index', 'lo')).toEqual([1, 'lo']);
       expect(await p.call('get', 'b', 'SOL_SOCKET', 'SO_BINDTODEVICE', 32)).toBe('net_tap0');
       const port = await p.call('bind', 'b', '', 0);
       await p.calls(['open', 'local', 4], ['sendto', 'local', 'local', NEAR, port]);

@@ -125,6 +125,9 @@ describe('the form', () => {
     [['tap,gateway6=fd01::1'], 'ZS1601', 'gateway6= without address6=', 'give both'],
     [['af_packet:eth0'], 'ZS1601', 'address= is missing', 'a host of its own on the interface'],
     [['memif:/a'], 'ZS1601', 'address= is missing', 'the network of the two engines'],
+    [['tap,ra=maybe'], 'ZS1601', 'ra=maybe', 'expected on or off'],
+    [['tap,route=10.0.0.0'], 'ZS1601', 'route=10.0.0.0', 'expected PREFIX/LENGTH'],
+    [['tap,route=10.0.0.0/8@fd01::1'], 'ZS1601', 'route=10.0.0.0/8@fd01::1', 'expected PREFIX/LENGTH'],
     [['none', 'tap'], 'ZS1602', '--port none together with other ports', 'leave out'],
     [Array<string>(9).fill('tap'), 'ZS1602', '9 ports: an engine has at most 8', ''],
   ])('%j is refused', (texts, code, what, hint) => {
@@ -279,6 +282,11 @@ describe('what DPDK and the engine are told', () => {
       'tap:zs0,mtu=1400,gateway=10.0.0.2,address=10.0.0.1/24,mac=02:00:00:00:00:07,address6=fd01::1/64,gateway6=fd01::2',
       ['--vdev=net_tap0,iface=zs0'],
       'net_tap0,ip=10.0.0.1/24,gateway=10.0.0.2,ip6=fd01::1/64,gateway6=fd01::2,mtu=1400,mac=02:00:00:00:00:07',
+    ],
+    [
+      'tap:zs0,address=10.0.0.1/24,ra=on,route=10.9.0.0/16@10.0.0.2+239.0.0.0/8',
+      ['--vdev=net_tap0,iface=zs0'],
+      'net_tap0,ip=10.0.0.1/24,ra=on,route=10.9.0.0/16@10.0.0.2+239.0.0.0/8',
     ],
     [
       'af_packet:eth0,address=192.0.2.9/24,mac=device',

@@ -95,6 +95,9 @@ def run(call, name, *args):
     if call == 'open':
         sockets[name] = socket.socket(FAMILY[args[0]], socket.SOCK_DGRAM)
         return 'ok'
+    if call == 'index': # of an interface by name, and back
+        index = socket.if_nametoindex(name)
+        return [index, socket.if_indextoname(index)]
     s = sockets[name]
     if call == 'close':
         sockets.pop(name).close()
