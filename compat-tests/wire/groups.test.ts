@@ -163,3 +163,29 @@ describe('tap', () => {
     expect(await far.call('recv', 'c')).toMatchObject({ data: 'back', from: [NEAR, port] });
   });
 });
+
+/** A program that knows only the kernel's interface means the port that takes its packets. */
+describe.each([['af_packet'], ['af_xdp']] as const)('%s', (kind) => {
+  const stage = useStage({ wire: kind });
+
+  test('groups and devices by the name of the interface', async () => {
+    const [p, far] = [await Datagrams.start(stage, 'near'), await Datagrams.start(stage, 'far')];
+    const [near0] = (await p.call('index', 'near0')) as [number];
+    const [far0] = (await far.call('index', 'far0')) as [number];
+    await p.calls(['open', 'b', 4], ['set', 'b', 'SOL_SOCKET', 'SO_BINDTODEVICE', 'near0']);
+    const port = await p.call('bind', 'b', '0.0.0.0', 0);
+    await p.calls(['set', 'b', 'IPPROTO_IP', 'IP_ADD_MEMBERSHIP', [GROUP, '0.0.0.0', near0]]);
+    await far.calls(['open', 'a', 4], ['set', 'a', 'IPPROTO_IP', 'IP_MULTICAST_IF', [FAR]]);
+    await far.calls(['sendto', 'a', 'group', GROUP, port], ['sendto', 'a', 'plain', NEAR, port]);
+    expect(await p.call('recv', 'b')).toMatchObject({ data: 'group' });
+    expect(await p.call('recv', 'b')).toMatchObject({ data: 'plain' });
+    await p.calls(['open', 'c', 6], ['set', 'c', 'IPPROTO_IPV6', 'IPV6_JOIN_GROUP', [GROUP6, near0]]);
+    const port6 = await p.call('bind', 'c', '::', 0);
+    await far.calls(['open', 'd', 6], ['set', 'd', 'IPPROTO_IPV6', 'IPV6_MULTICAST_IF', far0]);
+    await far.calls(['sendto', 'd', 'group', GROUP6, port6]);
+    expect(await p.call('recv', 'c')).toMatchObject({ data: 'group' });
+    // Once each: not by the kernel, too.
+    expect(await p.call('nothing', 'b', 0.2)).toBe('ok');
+    expect(await p.call('nothing', 'c', 0.2)).toBe('ok');
+  });
+});
