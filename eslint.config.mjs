@@ -9,6 +9,7 @@ export default tseslint.config(
       'node_modules/**',
       'ts-launcher/dist/**',
       'engine-native/addon/dist/**',
+      'compat-tests/conformance/dist/**',
       'coverage/**',
     ],
   },

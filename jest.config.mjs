@@ -6,7 +6,11 @@ const shared = {
   transform: {
     '^.+\\.ts$': ['ts-jest', { useESM: true, tsconfig: '<rootDir>/tsconfig.jest.json', diagnostics: false }],
   },
-  modulePathIgnorePatterns: ['<rootDir>/build/', '<rootDir>/ts-launcher/dist/'],
+  modulePathIgnorePatterns: [
+    '<rootDir>/build/',
+    '<rootDir>/ts-launcher/dist/',
+    '<rootDir>/compat-tests/conformance/dist/',
+  ],
 };
 
 /** The projects: fast tests of the launcher; the compatibility tests, which are to run one after the other (`--runInBand`). */

@@ -12,6 +12,8 @@
 __thread struct zs_thread zs_thread __attribute__((tls_model("initial-exec"))) = {.bell = -1};
 
 #define NSIG_ALL 65
+static void on_signal(int sig, siginfo_t *info, void *context);
+
 /* The application's dispositions; the kernel has ours. */
 static struct {
     struct sigaction act[NSIG_ALL];
@@ -86,10 +88,69 @@ void zs_jumped(void)
     }
 }
 
+/* ---- SIGSEGV and SIGBUS: ours, too ---- */
+
+static _Atomic bool guarded;
+
+static bool is_guarded(int sig)
+{
+    return (sig == SIGSEGV || sig == SIGBUS) && atomic_load(&guarded);
+}
+
+/* What the kernel is told for a guarded signal, whatever the application's disposition is. */
+static void guard_action(struct sigaction *act)
+{
+    act->sa_sigaction = on_signal;
+    act->sa_flags = (act->sa_flags & ~SA_RESETHAND) | SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+}
+
+void signals_guard(void)
+{
+    static const int sigs[] = {SIGSEGV, SIGBUS};
+    if (atomic_exchange(&guarded, true))
+        return;
+    for (int i = 0; i < 2; i++) {
+        struct sigaction now;
+        if (REAL(sigaction)(sigs[i], NULL, &now) < 0)
+            continue;
+        if (now.sa_sigaction != on_signal)
+            disp.act[sigs[i]] = now;
+        atomic_store(&disp.ours[sigs[i]], true);
+        guard_action(&now);
+        REAL(sigaction)(sigs[i], &now, NULL);
+    }
+}
+
+/* True: dealt with. A fault that the application has no handler for happens again, without ours. */
+static bool on_guarded(int sig, const siginfo_t *info, void *context)
+{
+    bool sent = info->si_code <= 0; /* by kill and kin */
+    sighandler_t h = disp.act[sig].sa_handler;
+    if (!sent && user_fault(context))
+        return true;
+    if (h == SIG_IGN && sent)
+        return true;
+    if (h != SIG_DFL && h != SIG_IGN)
+        return false;
+    struct sigaction plain = {.sa_handler = SIG_DFL};
+    REAL(sigaction)(sig, &plain, NULL);
+    if (sent)
+        zs_sys(SYS_tgkill, zs_sys(SYS_getpid), zs_sys(SYS_gettid), sig);
+    return true;
+}
+
+/* The thread itself caused it: it cannot go on before the handler ran. */
+static bool synchronous(int sig, const siginfo_t *info)
+{
+    return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP);
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
     struct zs_thread *t = &zs_thread;
-    if (t->depth == 0 || t->sleeping) {
+    if (is_guarded(sig) && on_guarded(sig, info, context))
+        return;
+    if (t->depth == 0 || t->sleeping || synchronous(sig, info)) {
         deliver(sig, info, context);
         if (t->sleeping) {
             /* The signal may have come just before the system call: make it return at once. */
@@ -287,13 +348,15 @@ int zsp_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
             wrapped.sa_sigaction = on_signal;
             wrapped.sa_flags |= SA_SIGINFO;
         }
+        if (is_guarded(sig))
+            guard_action(&wrapped);
         if (handler)
             disp.act[sig] = *act; /* before the kernel knows: the handler may run at once */
     }
     int r = REAL(sigaction)(sig, act != NULL ? &wrapped : NULL, &before);
     if (act != NULL && r == 0) {
         disp.act[sig] = *act;
-        atomic_store(&disp.ours[sig], handler);
+        atomic_store(&disp.ours[sig], handler || is_guarded(sig));
     } else if (act != NULL) {
         disp.act[sig] = app_before;
     }

@@ -244,8 +244,8 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
     struct zsock *k = call_begin(&c, "connect", fd);
     if (k == NULL)
         return REAL(connect)(fd, addr, len);
-    if (len > sizeof(struct sockaddr_storage))
-        return (int)call_end(&c, fd, -EINVAL);
+    if (len > sizeof(struct sockaddr_storage) || !user_readable(addr, len))
+        return (int)call_end(&c, fd, len > sizeof(struct sockaddr_storage) ? -EINVAL : -EFAULT);
     bool use_kernel = false;
     int r;
     switch (atomic_load(&k->kind)) {

@@ -286,6 +286,8 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
         return err;
     if (!(flags & MSG_OOB) && !k->shut_wr && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= ZS_DGRAM_PIECES && engine_alive(k->d))
         way = route(k, msg, &g);
+    if ((way == BY_WIRE || way == BY_RING) && !user_iov(msg->msg_iov, msg->msg_iovlen, 0, n, false))
+        return -EFAULT;
     if (way == BY_WIRE)
         return send_wire(k, fd, msg, &g, n, flags);
     if (way == TO_NOBODY)
@@ -341,16 +343,19 @@ static ssize_t recv_record(struct zsock *k, struct msghdr *msg, int flags)
             return -EAGAIN;
         }
         size_t n = rec.len < room ? rec.len : room;
-        got = n > 0 ? zs_rx_peek(v, s, sizeof rec, msg->msg_iov, 0, n) : 0;
+        bool there = user_iov(msg->msg_iov, msg->msg_iovlen, 0, n, true);
+        got = n > 0 && there ? zs_rx_peek(v, s, sizeof rec, msg->msg_iov, 0, n) : 0;
         if (got < 0)
             got = -EAGAIN;
+        if (!there)
+            got = -EFAULT;
         if (!(flags & MSG_PEEK))
             zs_rx_consume(v, s, ZS_UDP_RECORD_SPACE(rec.len));
     }
     zs_unlock(v, &s->rx_cons.lock);
     if (got < 0)
-        return -EAGAIN;
-    msg->msg_flags = rec.len > room ? MSG_TRUNC : 0;
+        return (ssize_t)got;
+    msg->msg_flags = (flags & MSG_CMSG_CLOEXEC) | (rec.len > room ? MSG_TRUNC : 0);
     if (msg->msg_name != NULL) {
         socklen_t len = msg->msg_namelen;
         addr_copy_out(&rec.from, k->family, msg->msg_name, &len);

@@ -63,7 +63,7 @@ static int ctl_mod(struct epset *e, struct epitem *it, const struct epoll_event 
 
 static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct epoll_event *ev)
 {
-    if (op != EPOLL_CTL_DEL && ev == NULL)
+    if (op != EPOLL_CTL_DEL && !user_readable(ev, sizeof *ev))
         return -EFAULT;
     int r = ep_set_prepare(e);
     if (r < 0)

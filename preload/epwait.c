@@ -4,6 +4,7 @@
 
 #define KERNEL_LOOK_NS 50000u /* how long ready sockets may keep us from looking at kernel descriptors */
 #define KERNEL_BATCH 256
+#define EP_MAX_EVENTS ((int)(INT32_MAX / sizeof(struct epoll_event))) /* as fs/eventpoll.c */
 
 /* ---- Shared-memory side ---- */
 
@@ -53,6 +54,10 @@ static int collect(struct epset *e, struct epoll_event *ev, int max)
         ep_ready_remove(e, it);
         uint32_t all = it->disarmed ? 0 : sock_events(it->k, it->events);
         uint32_t mask = all & (it->events | EPOLLERR | EPOLLHUP);
+        if (mask != 0 && n == 0 && !user_writable(ev, sizeof *ev)) {
+            ep_ready_push(e, it);
+            return -EFAULT;
+        }
         if (mask != 0 && (!(it->events & EPOLLET) || is_edge(it, mask, all, true))) {
             ev[n].events = mask;
             ev[n].data = it->data;
@@ -281,6 +286,8 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
         if (more)
             ep_wake(e); /* another thread may take the rest */
         e->full = n == max;
+        if (n < 0)
+            return n;
         if (n > 0) {
             e->busy = true;
             uint64_t now = zs_now_ns();
@@ -334,8 +341,8 @@ static int wait_call(const char *name, int ep, struct epoll_event *ev, int max, 
     *kernel = e == NULL || (e->nshm == 0 && set_domain(e) == NULL) || zs_passthrough();
     if (*kernel)
         return 0;
-    if (max <= 0) {
-        errno = EINVAL;
+    if (max <= 0 || max > EP_MAX_EVENTS || (uintptr_t)ev > USER_END - (uintptr_t)max * sizeof *ev) {
+        errno = max <= 0 || max > EP_MAX_EVENTS ? EINVAL : EFAULT;
         return -1;
     }
     frame_begin();
@@ -396,7 +403,7 @@ int zsp_epoll_pwait(int ep, struct epoll_event *ev, int max, int timeout, const 
 int zsp_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *t, const sigset_t *mask)
 {
     bool kernel;
-    if (t != NULL && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000))
+    if (t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000))
         return REAL(epoll_pwait2)(ep, ev, max, t, mask);
     const int64_t most = INT64_MAX / 2;
     int64_t ns = t == NULL ? -1 : t->tv_sec > most / 1000000000 ? most : t->tv_sec * 1000000000 + t->tv_nsec;

@@ -66,6 +66,7 @@ struct zsock *zsock_new(enum zk kind, int family)
             zs_word_unlock(&tab.lock);
             return NULL;
         }
+        signals_guard();
         for (size_t i = 0; i < n; i++) {
             chunk[i].next_free = tab.free;
             tab.free = &chunk[i];
@@ -78,7 +79,7 @@ struct zsock *zsock_new(enum zk kind, int family)
     k->family = (uint16_t)family;
     k->pool = -1;
     k->index = ZS_NO_SESSION;
-    k->pre.linger = -1;
+    k->pre.linger = k->pre.peek_off = -1;
     k->fd = -1;
     atomic_store(&k->kind, kind);
     atomic_store(&k->fds, 0);

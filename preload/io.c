@@ -7,10 +7,13 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 
+/* SIZE_MAX: the vector is not there. */
 static size_t iov_bytes(const struct iovec *iov, size_t cnt, bool *bad)
 {
     size_t n = 0;
     *bad = cnt > IOV_MAX;
+    if (!*bad && !user_readable(iov, cnt * sizeof *iov))
+        return SIZE_MAX;
     for (size_t i = 0; !*bad && i < cnt; i++) {
         if (iov[i].iov_len > (size_t)SSIZE_MAX - n)
             *bad = true;
@@ -25,8 +28,8 @@ static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t 
 {
     bool bad;
     size_t n = iov_bytes(iov, cnt, &bad);
-    if (bad)
-        return cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
+    if (bad || n == SIZE_MAX)
+        return !bad ? -EFAULT : cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
     switch (atomic_load(&k->kind)) {
     case ZK_CONN:;
         if (flags & MSG_ERRQUEUE)
@@ -34,7 +37,7 @@ static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t 
         if (msg != NULL) {
             msg->msg_namelen = 0;
             msg->msg_controllen = 0;
-            msg->msg_flags = 0;
+            msg->msg_flags = flags & MSG_CMSG_CLOEXEC;
         }
         ssize_t got = stream_recv(k, iov, n, flags);
         if (msg != NULL && (flags & MSG_OOB) && got >= 0)
@@ -59,8 +62,8 @@ static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t 
 {
     bool bad;
     size_t n = iov_bytes(iov, cnt, &bad);
-    if (bad)
-        return cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
+    if (bad || n == SIZE_MAX)
+        return !bad ? -EFAULT : cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
     struct msghdr own = {.msg_iov = (struct iovec *)iov, .msg_iovlen = cnt};
     switch (atomic_load(&k->kind)) {
     case ZK_CONN:
@@ -70,6 +73,28 @@ static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t 
     default:
         return zs_sys(SYS_sendmsg, fd, msg != NULL ? msg : &own, flags);
     }
+}
+
+/* The headers as the kernel checks them (copy_msghdr_from_user). */
+static ssize_t recv_message(struct zsock *k, int fd, struct msghdr *msg, int flags)
+{
+    if (!user_writable(msg, sizeof *msg))
+        return -EFAULT;
+    if (msg->msg_name != NULL && (int)msg->msg_namelen < 0)
+        return -EINVAL;
+    return do_recv(k, fd, msg->msg_iov, msg->msg_iovlen, msg, flags);
+}
+
+static ssize_t send_message(struct zsock *k, int fd, const struct msghdr *msg, int flags)
+{
+    if (!user_readable(msg, sizeof *msg))
+        return -EFAULT;
+    if (msg->msg_name != NULL && (int)msg->msg_namelen < 0)
+        return -EINVAL;
+    socklen_t name = msg->msg_namelen < sizeof(struct sockaddr_storage) ? msg->msg_namelen : sizeof(struct sockaddr_storage);
+    if (msg->msg_name != NULL && !user_readable(msg->msg_name, name))
+        return -EFAULT;
+    return do_send(k, fd, msg->msg_iov, msg->msg_iovlen, msg, flags);
 }
 
 /* ---- Receive ---- */
@@ -107,7 +132,7 @@ ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int fla
     if (k == NULL)
         return REAL(preadv2)(fd, iov, cnt, off, flags);
     if (off != -1 || cnt < 0)
-        return call_end(&c, fd, cnt < 0 ? -EINVAL : -ESPIPE);
+        return call_end(&c, fd, cnt < 0 || off < 0 ? -EINVAL : -ESPIPE);
     return call_end(&c, fd, do_read(k, fd, iov, (size_t)cnt, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
 }
 
@@ -121,6 +146,21 @@ ssize_t zsp_recv(int fd, void *buf, size_t n, int flags)
     return call_end(&c, fd, do_recv(k, fd, &iov, 1, NULL, flags));
 }
 
+/* The address of a received datagram as recvfrom hands it over, after which an error is too late for the data. */
+static ssize_t name_give(const struct sockaddr_storage *name, socklen_t n, struct sockaddr *to, socklen_t *len, ssize_t r)
+{
+    if (!user_writable(len, sizeof *len))
+        return -EFAULT;
+    if ((int)*len < 0)
+        return -EINVAL;
+    socklen_t cut = *len < n ? *len : n;
+    if (!user_writable(to, cut))
+        return -EFAULT;
+    memcpy(to, name, cut);
+    *len = n;
+    return r;
+}
+
 ssize_t zsp_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len)
 {
     struct call c;
@@ -128,10 +168,13 @@ ssize_t zsp_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *fr
     if (k == NULL)
         return REAL(recvfrom)(fd, buf, n, flags, from, len);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_name = from, .msg_namelen = from && len ? *len : 0};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct sockaddr_storage name;
+    if (from != NULL)
+        msg.msg_name = &name, msg.msg_namelen = sizeof name;
     ssize_t r = do_recv(k, fd, &iov, 1, &msg, flags);
-    if (r >= 0 && from != NULL && len != NULL)
-        *len = msg.msg_namelen;
+    if (r >= 0 && from != NULL)
+        r = name_give(&name, msg.msg_namelen, from, len, r);
     return call_end(&c, fd, r);
 }
 
@@ -145,7 +188,7 @@ ssize_t zsp_recvmsg(int fd, struct msghdr *msg, int flags)
             scm_received(msg);
         return r;
     }
-    return call_end(&c, fd, do_recv(k, fd, msg->msg_iov, msg->msg_iovlen, msg, flags));
+    return call_end(&c, fd, recv_message(k, fd, msg, flags));
 }
 
 int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *t)
@@ -155,12 +198,13 @@ int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timesp
     if (k == NULL)
         return REAL(recvmmsg)(fd, v, n, flags, t);
     /* As Linux: the timeout is looked at only between messages (recvmmsg(2), BUGS). */
+    if (t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000))
+        return (int)call_end(&c, fd, user_readable(t, sizeof *t) ? -EINVAL : -EFAULT);
     uint64_t limit = t != NULL ? zs_now_ns() + (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec : 0;
     unsigned got = 0;
     ssize_t r = 0;
     while (got < n) {
-        struct msghdr *m = &v[got].msg_hdr;
-        r = do_recv(k, fd, m->msg_iov, m->msg_iovlen, m, flags & ~MSG_WAITFORONE);
+        r = user_writable(&v[got], sizeof v[got]) ? recv_message(k, fd, &v[got].msg_hdr, flags & ~MSG_WAITFORONE) : -EFAULT;
         if (r < 0)
             break;
         v[got++].msg_len = (unsigned)r;
@@ -200,7 +244,7 @@ ssize_t zsp_pwritev2(int fd, const struct iovec *iov, int cnt, off_t off, int fl
     if (k == NULL)
         return REAL(pwritev2)(fd, iov, cnt, off, flags);
     if (off != -1 || cnt < 0)
-        return call_end(&c, fd, cnt < 0 ? -EINVAL : -ESPIPE);
+        return call_end(&c, fd, cnt < 0 || off < 0 ? -EINVAL : -ESPIPE);
     return call_end(&c, fd, do_send(k, fd, iov, (size_t)cnt, NULL, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
 }
 
@@ -228,6 +272,8 @@ ssize_t zsp_sendto(int fd, const void *buf, size_t n, int flags, const struct so
     }
     struct iovec iov = {(void *)buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_name = (void *)to, .msg_namelen = len};
+    if (to != NULL && (len > sizeof(struct sockaddr_storage) || !user_readable(to, len)))
+        return call_end(&c, fd, len > sizeof(struct sockaddr_storage) ? -EINVAL : -EFAULT);
     return call_end(&c, fd, do_send(k, fd, &iov, 1, &msg, flags));
 }
 
@@ -240,7 +286,7 @@ ssize_t zsp_sendmsg(int fd, const struct msghdr *msg, int flags)
             scm_sent(msg);
         return REAL(sendmsg)(fd, msg, flags);
     }
-    return call_end(&c, fd, do_send(k, fd, msg->msg_iov, msg->msg_iovlen, msg, flags));
+    return call_end(&c, fd, send_message(k, fd, msg, flags));
 }
 
 int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
@@ -256,8 +302,7 @@ int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
     unsigned sent = 0;
     ssize_t r = 0;
     while (sent < n) {
-        const struct msghdr *m = &v[sent].msg_hdr;
-        r = do_send(k, fd, m->msg_iov, m->msg_iovlen, m, flags);
+        r = user_writable(&v[sent], sizeof v[sent]) ? send_message(k, fd, &v[sent].msg_hdr, flags) : -EFAULT;
         if (r < 0)
             break;
         v[sent++].msg_len = (unsigned)r;
@@ -277,8 +322,8 @@ ssize_t zsp_sendfile(int out, int in, off_t *off, size_t n)
                    : REAL(sendfile)(out, in, off, n);
     if (atomic_load(&k->kind) != ZK_CONN)
         return call_end(&c, out, zs_sys(SYS_sendfile, out, in, off, n));
-    if (off != NULL && *off < 0)
-        return call_end(&c, out, -EINVAL);
+    if (off != NULL && (!user_writable(off, sizeof *off) || *off < 0))
+        return call_end(&c, out, user_readable(off, sizeof *off) ? -EINVAL : -EFAULT);
     return call_end(&c, out, stream_sendfile(k, in, off, n));
 }
 

@@ -110,15 +110,16 @@ static int accept_local(struct zsock *l, struct sockaddr *addr, socklen_t *len, 
     fdtab_take(fd);
     k->fd = fd;
     k->pool = entry;
+    k->accepted = true;
     atomic_store(&k->nonblock, (flags & SOCK_NONBLOCK) != 0);
     atomic_store(&k->fds, 1);
     opt_inherit(k, l);
     sock_become_conn(k, fd, l->d, (uint32_t)si);
-    addr_copy_out(&k->s->remote, k->family, addr, len);
-    if (!fdtab_set(fd, FDT_SOCK, k)) {
+    int r = addr != NULL ? addr_give(&k->s->remote, k->family, addr, len) : 0;
+    if (r < 0 || !fdtab_set(fd, FDT_SOCK, k)) { /* as the kernel: the connection is closed */
         zs_sys(SYS_close, fd);
         zsock_drop(k);
-        return -EMFILE;
+        return r < 0 ? r : -EMFILE;
     }
     return fd;
 }

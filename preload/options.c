@@ -4,20 +4,19 @@
  * the placeholder, so that its answer, its format and its errors are the kernel's. */
 #include "preload.h"
 
-#include <fcntl.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/ioctl.h>
 
 int opt_put(void *val, socklen_t *len, const void *src, socklen_t n)
 {
-    if (val == NULL || len == NULL)
+    if (!user_writable(len, sizeof *len))
         return -EFAULT;
     if ((int)*len < 0)
         return -EINVAL;
-    if (*len > n)
-        *len = n;
+    n = *len < n ? *len : n;
+    if (!user_writable(val, n))
+        return -EFAULT;
+    *len = n;
     memcpy(val, src, *len);
     return 0;
 }
@@ -123,6 +122,26 @@ static uint32_t buf_max(bool rcv)
     return max;
 }
 
+/* Half of net.ipv4.tcp_rmem's largest, as a socket of the kernel tells it. */
+static uint32_t lowat_max(void)
+{
+    static _Atomic uint32_t known;
+    uint32_t max = atomic_load_explicit(&known, memory_order_relaxed);
+    int v = INT32_MAX, got = 0;
+    socklen_t len = sizeof got;
+    if (max != 0)
+        return max;
+    int fd = (int)zs_sys(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        zs_sys(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &v, sizeof v);
+        zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &got, &len);
+        zs_sys(SYS_close, fd);
+    }
+    max = got > 1 ? (uint32_t)got : 3u << 20;
+    atomic_store_explicit(&known, max, memory_order_relaxed);
+    return max;
+}
+
 /* The number that SO_SNDBUF or SO_RCVBUF reports after asking for v: doubled, within the kernel's bounds (socket(7)). */
 static uint32_t buf_size(int v, bool rcv)
 {
@@ -133,22 +152,40 @@ static uint32_t buf_size(int v, bool rcv)
     return n < min ? min : n;
 }
 
+static bool remembered(int level, int name)
+{
+    if (level == SOL_SOCKET)
+        switch (name) {
+        case SO_RCVTIMEO:
+        case SO_SNDTIMEO:
+        case SO_LINGER:
+        case SO_SNDBUF:
+        case SO_RCVBUF:
+        case SO_RCVLOWAT:
+        case SO_PEEK_OFF:
+            return true;
+        }
+    return bit_of(level, name) != 0 || (level == IPPROTO_TCP && tcpopt_remembered(name));
+}
+
 /* Options that we keep. Returns 1 when `name` is one of them, 0 not, negative errno for a bad value. */
 static int remember(struct zs_preopts *p, int level, int name, const void *val, socklen_t len)
 {
     int v = 0;
     bool timeo = level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO);
     bool linger = level == SOL_SOCKET && name == SO_LINGER;
-    if (val == NULL)
-        return -EFAULT;
-    if (timeo || linger) {
-        if (len < (socklen_t)(timeo ? sizeof(struct timeval) : sizeof(struct linger)))
-            return -EINVAL;
-    } else if (len >= (socklen_t)sizeof v) {
-        memcpy(&v, val, sizeof v);
-    } else if (level != IPPROTO_IP) {
+    socklen_t need = timeo ? sizeof(struct timeval) : linger ? sizeof(struct linger) : sizeof v;
+    if (!remembered(level, name))
+        return 0;
+    if (len < (socklen_t)sizeof v)
         return -EINVAL;
-    }
+    if (!user_readable(val, sizeof v))
+        return -EFAULT;
+    if (len < need)
+        return -EINVAL;
+    if (!user_readable(val, need))
+        return -EFAULT;
+    memcpy(&v, val, sizeof v);
     uint32_t bit = bit_of(level, name);
     if (bit != 0) {
         p->bits = v ? p->bits | bit : p->bits & ~bit;
@@ -175,7 +212,13 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
         return 1;
     }
     if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
+        uint32_t most = p->rcvbuf != 0 ? p->rcvbuf / 2 : lowat_max(); /* tcp_set_rcvlowat */
         p->rcvlowat = v > 0 ? (uint32_t)v : v == 0 ? 1 : INT32_MAX;
+        p->rcvlowat = p->rcvlowat < most ? p->rcvlowat : most;
+        return 1;
+    }
+    if (level == SOL_SOCKET && name == SO_PEEK_OFF) {
+        p->peek_off = v;
         return 1;
     }
     return level == IPPROTO_TCP ? tcpopt_remember(p, name, v) : 0;
@@ -194,6 +237,7 @@ struct zs_preopts opt_current(const struct zsock *k)
         .congestion = atomic_load(&o->congestion), .maxseg = atomic_load(&o->maxseg), .syncnt = atomic_load(&o->syncnt),
         .linger2 = atomic_load(&o->linger2), .defer_accept = atomic_load(&o->defer_accept),
         .notsent_lowat = atomic_load(&o->notsent_lowat), .sig_owner = k->pre.sig_owner,
+        .peek_off = k->pre.peek_off,
     };
 }
 
@@ -223,6 +267,10 @@ static int get_socket_level(struct zsock *k, const struct zs_preopts *p, int nam
         return put_timeval(val, len, p->rcvtimeo_us);
     case SO_LINGER:
         return opt_put(val, len, &l, sizeof l);
+    case SO_PEEK_OFF:
+        return opt_put_int(val, len, p->peek_off);
+    case SO_PEERNAME:
+        return conn_opt_peername(k, val, len);
     case SO_RCVLOWAT:
         return opt_put_int(val, len, (int)p->rcvlowat);
     default:
@@ -237,18 +285,18 @@ static int get_tcp_level(struct zsock *k, const struct zs_preopts *p, int name, 
 }
 
 /* 1: not ours, ask the placeholder. */
-static int get_conn(struct zsock *k, int level, int name, void *val, socklen_t *len)
+static int get_conn(struct zsock *k, int fd, int level, int name, void *val, socklen_t *len)
 {
     struct zs_preopts p = opt_current(k);
     if (level == SOL_SOCKET)
         return get_socket_level(k, &p, name, val, len);
-    return level == IPPROTO_TCP ? get_tcp_level(k, &p, name, val, len) : 1;
+    return level == IPPROTO_TCP ? get_tcp_level(k, &p, name, val, len) : conn_opt_ip(k, fd, level, name, val, len);
 }
 
 int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *len)
 {
     if (atomic_load(&k->kind) == ZK_CONN) {
-        int r = get_conn(k, level, name, val, len);
+        int r = get_conn(k, fd, level, name, val, len);
         if (r <= 0)
             return r;
     }
@@ -265,12 +313,12 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
 {
     uint8_t kind = atomic_load(&k->kind);
     bool congestion = level == IPPROTO_TCP && name == TCP_CONGESTION && kind != ZK_UDP; /* the kernel knows the names */
-    if (kind == ZK_CONN && ((level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT) ||
-                            (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && k->family == AF_INET6)))
-        return -EINVAL; /* before connect only; the placeholder is not connected */
     if (kind == ZK_CONN) {
         struct zs_preopts p = opt_current(k);
-        int r = remember(&p, level, name, val, len);
+        int r = conn_opt_refused(k, level, name, val, len);
+        if (r < 0)
+            return r;
+        r = remember(&p, level, name, val, len);
         if (r != 0) {
             k->pre = p;
             if (r > 0)
@@ -300,7 +348,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
     if (r < 0 || kind == ZK_CONN)
         return (int)r;
     int on = 0;
-    if (val != NULL && len >= (socklen_t)sizeof on)
+    if (len >= (socklen_t)sizeof on && user_readable(val, sizeof on))
         memcpy(&on, val, sizeof on);
     if (kind == ZK_UDP && k->s != NULL)
         dg_changed(k, fd, level, name);
@@ -328,86 +376,4 @@ int zsp_setsockopt(int fd, int level, int name, const void *val, socklen_t len)
     if (k == NULL)
         return REAL(setsockopt)(fd, level, name, val, len);
     return (int)call_end(&c, fd, opt_set(k, fd, level, name, val, len));
-}
-
-/* ---- ioctl, fcntl ---- */
-
-static long ioctl_sock(struct zsock *k, int fd, unsigned long req, long arg)
-{
-    bool conn = atomic_load(&k->kind) == ZK_CONN;
-    int *out = (int *)arg;
-    if (req == FIONBIO) {
-        if (out == NULL)
-            return -EFAULT;
-        long fl = zsp_fcntl_sock(k, fd, F_GETFL, 0);
-        return fl < 0 ? fl : zsp_fcntl_sock(k, fd, F_SETFL, *out ? fl | O_NONBLOCK : fl & ~O_NONBLOCK);
-    }
-    if (req == FIONREAD && conn) {
-        uint64_t n = urgent_before_mark(k->s, zs_rx_avail(k->s));
-        *out = n > INT32_MAX ? INT32_MAX : (int)n;
-        return 0;
-    }
-    if (req == FIONREAD && atomic_load(&k->kind) == ZK_UDP && dgram_next_len(k) != 0) {
-        *out = (int)dgram_next_len(k);
-        return 0;
-    }
-    if (req == SIOCOUTQ && conn) {
-        *out = (int)zs_tx_unread(k->peer);
-        return 0;
-    }
-    if (req == SIOCOUTQNSD && conn) {
-        *out = (int)stream_unsent(k);
-        return 0;
-    }
-    if (req == SIOCATMARK && conn) {
-        *out = urgent_at_mark(k->s);
-        return 0;
-    }
-    if (req == FIOSETOWN || req == SIOCSPGRP) {
-        long r = zs_sys(SYS_ioctl, fd, req, arg);
-        if (r == 0)
-            urgent_owner(k, *out);
-        return r;
-    }
-    return zs_sys(SYS_ioctl, fd, req, arg);
-}
-
-long zsp_fcntl_sock(struct zsock *k, int fd, int cmd, long arg)
-{
-    bool both = sock_accelerated(k) && atomic_load(&k->kind) != ZK_CONN; /* the placeholder is always non-blocking */
-    if (cmd == F_SETFL) {
-        long r = zs_sys(SYS_fcntl, fd, F_SETFL, both ? arg | O_NONBLOCK : arg);
-        if (r == 0)
-            atomic_store(&k->nonblock, (arg & O_NONBLOCK) != 0);
-        if (r == 0 && both && (arg & O_NONBLOCK))
-            atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
-        else if (r == 0 && both)
-            atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
-        return r;
-    }
-    long r = zs_sys(SYS_fcntl, fd, cmd, arg);
-    if (r == 0 && cmd == F_SETOWN)
-        urgent_owner(k, (int)arg);
-    if (r == 0 && cmd == F_SETOWN_EX) {
-        const struct f_owner_ex *own = (const struct f_owner_ex *)arg;
-        urgent_owner(k, own->type == F_OWNER_PGRP ? -own->pid : own->pid);
-    }
-    if (cmd == F_GETFL && r >= 0 && both && !atomic_load(&k->nonblock))
-        r &= ~O_NONBLOCK;
-    return r;
-}
-
-int zsp_ioctl_arg(int fd, unsigned long req, long arg)
-{
-    struct call c;
-    struct zsock *k = call_begin(&c, "ioctl", fd);
-    if (k == NULL)
-        return REAL(ioctl)(fd, req, arg);
-    return (int)call_end(&c, fd, ioctl_sock(k, fd, req, arg));
-}
-
-int zsp_sockatmark(int fd)
-{
-    int mark = 0;
-    return zsp_ioctl_arg(fd, SIOCATMARK, (long)&mark) < 0 ? -1 : mark;
 }

@@ -29,8 +29,11 @@ static struct zsock *shm_sock(int fd)
     return k != NULL && sock_accelerated(k) ? k : NULL;
 }
 
-static bool any_shm(const struct pollfd *p, nfds_t n)
+/* Also what is not there is left to the kernel, which has the error for it. */
+static bool any_shm(struct pollfd *p, nfds_t n)
 {
+    if (!user_writable(p, n < INT32_MAX ? n * sizeof *p : SIZE_MAX))
+        return false;
     for (nfds_t i = 0; i < n; i++) {
         uintptr_t raw = p[i].fd >= 0 ? fdtab_raw(p[i].fd) : 0;
         if (fd_tag(raw) == FDT_EPOLL)
@@ -310,9 +313,14 @@ static int64_t ts_ns(const struct timespec *t)
     return t == NULL ? -1 : t->tv_sec >= most / 1000000000 ? most : t->tv_sec * 1000000000 + t->tv_nsec;
 }
 
+static bool bad_time(const struct timespec *t)
+{
+    return t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000);
+}
+
 int zsp_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *mask)
 {
-    bool bad = t != NULL && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000);
+    bool bad = bad_time(t) || (mask != NULL && !user_readable(mask, 8));
     if (zs_fdtab == NULL || zs_passthrough() || bad || !any_shm(p, n))
         return REAL(ppoll)(p, n, t, mask);
     return (int)framed("ppoll", p, n, ts_ns(t), mask);
@@ -336,8 +344,15 @@ static void put_set(fd_set *s, int fd, bool on)
         *w = on ? *w | bit : *w & ~bit;
 }
 
-static bool select_any(int n, const fd_set *r, const fd_set *w, const fd_set *e)
+static bool set_there(fd_set *s, int n)
 {
+    return s == NULL || user_writable(s, ((size_t)n + 63) / 64 * 8);
+}
+
+static bool select_any(int n, fd_set *r, fd_set *w, fd_set *e)
+{
+    if (n <= 0 || !set_there(r, n) || !set_there(w, n) || !set_there(e, n))
+        return false;
     for (int fd = 0; fd < n && fd < fdtab_top(); fd++) {
         uintptr_t raw = fdtab_raw(fd);
         if (raw == 0 || !(in_set(r, fd) || in_set(w, fd) || in_set(e, fd)))
@@ -397,7 +412,8 @@ static int select_framed(int n, fd_set *r, fd_set *w, fd_set *e, int64_t timeout
 
 int zsp_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *t)
 {
-    if (zs_fdtab == NULL || zs_passthrough() || (t != NULL && (t->tv_sec < 0 || t->tv_usec < 0)) || !select_any(n, r, w, e))
+    bool bad = t != NULL && (!user_writable(t, sizeof *t) || t->tv_sec < 0 || t->tv_usec < 0);
+    if (zs_fdtab == NULL || zs_passthrough() || bad || !select_any(n, r, w, e))
         return REAL(select)(n, r, w, e, t);
     int64_t ns = t == NULL ? -1 : (int64_t)t->tv_sec * 1000000000 + (int64_t)t->tv_usec * 1000;
     uint64_t start = zs_now_ns();
@@ -413,7 +429,7 @@ int zsp_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *t)
 
 int zsp_pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *t, const sigset_t *mask)
 {
-    bool bad = t != NULL && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000);
+    bool bad = bad_time(t) || (mask != NULL && !user_readable(mask, 8));
     if (zs_fdtab == NULL || zs_passthrough() || bad || !select_any(n, r, w, e))
         return REAL(pselect)(n, r, w, e, t, mask);
     return select_framed(n, r, w, e, ts_ns(t), mask);

@@ -92,6 +92,7 @@ struct zs_preopts {
     int32_t linger;
     uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion, maxseg, syncnt, defer_accept, notsent_lowat;
     int32_t linger2, sig_owner;
+    int32_t peek_off; /* SO_PEEK_OFF, -1 off */
 };
 
 /* Options of UDP sockets that datagrams over rings and wire need: X(identifier, level, name). */
@@ -138,6 +139,7 @@ struct zsock {
     bool connecting;       /* EINPROGRESS was reported; the next connect() reports success once */
     bool deferred;         /* the engine completes the connection */
     bool v6only, bound, reuseport;
+    bool accepted;         /* by accept, not connect */
     bool kernel_peer;      /* UDP: connected to an address outside the domain */
     bool shut_wr, shut_rd;      /* UDP: shut down; the kernel has the errors */
     uint16_t family;       /* AF_INET, AF_INET6 */
@@ -355,6 +357,17 @@ void zs_jumped(void);
 /* Sleeps until *word != val. 0 woken or word differs, -EINTR, -EAGAIN deadline (ns, CLOCK_MONOTONIC, 0 none). */
 int wait_word(struct zs_domain *d, _Atomic uint32_t *word, uint32_t val, uint64_t deadline_ns, bool restartable);
 
+/* ---- The application's memory (user.c) ---- */
+
+#define USER_END UINT64_C(0x7ffffffff000) /* TASK_SIZE_MAX of 4-level page tables */
+/* Whether it is there; what is not is -EFAULT. Writable memory is touched: only for what is about to be overwritten. */
+bool user_readable(const void *p, size_t n);
+bool user_writable(void *p, size_t n);
+/* n bytes of the vector from byte `skip` on. */
+bool user_iov(const struct iovec *iov, size_t cnt, size_t skip, size_t n, bool write);
+bool user_fault(void *context); /* a handler's: the fault was one of ours, go on */
+void signals_guard(void);       /* our handler on SIGSEGV and SIGBUS */
+
 /* ---- Attachment (attach.c) ---- */
 void zs_config_load(void);
 struct zs_domain *zs_attached(void); /* the current engine, attaching when needed; NULL: use the kernel */
@@ -372,6 +385,8 @@ void pool_child(void);
 /* ---- Sockets (sock.c, listen.c) ---- */
 int addr_from_sockaddr(struct zs_addr *a, const struct sockaddr *sa, socklen_t len);
 socklen_t addr_to_sockaddr(const struct zs_addr *a, int family, struct sockaddr_storage *ss);
+/* As the kernel writes an address and its length: 0, -EFAULT, -EINVAL (move_addr_to_user). */
+int addr_give(const struct zs_addr *a, int family, struct sockaddr *sa, socklen_t *len);
 void addr_copy_out(const struct zs_addr *a, int family, struct sockaddr *sa, socklen_t *len);
 void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason); /* forget it: the kernel serves it from now on */
 void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t session);
@@ -418,6 +433,7 @@ int wait_fd(int fd, short events, uint64_t deadline_ns, bool restartable); /* po
 /* ---- Options (options.c) ---- */
 /* ---- tcpopt.c: 1 remembered or not ours, 0 done (get) or not ours (set), negative errno ---- */
 int tcpopt_remember(struct zs_preopts *p, int name, int v);
+bool tcpopt_remembered(int name); /* whether tcpopt_remember knows it */
 int tcpopt_get(struct zsock *k, const struct zs_preopts *p, int name, void *val, socklen_t *len);
 uint32_t tcpopt_congestion(const void *val, socklen_t len);
 
@@ -439,6 +455,11 @@ int opt_put(void *val, socklen_t *len, const void *src, socklen_t n); /* an opti
 int opt_put_int(void *val, socklen_t *len, int v);
 struct zs_preopts opt_current(const struct zsock *k); /* of its session */
 void opt_fill(struct zs_opts *o, const struct zs_preopts *p);
+
+/* ---- What a connection answers and its placeholder, which is not connected, does not (conopt.c) ---- */
+int conn_opt_peername(struct zsock *k, void *val, socklen_t *len);
+int conn_opt_ip(const struct zsock *k, int fd, int level, int name, void *val, socklen_t *len); /* 1: ask the placeholder */
+int conn_opt_refused(const struct zsock *k, int level, int name, const void *val, socklen_t len); /* what only an unconnected one takes */
 void opt_apply(struct zsock *k);
 void opt_inherit(struct zsock *k, const struct zsock *listener);
 

@@ -53,10 +53,22 @@ void addr_copy_out(const struct zs_addr *a, int family, struct sockaddr *sa, soc
 {
     struct sockaddr_storage ss;
     socklen_t n = addr_to_sockaddr(a, family, &ss);
-    if (sa == NULL || len == NULL)
-        return;
-    memcpy(sa, &ss, *len < n ? *len : n);
+    if (*len > 0)
+        memcpy(sa, &ss, *len < n ? *len : n);
     *len = n;
+}
+
+int addr_give(const struct zs_addr *a, int family, struct sockaddr *sa, socklen_t *len)
+{
+    if (!user_writable(len, sizeof *len))
+        return -EFAULT;
+    socklen_t n = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if ((int)*len < 0)
+        return -EINVAL;
+    if (!user_writable(sa, *len < n ? *len : n))
+        return -EFAULT;
+    addr_copy_out(a, family, sa, len);
+    return 0;
 }
 
 void addr_any_to_loopback(struct zs_addr *to)
@@ -200,14 +212,9 @@ static int name_call(const char *name, int fd, struct sockaddr *addr, socklen_t 
     bool udp_wire = atomic_load(&k->kind) == ZK_UDP && dgram_wire_peer(k);
     if (atomic_load(&k->kind) != ZK_CONN && !udp_wire)
         return (int)call_end(&c, fd, zs_sys(peer ? SYS_getpeername : SYS_getsockname, fd, addr, len));
-    if (addr == NULL || len == NULL)
-        return (int)call_end(&c, fd, -EFAULT);
-    if ((int)*len < 0)
-        return (int)call_end(&c, fd, -EINVAL);
     if (peer && !udp_wire && (atomic_load(&k->s->state) == ZS_S_EMBRYO || conn_over(k)))
         return (int)call_end(&c, fd, -ENOTCONN);
-    addr_copy_out(peer ? &k->s->remote : &k->s->local, k->family, addr, len);
-    return (int)call_end(&c, fd, 0);
+    return (int)call_end(&c, fd, addr_give(peer ? &k->s->remote : &k->s->local, k->family, addr, len));
 }
 
 int zsp_getsockname(int fd, struct sockaddr *addr, socklen_t *len)

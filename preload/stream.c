@@ -152,6 +152,13 @@ static int64_t take_once(struct zs_view *v, struct zs_session *s, struct zs_take
     return r < 0 ? r : (int64_t)taken->len;
 }
 
+/* SO_PEEK_OFF goes forth with what is peeked at and back with what is taken (socket(7)). */
+static void peek_moves(struct zsock *k, int64_t n, bool peeked)
+{
+    int64_t off = (int64_t)k->pre.peek_off + (peeked ? n : -n);
+    k->pre.peek_off = off < 0 ? 0 : (int32_t)(off < INT32_MAX ? off : INT32_MAX);
+}
+
 /* One look at the stream: bytes, 0 end of stream, -EAGAIN nothing yet, other negative errno. */
 static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, size_t n, int flags, struct zs_taken *taken)
 {
@@ -163,18 +170,29 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
     /* The end flag before the data: what was published before it is then seen. */
     uint32_t fin = atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire);
     int64_t got = 0;
+    uint64_t avail = zs_rx_avail(s), skipped = 0;
+    if (flags & MSG_PEEK && k->pre.peek_off >= 0) {
+        skipped = (uint64_t)k->pre.peek_off < avail ? (uint64_t)k->pre.peek_off : avail;
+        avail -= skipped;
+    }
+    bool there = avail == 0 || taken != NULL || (flags & MSG_TRUNC) || user_iov(iov, SIZE_MAX, skip, avail < n ? avail : n, true);
     if (taken != NULL) {
         got = take_once(v, s, taken);
-    } else if (zs_rx_avail(s) != 0) {
+    } else if (avail != 0 && there) {
         uint64_t off, most = urgent_limit(v, s, n, flags & MSG_PEEK, &off);
+        off = skipped > off ? skipped : off;
         got = zs_rx_peek(v, s, off, flags & MSG_TRUNC ? NULL : iov, skip, most);
         if (got > 0 && !(flags & MSG_PEEK))
             zs_rx_consume(v, s, (uint64_t)got);
+        if (got > 0 && ZS_UNLIKELY(k->pre.peek_off >= 0))
+            peek_moves(k, got, flags & MSG_PEEK);
     }
     if (locked)
         zs_unlock(v, &s->rx_cons.lock);
     if (got > 0)
         return got;
+    if (!there)
+        return -EFAULT;
     if (got < 0) {
         fault(k);
         return -(int64_t)atomic_exchange(&s->error, 0);
@@ -310,6 +328,7 @@ struct source {
     struct zs_ref *ref; /* lent, in one piece of at least that size; NULL: iov or file */
     uint32_t least;
     const uint8_t *urgent; /* the one byte to send, MSG_OOB */
+    bool unchecked; /* whether the memory is there */
 };
 
 /* The mark is there before the byte, so that nobody reads past it unawares. */
@@ -390,6 +409,10 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
         }
         if (r == 0 && n == 0)
             break;
+        if (r == 0 && src->unchecked) {
+            src->unchecked = false;
+            r = user_iov(src->iov, SIZE_MAX, 0, n, false) ? 0 : -EFAULT;
+        }
         if (r == 0)
             r = (ssize_t)send_once(k, src, done, n - done);
         if (src->end)
@@ -463,9 +486,11 @@ static ssize_t send_urgent(struct zsock *k, const struct iovec *iov, size_t n, i
 
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
 {
-    struct source src = {.iov = iov, .file = -1};
+    struct source src = {.iov = iov, .file = -1, .unchecked = true};
     tell_more(k, flags & MSG_MORE);
-    return (flags & MSG_OOB) && n > 0 ? send_urgent(k, iov, n, flags) : send_all(k, &src, n, flags);
+    if (!(flags & MSG_OOB) || n == 0)
+        return send_all(k, &src, n, flags);
+    return user_iov(iov, SIZE_MAX, 0, n, false) ? send_urgent(k, iov, n, flags) : -EFAULT;
 }
 
 int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags)

@@ -48,6 +48,12 @@ static int seconds_of(uint8_t n)
     return period;
 }
 
+bool tcpopt_remembered(int name)
+{
+    struct zs_preopts scratch = {0};
+    return tcpopt_remember(&scratch, name, 1) != 0;
+}
+
 int tcpopt_remember(struct zs_preopts *p, int name, int v)
 {
     switch (name) {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/**
+ * The cases in TypeScript: each runs on the kernel, under Z-stack on the same host and, where that may differ, over the wire. All
+ * traces must be the same, and the kernel's own counters must show that under Z-stack it carried nothing.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Stage, type StageOptions } from '../lib/stage.js';
+import { listSuites, runSuite, type Listed, type Outcome } from './typed.js';
+
+/** Cases that are not as on the kernel, by world, with the reason. */
+type Differences = Readonly<Record<string, { readonly worlds: readonly ('host' | 'wire')[]; readonly reason: string }>>;
+const DIFFERENCES = JSON.parse(
+  readFileSync(join(dirname(fileURLToPath(import.meta.url)), 'differences.json'), 'utf8'),
+) as Differences;
+
+const suites = listSuites();
+const reference = new Map<string, Outcome>();
+const sum = { equal: 0, listed: 0 };
+
+function outcome(outcomes: ReadonlyMap<string, Outcome>, name: string): Outcome {
+  const found = outcomes.get(name);
+  if (found === undefined) throw new Error(`${name} did not run`);
+  return found;
+}
+
+/** The kernel's own TCP and UDP did all of it, or nothing. */
+function expectServed(definition: Listed, { kernel, connections }: Outcome, byKernel: boolean): void {
+  switch (definition.kind) {
+    case 'tcp':
+      expect(connections).toBeGreaterThan(0);
+      if (byKernel) expect(kernel.connections).toBeGreaterThanOrEqual(connections);
+      else expect(kernel.connections).toBe(0);
+      break;
+    case 'udp':
+      if (byKernel) expect(kernel.datagrams).toBeGreaterThan(0);
+      else expect(kernel.datagrams).toBe(0);
+      break;
+    case 'listen':
+      expect(kernel.connections).toBe(0);
+      break;
+    default:
+      expect(definition.reason).toBeTruthy();
+  }
+}
+
+function compare(definition: Listed, world: 'host' | 'wire', got: Outcome): void {
+  const kernel = outcome(reference, definition.name);
+  expect(kernel.error).toBeUndefined();
+  const difference = DIFFERENCES[definition.name];
+  if (difference?.worlds.includes(world) === true) {
+    // What is listed must be true.
+    expect(got.error === undefined && got.lines.join('\n') === kernel.lines.join('\n')).toBe(false);
+    sum.listed++;
+    return;
+  }
+  expect(got.error).toBeUndefined();
+  expect(got.lines.join('\n')).toBe(kernel.lines.join('\n'));
+  expect(kernel.lines.length).toBeGreaterThan(0);
+  expectServed(definition, kernel, true);
+  expectServed(definition, got, false);
+  sum.equal++;
+}
+
+/** A stage whose end of a suite is what is checked, not that of each case: those ran long before. */
+function stageOf(options: StageOptions): Stage {
+  const stage = new Stage(options);
+  beforeAll(() => stage.open(), 60_000);
+  afterAll(() => stage.close(), 60_000);
+  return stage;
+}
+
+describe('on the same host', () => {
+  const stage = stageOf({ namespace: true });
+
+  describe.each(suites)('$name', ({ name, cases }) => {
+    let results: ReadonlyMap<string, Outcome>;
+    beforeAll(async () => {
+      for (const [key, value] of await runSuite(stage, 'kernel', name, cases)) reference.set(key, value);
+      results = await runSuite(stage, 'host', name, cases);
+    }, 300_000);
+    afterAll(() => stage.clear(), 60_000);
+
+    it.each(cases)('$name', (definition) => compare(definition, 'host', outcome(results, definition.name)));
+  });
+});
+
+describe('over the wire', () => {
+  const stage = stageOf({ wire: 'tap' });
+  const wired = suites
+    .map(({ name, cases }) => ({ name, cases: cases.filter((c) => c.wire) }))
+    .filter(({ cases }) => cases.length > 0);
+
+  describe.each(wired)('$name', ({ name, cases }) => {
+    let results: ReadonlyMap<string, Outcome>;
+    beforeAll(async () => {
+      results = await runSuite(stage, 'wire', name, cases);
+    }, 300_000);
+    afterAll(() => stage.clear(), 60_000);
+
+    it.each(cases)('$name', (definition) => compare(definition, 'wire', outcome(results, definition.name)));
+  });
+});
+
+describe('the sum', () => {
+  it('is told, and every listed difference names a case', () => {
+    const names = new Set(suites.flatMap(({ cases }) => cases.map((c) => c.name)));
+    for (const name of Object.keys(DIFFERENCES)) expect(names).toContain(name);
+    const wired = suites.flatMap((s) => s.cases).filter((c) => c.wire).length;
+    process.stderr.write(
+      `conformance: ${names.size} cases in TypeScript, ${wired} of them over the wire, too; ${sum.equal} runs equal to the kernel, ${sum.listed} listed\n`,
+    );
+  });
+});
