@@ -304,7 +304,7 @@ int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *
     if (level == SOL_SOCKET && name == SO_ERROR && atomic_load(&k->kind) == ZK_UDP && k->s != NULL && atomic_load(&k->s->error) != 0)
         return opt_put_int(val, len, (int)atomic_exchange(&k->s->error, 0));
     int here;
-    if (dg_get(k, level, name, val, len, &here))
+    if (user_writable(len, sizeof *len) && ((int)*len < 0 || user_writable(val, *len)) && dg_get(k, level, name, val, len, &here))
         return here;
     return (int)zs_sys(SYS_getsockopt, fd, level, name, val, len);
 }
@@ -327,7 +327,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
         }
     }
     int here;
-    if (kind != ZK_CONN && dg_set(k, fd, level, name, val, len, &here)) {
+    if (kind != ZK_CONN && user_readable(val, len) && dg_set(k, fd, level, name, val, len, &here)) {
         pool_retire(k->pool);
         k->pool = -1;
         return here;
