@@ -71,6 +71,7 @@ struct rxpool;
 /* Parts of TCP to do without: for tests and comparisons. */
 #define NET_WITHOUT_SACK (1u << 0)
 #define NET_WITHOUT_TIMESTAMPS (1u << 1)
+#define NET_WITHOUT_ECN (1u << 2)
 
 /* A device, or the simulated wire. */
 struct net_port_ops {
@@ -149,6 +150,7 @@ struct stack_conf {
     uint32_t rcvbuf;                   /* receive buffer of a connection to begin with, 0: NET_RCVBUF */
     uint32_t rcvbuf_max;               /* what it may grow to, 0: NET_RCVBUF_MAX. No less than rcvbuf */
     uint32_t without;                  /* NET_WITHOUT_*: not offered, not accepted */
+    bool ecn;                          /* connections opened from here ask for ECN; who asks us gets it either way, as Linux */
     const char *congestion;            /* name of the congestion control, NULL default */
     /* One line per event worth telling: state changes, address conflicts. NULL: nobody listens. */
     void (*trace)(void *arg, const char *line);

@@ -77,6 +77,8 @@ int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const stru
     if (tcp_app(c) != NULL)
         handshake_options(c, &tcp_app(c)->opts);
     NET_COUNT(st, TCP_OPENED_ACTIVE);
+    if (st->conf.ecn)
+        c->flags |= TCP_F_ECN_TRY;
     tcp_set_state(c, TCP_SYN_SENT);
     tcp_send_syn(c);
     tcp_reap(st);
@@ -94,7 +96,7 @@ void tcp_attach(struct tcp_conn *c, uint32_t own, const struct tcp_conn_ops *ops
 uint8_t tcp_syn_flags(const struct tcp_conn *c)
 {
     bool passive = c->flags & TCP_F_PASSIVE || c->state == TCP_SYN_RECEIVED;
-    return RTE_TCP_SYN_FLAG | (passive ? RTE_TCP_ACK_FLAG : 0);
+    return RTE_TCP_SYN_FLAG | (passive ? RTE_TCP_ACK_FLAG : 0) | tcp_ecn_syn_flags(c, passive);
 }
 
 /* SYN, or SYN,ACK; again when it was lost. */
@@ -137,6 +139,7 @@ void tcp_learn_syn(struct tcp_conn *c, const struct tcp_seg *s)
     }
     if (s->opt.sack_ok && !(c->st->conf.without & NET_WITHOUT_SACK))
         c->flags |= TCP_F_SACK | TCP_F_SACK_SEND;
+    tcp_ecn_learn(c, s);
     c->snd_wnd = c->max_wnd = s->wnd; /* of a SYN: never scaled, RFC 7323 2.2 */
     c->snd_wl1 = s->seq;
     c->snd_wl2 = s->flags & RTE_TCP_ACK_FLAG ? s->ack : c->iss;

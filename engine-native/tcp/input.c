@@ -31,6 +31,7 @@ static bool parse(struct stack *st, struct ip_pkt *p, struct tcp_seg *s)
         .len = p->len - hlen,
         .wnd = rte_be_to_cpu_16(h->rx_win),
         .flags = h->tcp_flags,
+        .ce = ((ip_is_v4(&p->src) ? p->ip4.type_of_service : rte_be_to_cpu_32(p->ip6.vtc_flow) >> 20) & 3u) == ECN_CE,
     };
     if (s->flags & RTE_TCP_URG_FLAG) { /* RFC 6093 3.1: it points behind the urgent byte */
         uint16_t to = rte_be_to_cpu_16(h->tcp_urp);
@@ -198,6 +199,7 @@ static bool ack_input(struct tcp_conn *c, const struct tcp_seg *s)
     if (seq_lt(s->ack, c->snd_una))
         return true; /* an old one; its data may be new */
     bool dup = is_dupack(c, s);
+    tcp_ecn_ack(c, s);
     update_window(c, s);
     uint32_t acked = (uint32_t)seq_diff(s->ack, c->snd_una);
     if (acked > 0) {
@@ -258,6 +260,7 @@ static void segment_input(struct tcp_conn *c, struct tcp_seg *s)
         return;
     }
     update_ts_recent(c, s);
+    tcp_ecn_in(c, s);
     trim(c, s);
     c->last_rcv = c->st->now;
     if (c->state == TCP_SYN_RECEIVED) {

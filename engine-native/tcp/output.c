@@ -84,6 +84,8 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
         return false;
     struct rte_tcp_hdr *h = (void *)rte_pktmbuf_append(m, (uint16_t)(sizeof *h + olen));
     bool ack = flags & RTE_TCP_ACK_FLAG;
+    uint8_t codepoint;
+    flags |= tcp_ecn_flags(c, flags, at, len, &codepoint);
     *h = (struct rte_tcp_hdr){.src_port = c->flow.local_port, .dst_port = c->flow.remote_port,
                               .sent_seq = rte_cpu_to_be_32(at.v), .recv_ack = ack ? rte_cpu_to_be_32(c->rcv_nxt.v) : 0,
                               .data_off = (uint8_t)((sizeof *h + olen) / 4 << 4), .tcp_flags = flags};
@@ -107,7 +109,8 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
     NET_COUNT(st, TCP_TX);
     c->info.segs_out++;
     c->info.data_out += len > 0;
-    ip_output(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP);
+    const struct ip_how how = {.pmtu = IP_PMTU_WANT, .tos = codepoint};
+    ip_output_how(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP, &how);
     return true;
 }
 

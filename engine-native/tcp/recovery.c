@@ -10,6 +10,7 @@ static void enter(struct tcp_conn *c)
     NET_COUNT(c->st, TCP_FAST_RETRANSMIT);
     c->cc->lost(c, tcp_flight(c));
     c->recover = c->snd_max;
+    c->flags |= c->flags & TCP_F_ECN ? TCP_F_CWR : 0;
     c->flags |= TCP_F_RECOVERY;
     c->cwnd = c->ssthresh + DUPACK_THRESHOLD * c->mss;
     tcp_retransmit_first(c);

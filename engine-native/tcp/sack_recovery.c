@@ -93,6 +93,7 @@ static void enter(struct tcp_conn *c)
     c->cc->lost(c, RTE_MIN(tcp_flight(c), c->cwnd));
     c->cwnd = c->ssthresh; /* RFC 6675 5 (4.2); pipe does the rest */
     c->recover = c->snd_max;
+    c->flags |= c->flags & TCP_F_ECN ? TCP_F_CWR : 0;
     c->flags = (c->flags | TCP_F_RECOVERY | TCP_F_RESEND) & ~TCP_F_RESCUED;
     tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
 }

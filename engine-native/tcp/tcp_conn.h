@@ -67,6 +67,7 @@ enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_
 #define TCP_F_ECN_TRY (1u << 28)      /* our SYN asks for ECN */
 #define TCP_F_SYN_DATA (1u << 29)     /* RFC 7413: data in the SYN was acknowledged */
 #define TCP_F_UNCORK (1u << 30)       /* what was held back goes out */
+#define TCP_F_CWR_SEQ (1u << 31)      /* cwr_seq is valid */
 
 struct tcp_conn;
 struct tcp_board;
@@ -418,6 +419,16 @@ void tcp_slow_start(struct tcp_conn *c, uint32_t bytes);
 void tcp_dupack(struct tcp_conn *c);
 void tcp_recovery_ack(struct tcp_conn *c, tcp_seq ack, uint32_t acked); /* after tcp_acked() */
 void tcp_retransmit_timeout(struct tcp_conn *c);
+
+/* ---- ecn.c ---- */
+#define ECN_ECT0 2u /* of the IP header, RFC 3168 5 */
+#define ECN_CE 3u
+void tcp_ecn_learn(struct tcp_conn *c, const struct tcp_seg *s); /* a SYN, or SYN,ACK */
+uint8_t tcp_ecn_syn_flags(const struct tcp_conn *c, bool passive);
+/* What a segment that is about to be sent says, and its IP header's field. */
+uint8_t tcp_ecn_flags(struct tcp_conn *c, uint8_t flags, tcp_seq at, uint32_t len, uint8_t *codepoint);
+void tcp_ecn_in(struct tcp_conn *c, const struct tcp_seg *s);
+void tcp_ecn_ack(struct tcp_conn *c, const struct tcp_seg *s);
 
 /* ---- urgent.c ---- */
 void tcp_urgent_look(struct tcp_conn *c, const struct zs_session *own, uint64_t unread); /* what the application made urgent */

@@ -345,8 +345,8 @@ static void expect(struct script *s, const char *text)
         SCRIPT_FAIL(s, "nothing was sent\n");
     const char *got = s->cap.line[s->cap.next], *options = strchr(text, '<'), *had = strchr(got, '<');
     const char *ecn = strstr(text, " ect0");
-    if (ecn != NULL && strstr(got, " ect0") == NULL)
-        SCRIPT_FAIL(s, "it is not ECN-capable\n");
+    if ((ecn != NULL) != (strstr(got, " ect0") != NULL))
+        SCRIPT_FAIL(s, ecn != NULL ? "it is not ECN-capable\n" : "it is ECN-capable\n");
     size_t n = ecn != NULL ? (size_t)(ecn - text) : options == NULL ? strlen(text) : (size_t)(options - text) - 1;
     if (strncmp(got, text, n) != 0 || (got[n] != 0 && got[n] != ' '))
         SCRIPT_FAIL(s, "something else was sent\n");
@@ -590,6 +590,8 @@ static void command(struct script *s, const char *text)
         s->st->conf.rcvbuf = (uint32_t)n;
     } else if (strcmp(what, "accept") == 0) {
         s->accept_result = strcmp(arg, "ok") == 0 ? 0 : strcmp(arg, "later") == 0 ? -EAGAIN : -ENOBUFS;
+    } else if (strcmp(what, "ecn") == 0) {
+        s->st->conf.ecn = true;
     } else if (strcmp(what, "peer") == 0) {
         s->peer_iss = (uint32_t)n;
     } else if (strcmp(what, "as") == 0) {

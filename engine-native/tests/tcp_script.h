@@ -14,7 +14,7 @@
  *     option NAME [N]       nodelay cork more quickack fastopen (1 or 0), maxseg, syncnt, defer, linger2, user_timeout,
  *                           notsent_lowat, queue (Fast Open's), reno, cubic, uncork, keepalive IDLE INTERVAL COUNT. Of the
  *                           socket, or while there is none of the listener or the socket to come
- *     rcvbuf N | accept ok|later|no
+ *     rcvbuf N | accept ok|later|no | ecn (connections opened from here ask for it)
  *     oob N                 write N bytes, the last of them urgent
  *     mark N [waited] | nothing-urgent   the urgent byte the reader knows of: its place in the stream from 0, not yet there
  *     info FIELD N          of struct zs_tcp_info
