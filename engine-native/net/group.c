@@ -213,7 +213,8 @@ int group_set(struct net_port *port, const struct ip_addr *addr, const void *who
     }
     m->exclude = exclude;
     m->nsources = n;
-    memcpy(m->source, source, n * sizeof *source);
+    if (n > 0)
+        memcpy(m->source, source, n * sizeof *source);
     if (leaves) {
         LIST_REMOVE(m, link);
         free(m);

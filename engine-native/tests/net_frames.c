@@ -37,7 +37,9 @@ static const char *describe_icmp6(const struct rte_ipv6_hdr *ip, const struct ic
     char target[64], group[64];
     struct ip_addr src;
     memcpy(src.b, ip->src_addr, 16);
-    inet_ntop(AF_INET6, (const uint8_t *)(h + 1), target, sizeof target);
+    target[0] = 0;
+    if (len >= sizeof *h + 16)
+        inet_ntop(AF_INET6, (const uint8_t *)(h + 1), target, sizeof target);
     const char *cast = ip->dst_addr[0] == 0xff ? " multicast" : "";
     if (h->type == ICMP6_SOLICITATION || h->type == ICMP6_ADVERTISEMENT) {
         uint32_t flags = rte_be_to_cpu_32(h->rest);

@@ -289,6 +289,33 @@ static void test_routes_are_bounded(void **state)
     quiet();
 }
 
+/* Options of any kind and length: taken or not, within the bounds, and the stack goes on. */
+static void test_damaged_advertisements(void **state)
+{
+    uint64_t seed = 5;
+    (void)state;
+    begin_ra(true);
+    for (int i = 0; i < 20000; i++) {
+        ra_new((uint16_t)rnd(&seed));
+        uint16_t n = (uint16_t)(rnd(&seed) % 200);
+        for (uint16_t j = 0; j < n; j++)
+            ra[16 + j] = (uint8_t)rnd(&seed);
+        for (uint16_t j = 0; j + 8 < n && rnd(&seed) % 4; j = (uint16_t)(j + ra[17 + j] * 8)) { /* most of them well formed */
+            static const uint8_t kinds[][2] = {{1, 1}, {3, 4}, {5, 1}, {25, 3}};
+            memcpy(ra + 16 + j, kinds[rnd(&seed) % 4], 2);
+        }
+        ra_len = (uint16_t)(16 + n);
+        ra_send();
+        pass(MS);
+        quiet();
+    }
+    assert_true(counter("ra_rx") > 100);
+    assert_true(counter("nd_bad") > 100);
+    assert_true(st->nroutes <= NET_MAX_ROUTES);
+    pass(100 * SEC);
+    quiet();
+}
+
 static void test_static_routes(void **state)
 {
     const struct net_port_conf conf = {
@@ -351,7 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_routers_are_asked_for), T(test_only_where_configured), T(test_advertisement), T(test_goodbye),
         T(test_lifetime_is_not_cut_short), T(test_what_is_not_taken), T(test_configuration_stays), T(test_routes_are_bounded),
-        T(test_static_routes), T(test_stale_neighbours_give_way),
+        T(test_damaged_advertisements), T(test_static_routes), T(test_stale_neighbours_give_way),
     };
     bed_start(&bed);
     return cmocka_run_group_tests(tests, NULL, NULL);
