@@ -88,9 +88,8 @@ static bool take(const struct cmsghdr *c, const struct zs_addr *to, struct dg_ho
     return true;
 }
 
-bool dg_read_control(const struct zsock *k, const struct msghdr *msg, const struct zs_addr *to, struct dg_how *how)
+bool dg_read_control(const struct msghdr *msg, const struct zs_addr *to, struct dg_how *how)
 {
-    (void)k;
     *how = (struct dg_how){0};
     if (msg->msg_controllen == 0)
         return true;

@@ -155,7 +155,7 @@ static enum way route(struct zsock *k, const struct msghdr *msg, struct sending 
         return BY_KERNEL;
     }
     addr_any_to_loopback(to);
-    if (to->port == 0 || (k->family == AF_INET6) != (to->family == AF_INET6) || !dg_read_control(k, msg, to, &g->how))
+    if (to->port == 0 || (k->family == AF_INET6) != (to->family == AF_INET6) || !dg_read_control(msg, to, &g->how))
         return BY_KERNEL;
     if (!zs_addr_is_own(&k->d->view, to->ip))
         return route_wire(k, g);

@@ -26,7 +26,7 @@ bool dg_is_broadcast(struct zsock *k, uint32_t port, const struct zs_addr *to);
 
 /* ---- dgmsg.c ---- */
 /* Reads a message's ancillary data. False: something in it only the kernel knows, or can refuse. */
-bool dg_read_control(const struct zsock *k, const struct msghdr *msg, const struct zs_addr *to, struct dg_how *how);
+bool dg_read_control(const struct msghdr *msg, const struct zs_addr *to, struct dg_how *how);
 /* What the record says beside the payload, from the socket's options and `how`. */
 void dg_fill(const struct zsock *k, struct zs_udp_record *rec, const struct dg_how *how);
 void dg_write_control(struct zsock *k, struct msghdr *msg, const struct zs_udp_record *rec);

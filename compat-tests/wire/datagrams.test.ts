@@ -213,7 +213,7 @@ describe('tap', () => {
           await p.calls(['open', name, family], ['set', name, 'SOL_SOCKET', 'SO_REUSEPORT', 1]);
           port = await p.call('bind', name, family === 4 ? '0.0.0.0' : '::', port);
         }
-        const flows = 40;
+        const flows = 24;
         for (let i = 0; i < flows; i++)
           await far.calls(['open', 'f', family], ['sendto', 'f', 'q', host, port], ['close', 'f']);
         let count = { x: 0, y: 0 };
