@@ -72,7 +72,7 @@ __attribute__((visibility("default"))) zs_interface_fn zstack_interface;
 
 const struct zs_interface *zstack_interface(uint32_t version, uint32_t layout)
 {
-    static const struct zs_interface table = {
+    static struct zs_interface table = {
         .version = ZS_INTERFACE_VERSION,
         .layout = ZS_LAYOUT_VERSION,
         .domain = zc_domain,
@@ -82,5 +82,6 @@ const struct zs_interface *zstack_interface(uint32_t version, uint32_t layout)
         .take = zc_take,
         .info = zc_info,
     };
+    table.spin_us = zs_proc.conf.spin_us; /* as the environment says, once */
     return version == ZS_INTERFACE_VERSION && layout == ZS_LAYOUT_VERSION ? &table : NULL;
 }

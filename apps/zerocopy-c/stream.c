@@ -16,7 +16,7 @@
 #include "../echo-c/net.h"
 #include "../echo-c/sum.h"
 
-enum { CHUNK = 1 << 16, BUFFERS = 16, SEGMENTS = 16 };
+enum { CHUNK = 1 << 16, BUFFERS = 4, SEGMENTS = 16 };
 
 static int receive(int port, bool untouched)
 {

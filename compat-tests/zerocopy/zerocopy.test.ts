@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** The zero-copy calls of `zstack/zstack.h`: each case on the kernel, where all is copied, and under Z-stack. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { NGINX, makeFile, nginxConfiguration } from '../apps/nginx.js';
 import { WireMeter } from '../lib/accel.js';
 import { sha256 } from '../lib/net.js';
-import { ALL, BUILD, ROOT } from '../lib/paths.js';
+import { ALL, BUILD, needs, ROOT } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
 import { useStage } from '../lib/stage.js';
 
@@ -42,6 +42,21 @@ describe('zero-copy calls', () => {
     },
     90_000,
   );
+});
+
+needs(describe, 'strace')('the steady state', () => {
+  const stage = useStage();
+
+  it('has no system call per message, by either kind of call', async () => {
+    const counts = join(stage.directory, 'counts');
+    const run = stage.start(true, ['strace', '-f', '-c', '-o', counts, PROGRAM, 'steady', 'local']);
+    const { status, stdout } = await run.ended(60_000);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'ok\n' });
+    const total = /^\s*100\.00\s+\S+\s+(?:\d+\s+)?(\d+)\s+(?:\d+\s+)?total$/m.exec(readFileSync(counts, 'utf8'))?.[1];
+    // 10,000 messages one way, as many buffers the other; the program's start and end are some hundred calls.
+    expect(Number(total)).toBeGreaterThan(20);
+    expect(Number(total)).toBeLessThan(1000);
+  }, 90_000);
 });
 
 describe('the installed library', () => {

@@ -33,6 +33,7 @@ struct zs_interface {
      * 0: end of stream; -ENOTSOCK: not accelerated, use recv(2). *d: whose. */
     int (*take)(int fd, struct zs_domain **d, struct zs_taken *t, int flags);
     int (*info)(int fd, struct zs_if_info *info);
+    uint32_t spin_us; /* how long a wait polls before it sleeps */
 };
 
 /* NULL when the versions are not what the caller was built with. */

@@ -211,6 +211,21 @@ int zs_queue_arm(struct zs_queue *q)
     return r;
 }
 
+/* Polls for a while, as the waits of sockets do: a completion is often a few microseconds away. */
+static void spin(struct zs_queue *q)
+{
+    struct zs_spin s = {.limit_us = lib.preload == NULL ? 0 : lib.preload->spin_us};
+    if (q->wait.d == NULL || q->process != lib.process || s.limit_us == 0)
+        return;
+    lib.preload->enter();
+    if (zs_spin_begin(q->wait.d)) {
+        while (atomic_load_explicit(&zs_wait_shm(&q->wait)->top, memory_order_relaxed) == 0 && zs_spin_round(&s))
+            ;
+        zs_spin_end(q->wait.d);
+    }
+    lib.preload->leave();
+}
+
 int zs_queue_wait(struct zs_queue *q, struct zs_event *events, unsigned max, int timeout_ms)
 {
     uint64_t end = timeout_ms > 0 ? zs_now_ns() + (uint64_t)timeout_ms * 1000000u : 0;
@@ -218,6 +233,7 @@ int zs_queue_wait(struct zs_queue *q, struct zs_event *events, unsigned max, int
         int n = zs_queue_poll(q, events, max);
         if (n != 0 || timeout_ms == 0 || max == 0)
             return n;
+        spin(q);
         if ((n = zs_queue_arm(q)) < 0)
             return n;
         uint64_t now = zs_now_ns();

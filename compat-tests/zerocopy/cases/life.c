@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #define SIZE 65536u
+#define STEADY 10000
 
 static int receive_all(int fd, struct zs_segment *s, int max, uint64_t pos, size_t want)
 {
@@ -303,8 +304,37 @@ static void long_proxy(void)
     CHECK(pthread_join(p, NULL) == 0 && pthread_join(x, NULL) == 0 && pthread_join(c, NULL) == 0);
 }
 
+/* Neither end ever has to wait: the test counts the system calls of this. */
+static void steady(void)
+{
+    int fd[2];
+    struct zs_queue *q;
+    struct zs_event e;
+    pair(fd);
+    EQUAL(zs_queue_open(&q), 0);
+    struct zs_buffer b = buffer(8192, 0);
+    for (int i = 0; i < STEADY; i++) {
+        char message[64] = {0};
+        EQUAL(write(fd[0], message, sizeof message), sizeof message);
+        EQUAL(read(fd[1], message, sizeof message), sizeof message);
+        send_buffer(fd[1], &b, 8192, q, (uint64_t)i);
+        for (size_t got = 0; got < 8192;) {
+            struct zs_segment s;
+            EQUAL(zs_recv(fd[0], &s, 1, 0, NULL), 1);
+            got += s.len;
+            EQUAL(zs_segment_release(&s), 0);
+        }
+        EQUAL(zs_queue_poll(q, &e, 1), 1);
+        EQUAL(e.cookie, i);
+    }
+    EQUAL(zs_buffer_free(&b), 0);
+    zs_queue_close(q);
+    pair_close(fd);
+}
+
 const struct one_case life_cases[] = {
     {"after-close", after_close},     {"proxy", proxy},             {"reader-killed", reader_killed},
     {"sender-killed", sender_killed}, {"long-stream", long_stream}, {"long-proxy", long_proxy},
+    {"steady", steady},
     {NULL, NULL},
 };
