@@ -91,6 +91,8 @@ ssize_t urgent_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
         return atomic_load(&s->rx_prod.fin) != 0 ? 0 : -EAGAIN;
     if (!(flags & MSG_PEEK))
         atomic_store(&s->rx_cons.urgent_read, word);
+    if (n > 0 && !(flags & MSG_TRUNC) && !user_iov(iov, SIZE_MAX, 0, 1, true))
+        return -EFAULT;
     for (size_t i = 0; n > 0 && !(flags & MSG_TRUNC); i++)
         if (iov[i].iov_len > 0) {
             *(uint8_t *)iov[i].iov_base = (uint8_t)word;
