@@ -145,9 +145,14 @@ static uint64_t deadline_of(uint64_t timeout_us)
 
 /* ---- Receive ---- */
 
-/* A lent range is taken over; bytes that are not lent are left for a read. */
+/* A lent range is taken over; bytes that are not lent are left for a read, and so is what an urgent byte is ahead in. */
 static int64_t take_once(struct zs_view *v, struct zs_session *s, struct zs_taken *taken)
 {
+    uint64_t avail = zs_rx_avail(s), readable = urgent_readable(s, avail);
+    if (ZS_UNLIKELY(readable != avail || urgent_before_mark(s, avail) != avail)) {
+        *taken = (struct zs_taken){.len = readable};
+        return (int64_t)readable;
+    }
     int r = zs_rx_take(v, s, taken);
     return r < 0 ? r : (int64_t)taken->len;
 }

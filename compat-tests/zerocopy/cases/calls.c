@@ -367,6 +367,36 @@ static void nonblocking(void)
     pair_close(fd);
 }
 
+/* An urgent byte between two buffers: it is left out of the stream, and nothing else is. */
+static void urgent(void)
+{
+    int fd[2];
+    char c = 0;
+    pair(fd);
+    struct zs_buffer b[2] = {buffer(SIZE, 0), buffer(SIZE, 0)};
+    struct zs_segment s;
+    uint64_t got = 0;
+    for (int i = 0; i < 2; i++)
+        fill(b[i].data, (uint64_t)i * 5000, 5000);
+    send_buffer(fd[0], &b[0], 5000, NULL, 0);
+    EQUAL(send(fd[0], "!", 1, MSG_OOB), 1);
+    send_buffer(fd[0], &b[1], 5000, NULL, 0);
+    struct pollfd p = {.fd = fd[1], .events = POLLPRI};
+    EQUAL(poll(&p, 1, 10000), 1);
+    EQUAL(recv(fd[1], &c, 1, MSG_OOB), 1);
+    EQUAL(c, '!');
+    while (got < 10000) {
+        EQUAL(zs_recv(fd[1], &s, 1, 0, NULL), 1);
+        check_bytes(s.data, got, s.len);
+        got += s.len;
+        EQUAL(zs_segment_release(&s), 0);
+    }
+    EQUAL(got, 10000);
+    nobody_waits(&b[0]);
+    nobody_waits(&b[1]);
+    pair_close(fd);
+}
+
 static void datagrams(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -399,5 +429,6 @@ const struct one_case calls_cases[] = {
     {"lent-and-back", lent_and_back}, {"posix-reader", posix_reader},   {"posix-writer", posix_writer}, {"reasons", reasons},
     {"errors", errors},               {"closed-peer", closed_peer},     {"forked", forked},             {"shared-buffer", shared_buffer},
     {"quota", quota},                 {"eventfd", eventfd},             {"nonblocking", nonblocking},   {"datagrams", datagrams},
+    {"urgent", urgent},
     {NULL, NULL},
 };
