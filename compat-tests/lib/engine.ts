@@ -9,8 +9,9 @@ import { AdminClient } from '../../ts-launcher/src/engine/admin.js';
 import { engineIdentity } from '../../ts-launcher/src/engine/name.js';
 import { InsideClient } from './inside.js';
 import type { NetworkNamespace } from './netns.js';
-import { ZSTACKD } from './paths.js';
+import { ZSTACKD, ZSTACKD_FSTACK } from './paths.js';
 import { killQuietly } from './processes.js';
+import type { StackName } from './stacks.js';
 import { within } from './wait.js';
 
 export interface EngineClient {
@@ -82,6 +83,8 @@ export interface EngineOptions {
   /** Limit of ring memory, MiB. */
   readonly memory?: number;
   readonly namespace?: NetworkNamespace | undefined;
+  /** Behind the port; native unless told otherwise. */
+  readonly stack?: StackName | undefined;
   /** A port with its `--port` and the arguments of EAL that make its device; without it there is no DPDK. */
   readonly port?: { readonly port: string; readonly eal: readonly string[] } | undefined;
 }
@@ -108,7 +111,8 @@ export class Engine {
     const fd = openSync(log, 'a');
     const args = ['--name', name, '--linger', '0', '--memory', String(options.memory ?? 1024), '--log-level', 'info'];
     const dpdk = options.port === undefined ? ['--no-dpdk'] : ['--port', options.port.port, '--', ...options.port.eal];
-    const [file = '', ...rest] = [...(options.namespace?.prefix ?? []), ZSTACKD, ...args, ...dpdk];
+    const program = options.stack === 'fstack' ? [ZSTACKD_FSTACK, '--stack', 'fstack'] : [ZSTACKD];
+    const [file = '', ...rest] = [...(options.namespace?.prefix ?? []), ...program, ...args, ...dpdk];
     const child = spawn(file, rest, { detached: true, cwd: '/', stdio: ['ignore', fd, fd, 'pipe'] });
     closeSync(fd);
     const report = child.stdio[3] as Readable;

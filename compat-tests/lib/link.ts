@@ -19,7 +19,7 @@ export const NEAR6 = '2001:db8::2';
 export const FAR6 = '2001:db8::1';
 
 /** Huge pages and PCI devices are none of a test's business. */
-const EAL = ['--no-huge', '--no-shconf', '--no-pci', '-m', '160'];
+const EAL = ['--no-huge', '--no-shconf', '--no-pci', '-m', '256'];
 
 /** The far interface, whatever made it. */
 const FAR_INTERFACE = 'far0';

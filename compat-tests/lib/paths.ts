@@ -8,6 +8,8 @@ export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 export const BUILD = resolve(process.env['ZSTACK_BUILD'] ?? process.env['ZSTACK_BUILD_DIR'] ?? join(ROOT, 'build'));
 export const PRELOAD = join(BUILD, 'libzstack_preload.so');
 export const ZSTACKD = process.env['ZSTACK_ZSTACKD'] ?? join(BUILD, 'zstackd');
+/** The engine with libfstack beside the native stack, where that was found. */
+export const ZSTACKD_FSTACK = process.env['ZSTACK_ZSTACKD_FSTACK'] ?? join(BUILD, 'zstackd-fstack');
 export const LAUNCHER = join(ROOT, 'zstack-run');
 /** The C echo programs of the project. */
 export const ECHO_SERVER = join(BUILD, 'apps', 'echo-c', 'echo-server');

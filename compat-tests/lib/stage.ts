@@ -9,6 +9,7 @@ import { nothingLeft } from './leftovers.js';
 import { FAR, Link, NEAR, type LinkKind } from './link.js';
 import { NetworkNamespace } from './netns.js';
 import { killQuietly, processes, processInfo, Program, type Outcome, type StartOptions } from './processes.js';
+import type { StackName } from './stacks.js';
 import { until } from './wait.js';
 import { kernelEnvironment, launcher, wrappedVariables } from './wrapped.js';
 
@@ -18,6 +19,8 @@ export interface StageOptions {
   readonly namespace?: boolean;
   /** The engine has a port, and there is a peer at its other end; both in namespaces of their own. */
   readonly wire?: LinkKind;
+  /** With `wire`: the TCP/IP stack of the engine there, or of both engines. */
+  readonly stack?: StackName;
   /** With `wire`: the peer is reached only while a program passes the packets on ({@link Stage.relay}). */
   readonly relay?: boolean;
 }
@@ -90,7 +93,8 @@ export class Stage {
       this.namespace = this.wire.near;
     }
     await this.startEngine();
-    if (this.wire?.engines === true) this.farEngine = await Engine.start(this.path, this.wire.engine('far'));
+    if (this.wire?.engines === true)
+      this.farEngine = await Engine.start(this.path, { ...this.wire.engine('far'), stack: this.options.stack });
   }
 
   /** Another engine, after the first was ended; with the same name unless told otherwise. */
@@ -100,6 +104,7 @@ export class Stage {
       ...this.options.engine,
       ...name,
       ...this.wire?.engine(),
+      stack: this.options.stack,
       ...options,
       namespace: this.namespace,
     });

@@ -7,6 +7,7 @@ import { FAR, FAR6, NEAR, NEAR6 } from '../lib/link.js';
 import { sha256 } from '../lib/net.js';
 import { ROOT } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { type Direction, useStage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
 
@@ -49,8 +50,8 @@ for n in (0, 1, 1000, 1452, largest):
 print(s.getsockname()[0] if connected else 'exact')
 `;
 
-describe.each(KINDS)('%s', (kind, largest) => {
-  const stage = useStage({ wire: kind });
+describeOnStacks(KINDS, (stack, kind, largest) => {
+  const stage = useStage({ wire: kind, stack });
   const file = (name: string) => join(stage.directory, name);
   const sides = (direction: Direction) =>
     direction === 'in' ? { host: NEAR, host6: NEAR6, source6: FAR6 } : { host: FAR, host6: FAR6, source6: NEAR6 };
@@ -77,8 +78,8 @@ describe.each(KINDS)('%s', (kind, largest) => {
         await used.used(1, 2 * SIZE);
         // What came was lent to the program where the port put it; what went left from its ring, where the driver allows it.
         const growth = await used.growth();
-        expect(growth['tcp_rx_lent']).toBeGreaterThan(SIZE / 2);
-        if (kind !== 'af_xdp') expect(growth['tcp_tx_referred']).toBeGreaterThan(SIZE / 2);
+        if (stack === 'native') expect(growth['tcp_rx_lent']).toBeGreaterThan(SIZE / 2);
+        if (stack === 'native' && kind !== 'af_xdp') expect(growth['tcp_tx_referred']).toBeGreaterThan(SIZE / 2);
       }
     },
     60_000,

@@ -8,6 +8,7 @@ import { sha256 } from '../lib/net.js';
 import { ROOT } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
 import type { Program } from '../lib/processes.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
 import { PYTHON, Talk } from '../lib/talk.js';
 import { sleep } from '../lib/wait.js';
@@ -17,8 +18,8 @@ const CLOSED = expect.stringMatching(/^(eof|ECONNRESET|EPIPE)$/);
 /** "At once" and "within a second", with room for a busy machine. */
 const SOON = 3000;
 
-describe.each([['tap'], ['af_packet'], ['af_xdp']] as const)('%s', (kind) => {
-  const stage = useStage({ wire: kind });
+describeOnStacks([['tap'], ['af_packet'], ['af_xdp']] as const, (stack, kind) => {
+  const stage = useStage({ wire: kind, stack });
 
   async function server(
     where: 'wrapped' | 'far',

@@ -6,12 +6,13 @@ import { NEAR } from '../lib/link.js';
 import { ROOT } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
 import { processInfo } from '../lib/processes.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
 import { Talk } from '../lib/talk.js';
 import { sleep } from '../lib/wait.js';
 
-describe.each([['tap'], ['af_packet'], ['af_xdp'], ['memif']] as const)('%s', (kind) => {
-  const stage = useStage({ wire: kind });
+describeOnStacks([['tap'], ['af_packet'], ['af_xdp'], ['memif']] as const, (stack, kind) => {
+  const stage = useStage({ wire: kind, stack });
 
   test('100 idle connections: less than 1 % of a core', async () => {
     const port = await freePort();

@@ -6,6 +6,7 @@ import { WireMeter } from '../lib/accel.js';
 import { sha256 } from '../lib/net.js';
 import { program, ROOT } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { type Direction, useStage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
 import { until } from '../lib/wait.js';
@@ -17,12 +18,14 @@ const DIRECTIONS: readonly (readonly [string, Direction])[] = [
 ];
 const SIZE = 5_000_001;
 
-describe.each([
+const CABLES = [
   ['1 % lost', '0.01', '0'],
   ['25 % late by some milliseconds', '0', '0.25'],
   ['1 % lost, 25 % late', '0.01', '0.25'],
-])('%s', (_cable, loss, late) => {
-  const stage = useStage({ wire: 'af_packet', relay: true });
+] as const;
+
+describeOnStacks(CABLES, (stack, _cable, loss, late) => {
+  const stage = useStage({ wire: 'af_packet', relay: true, stack });
   const file = (name: string) => join(stage.directory, name);
 
   beforeAll(() => makeFile(file('data'), SIZE));

@@ -3,6 +3,7 @@
 import { WireMeter } from '../lib/accel.js';
 import { FAR, NEAR } from '../lib/link.js';
 import { freePort } from '../lib/ports.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
 import { PYTHON, Talk } from '../lib/talk.js';
 import { until } from '../lib/wait.js';
@@ -43,10 +44,13 @@ const CASES: readonly (readonly [string, string])[] = [
   ['fragment of no multiple of 8', 'frag_bad'],
 ];
 
-describe.each([['tap'], ['af_packet'], ['af_xdp']] as const)('%s', (kind) => {
-  const stage = useStage({ wire: kind });
+describeOnStacks([['tap'], ['af_packet'], ['af_xdp']] as const, (stack, kind) => {
+  const stage = useStage({ wire: kind, stack });
   // Under net_af_packet the kernel reassembles: fragments that make no packet do not arrive.
-  const cases = CASES.filter(([name]) => kind !== 'af_packet' || !name.startsWith('fragment'));
+  // FreeBSD has other names for what is wrong, and takes some of it: there it counts that they arrived.
+  const cases = CASES.filter(([name]) => kind !== 'af_packet' || !name.startsWith('fragment')).map(
+    ([name, counter]) => [name, stack === 'native' ? counter : 'port_rx'] as const,
+  );
 
   test('each is counted by its name; connections go on', async () => {
     const port = await freePort();

@@ -9,6 +9,7 @@ import { sha256 } from '../lib/net.js';
 import { program, ROOT } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
 import type { Program } from '../lib/processes.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { type Direction, useStage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
 
@@ -32,8 +33,8 @@ interface IperfEnd {
   readonly end: { readonly sum?: { bytes: number }; readonly sum_received?: { bytes: number } };
 }
 
-describe.each(KINDS)('%s', (kind) => {
-  const stage = useStage({ wire: kind });
+describeOnStacks(KINDS, (stack, kind) => {
+  const stage = useStage({ wire: kind, stack });
   const file = (name: string) => join(stage.directory, name);
   const hashes = new Map<number, string>();
 

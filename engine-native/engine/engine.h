@@ -33,6 +33,7 @@ struct engine_options {
     char **eal_argv;
     const char *ports[8]; /* texts of --port */
     uint32_t nports;
+    const char *stack; /* name of the TCP/IP stack behind the ports; NULL: the first of this program */
 };
 
 struct engine_failure {

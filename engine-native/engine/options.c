@@ -2,6 +2,7 @@
  * zstackd's command line. */
 #define _GNU_SOURCE
 #include "options.h"
+#include "wire_stack.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -30,6 +31,7 @@ static const char usage[] =
     "  --no-dpdk            same-host sockets only\n"
     "  --port DEVICE[,KEY=VALUE...]\n"
     "                       serve a DPDK device; ip=A.B.C.D/LEN gateway= mtu= mac= bell=; up to 8 times\n"
+    "  --stack NAME         TCP/IP stack behind the ports: native (default), fstack\n"
     "  --version, --help\n";
 
 static enum options_result refuse(struct engine_failure *f, const char *format, ...)
@@ -117,13 +119,20 @@ static enum options_result take(struct engine_options *o, const char *name, char
         o->ports[o->nports++] = value;
         return OPTIONS_RUN;
     }
+    if (strcmp(name, "--stack") == 0) {
+        o->stack = value;
+        return wire_stack_named(value) != NULL
+                   ? OPTIONS_RUN : refuse(f, "--stack: this program has no stack '%s' (fstack is in zstackd-fstack, which is built "
+                                          "where libfstack is installed)", value);
+    }
     o->log_file = value;
     return value[0] != 0 ? OPTIONS_RUN : refuse(f, "--log-file: expected a path");
 }
 
 static bool has_value(const char *name)
 {
-    static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--log-level", "--log-file", "--port"};
+    static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--log-level", "--log-file", "--port",
+                                        "--stack"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;

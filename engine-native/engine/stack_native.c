@@ -173,7 +173,7 @@ static bool native_poll(void *stack, uint32_t budget, uint64_t now)
     bool work = false;
     for (uint32_t i = 0; i < n->nports; i++) {
         for (uint32_t left = budget; left > 0;) {
-            uint16_t want = (uint16_t)RTE_MIN(left, RX_BURST), got = port_rx(n->port[i], frames, want);
+            uint16_t want = (uint16_t)RTE_MIN(left, RX_BURST), got = port_rx(n->at[i].port, frames, want);
             if (got > 0)
                 net_input(n->st, n->net[i], frames, got, now);
             work = work || got > 0;
@@ -205,8 +205,8 @@ static uint32_t native_sleep_fds(void *stack, int *fds, uint32_t max)
     struct native *n = stack;
     uint32_t count = 0;
     for (uint32_t i = 0; i < n->nports && count < max; i++)
-        if (port_sleep_fd(n->port[i]) >= 0)
-            fds[count++] = port_sleep_fd(n->port[i]);
+        if (port_sleep_fd(n->at[i].port) >= 0)
+            fds[count++] = port_sleep_fd(n->at[i].port);
     return count;
 }
 
@@ -214,15 +214,8 @@ static uint64_t native_sleep(void *stack)
 {
     struct native *n = stack;
     uint64_t longest = UINT64_MAX;
-    for (uint32_t i = 0; i < n->nports; i++) {
-        uint64_t most = port_sleep_max_ns(n->port[i]);
-        longest = RTE_MIN(longest, most);
-        const char *warning = port_warning(n->port[i]);
-        if (warning != NULL)
-            n->events->log(n->engine, true, warning);
-        if (!port_sleep(n->port[i]))
-            longest = 0;
-    }
+    for (uint32_t i = 0; i < n->nports; i++)
+        longest = stack_port_sleep(&n->at[i], longest, n->events->log, n->engine);
     return longest;
 }
 
@@ -230,7 +223,7 @@ static void native_wake(void *stack)
 {
     struct native *n = stack;
     for (uint32_t i = 0; i < n->nports; i++)
-        port_wake(n->port[i]);
+        port_wake(n->at[i].port);
 }
 
 const struct wire_stack_ops wire_stack_native = {

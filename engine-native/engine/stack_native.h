@@ -4,12 +4,10 @@
 #define ZSTACK_STACK_NATIVE_H
 
 #include "ipv6.h"
-#include "port.h"
 #include "rxpool.h"
+#include "stack_ports.h"
 #include "tcp.h"
 #include "udp.h"
-#undef NS_PER_S /* rte_cycles.h has one of floating point */
-#include "internal.h"
 #include "wire_stack.h"
 
 /* A connection as this backend knows it. */
@@ -27,9 +25,8 @@ struct native {
     struct stack *st;
     struct rxpool rx; /* what ports receive into; applications map it for reading */
     struct rte_mempool *tx, *indirect;
-    struct port *port[WIRE_PORTS_MAX];
+    struct stack_port at[WIRE_PORTS_MAX];
     struct net_port *net[WIRE_PORTS_MAX];
-    struct port_spec spec[WIRE_PORTS_MAX];
     uint32_t nports;
     struct native_conn *accepting;
     LIST_HEAD(, native_conn) conns;

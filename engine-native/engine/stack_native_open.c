@@ -63,22 +63,10 @@ static bool open_stack(struct native *n, const struct wire_stack_conf *conf, uin
 
 static bool open_port(struct native *n, const char *text, uint64_t now, struct engine_failure *f)
 {
-    struct port_spec *spec = &n->spec[n->nports];
-    struct port_failure why = {0};
-    struct net_port_conf conf;
-    char wrong[sizeof f->text - 64];
-    if (port_spec_parse(text, spec, wrong, sizeof wrong) != 0) {
-        engine_fail(f, ENGINE_EXIT_USAGE, "ZS2011", "zstackd --help tells the form", "--port %s: %s", text, wrong);
+    struct stack_port *p = &n->at[n->nports];
+    if (!stack_port_open(p, text, n->rx.pool, f))
         return false;
-    }
-    struct port *p = port_open(spec, n->rx.pool, &why);
-    if (p == NULL) {
-        engine_fail(f, ENGINE_EXIT_DPDK, "ZS2121", why.hint, "%s", why.text);
-        return false;
-    }
-    n->port[n->nports] = p;
-    port_conf(p, &conf);
-    n->net[n->nports] = stack_add_port(n->st, &conf, now);
+    n->net[n->nports] = stack_add_port(n->st, &p->conf, now);
     n->nports++;
     if (n->net[n->nports - 1] == NULL)
         engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "free some memory", "no memory for port %s", text);
@@ -121,21 +109,11 @@ void native_close(void *stack, uint64_t now)
         stack_destroy(n->st);
     }
     for (uint32_t i = 0; i < n->nports; i++)
-        port_close(n->port[i]);
+        port_close(n->at[i].port);
     rxpool_destroy(&n->rx);
     rte_mempool_free(n->tx);
     rte_mempool_free(n->indirect);
     free(n);
-}
-
-static uint32_t put_addr(struct zs_wire_addr *to, uint32_t at, uint32_t max, const struct ip_addr *ip, uint8_t prefix, uint8_t flags,
-                         const struct net_port *port)
-{
-    if (at >= max)
-        return at;
-    to[at] = (struct zs_wire_addr){.prefix_len = prefix, .flags = flags, .port = port->number};
-    memcpy(to[at].ip, ip->b, sizeof to[at].ip);
-    return at + 1;
 }
 
 /* Link-local addresses are not among them: which one is meant says the scope (ZS_WIRE_SCOPE). */
@@ -143,18 +121,12 @@ uint32_t native_addresses(void *stack, struct zs_wire_addr *to, uint32_t max)
 {
     struct native *n = stack;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < n->nports; i++) {
-        const struct net_port *p = n->net[i];
-        struct ip_addr v4 = ip_from_v4(p->conf.addr);
-        if (p->conf.addr != 0)
-            count = put_addr(to, count, max, &v4, 128, ZS_WIRE_OWN, p);
-        if (p->conf.has6 && !ip_is_any(&p->conf.addr6) && !ip6_is_link_local(&p->conf.addr6))
-            count = put_addr(to, count, max, &p->conf.addr6, 128, ZS_WIRE_OWN, p);
-    }
+    for (uint32_t i = 0; i < n->nports; i++)
+        count = stack_port_own(&n->at[i], &n->net[i]->conf.addr6, n->net[i]->number, to, count, max);
     for (uint32_t i = 0; i < n->st->nroutes; i++) { /* the longest first */
         const struct route *r = &n->st->routes[i];
         if (!ip6_is_link_local(&r->prefix) && r->until > n->st->now)
-            count = put_addr(to, count, max, &r->prefix, r->len, ZS_WIRE_ROUTE, r->port);
+            count = stack_put_addr(to, count, max, &r->prefix, r->len, ZS_WIRE_ROUTE, r->port->number);
     }
     return count;
 }
@@ -163,12 +135,8 @@ uint32_t native_ports(void *stack, struct zs_wire_port *to, uint32_t max)
 {
     struct native *n = stack;
     uint32_t count = RTE_MIN(n->nports, max);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct net_port_conf *c = &n->net[i]->conf;
-        to[i] = (struct zs_wire_port){.kernel_if = port_kernel_if(n->port[i]), .mtu = c->mtu, .prefix4 = c->prefix_len, .has6 = c->has6};
-        snprintf(to[i].name, sizeof to[i].name, "%s", n->spec[i].device);
-        memcpy(to[i].addr4, &c->addr, sizeof to[i].addr4);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        stack_port_tell(&n->at[i], &to[i]);
     return count;
 }
 
@@ -182,65 +150,15 @@ uint64_t native_segment_size(void *stack)
     return ((struct native *)stack)->rx.size;
 }
 
-static json_t *cidr(struct ip_addr ip, uint8_t prefix)
-{
-    char text[IP_TEXT + 4];
-    ip6_unzone(&ip);
-    ip_text(&ip, text);
-    if (prefix != 0)
-        sprintf(text + strlen(text), "/%u", prefix);
-    return json_string(text);
-}
-
-static json_t *addresses(const struct net_port *port)
-{
-    const struct net_port_conf *c = &port->conf;
-    json_t *list = json_array();
-    if (c->addr != 0)
-        json_array_append_new(list, cidr(ip_from_v4(c->addr), c->prefix_len));
-    if (!c->has6)
-        return list;
-    json_array_append_new(list, cidr(c->addr6, c->prefix6_len));
-    if (!ip_eq(&c->addr6, &port->link_local))
-        json_array_append_new(list, cidr(port->link_local, 64));
-    return list;
-}
-
-static json_t *describe_port(struct native *n, uint32_t i)
-{
-    const struct net_port_conf *c = &n->net[i]->conf;
-    struct port_stats s;
-    char mac[RTE_ETHER_ADDR_FMT_SIZE];
-    port_stats(n->port[i], &s);
-    rte_ether_format_addr(mac, sizeof mac, &c->mac);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:s, s:s}", "device", n->spec[i].device, "driver", s.driver,
-                          "kind", s.kind, "ip", addresses(n->net[i]), "mac", mac, "mtu", (int)c->mtu, "link",
-                          s.link_up, "sleep", port_sleep_max_ns(n->port[i]) == UINT64_MAX ? "fd" : "timer", "copies",
-                          s.copies != NULL ? s.copies : "");
-    const struct {
-        const char *name;
-        uint64_t value;
-    } counters[] = {
-        {"rx_packets", s.rx_packets}, {"rx_bytes", s.rx_bytes}, {"rx_missed", s.rx_missed}, {"rx_errors", s.rx_errors},
-        {"rx_nombuf", s.rx_nombuf}, {"rx_long", s.rx_long}, {"tx_packets", s.tx_packets}, {"tx_bytes", s.tx_bytes},
-        {"tx_errors", s.tx_errors},
-    };
-    for (size_t k = 0; k < RTE_DIM(counters); k++)
-        json_object_set_new(o, counters[k].name, json_integer((json_int_t)counters[k].value));
-    json_object_set_new(o, "groups", json_integer((json_int_t)group_count(n->net[i])));
-    if (c->gateway != 0)
-        json_object_set_new(o, "gateway", cidr(ip_from_v4(c->gateway), 0));
-    if (c->has6 && !ip_is_any(&c->gateway6))
-        json_object_set_new(o, "gateway6", cidr(c->gateway6, 0));
-    return o;
-}
-
 json_t *native_describe_ports(void *stack)
 {
     struct native *n = stack;
     json_t *all = json_array();
-    for (uint32_t i = 0; i < n->nports; i++)
-        json_array_append_new(all, describe_port(n, i));
+    for (uint32_t i = 0; i < n->nports; i++) {
+        json_t *port = stack_port_describe(&n->at[i], &n->net[i]->conf, &n->net[i]->link_local);
+        json_object_set_new(port, "groups", json_integer((json_int_t)group_count(n->net[i])));
+        json_array_append_new(all, port);
+    }
     return all;
 }
 

@@ -106,6 +106,14 @@ static bool open_port_fds(struct engine *e, struct wire *w)
     return true;
 }
 
+const struct wire_stack_ops *wire_stack_named(const char *name)
+{
+    const struct wire_stack_ops *const *s = wire_stacks;
+    while (*s != NULL && name != NULL && strcmp((*s)->name, name) != 0)
+        s++;
+    return *s;
+}
+
 bool wire_open(struct engine *e, struct engine_failure *f)
 {
     if (e->opt.nports == 0)
@@ -116,7 +124,7 @@ bool wire_open(struct engine *e, struct engine_failure *f)
         engine_fail(f, ENGINE_EXIT_OTHER, "ZS2102", "free some memory", "out of memory");
         return false;
     }
-    w->ops = &wire_stack_native;
+    w->ops = wire_stack_named(e->opt.stack);
     w->budget = BUDGET_FULL;
     w->bell.fd = -1;
     for (uint32_t i = 0; i < WIRE_PORTS_MAX; i++)

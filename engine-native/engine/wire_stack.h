@@ -137,5 +137,10 @@ struct wire_stack_ops {
 };
 
 extern const struct wire_stack_ops wire_stack_native;
+/* Those of this program, the default first, NULL at the end: zstackd has the native one (stacks.c), zstackd-fstack
+ * (engine-native/fstack) that of libfstack as well. */
+extern const struct wire_stack_ops *const wire_stacks[];
+/* NULL: this program has none of that name. The name NULL is the default. */
+const struct wire_stack_ops *wire_stack_named(const char *name);
 
 #endif

@@ -263,14 +263,39 @@ static uint32_t find_sum(const struct rte_ether_hdr *eth, uint32_t have, uint16_
     return 0;
 }
 
-void iface_mark_unfinished(struct rte_mbuf *m)
+/* Where the transport checksum is, if its field holds the sum of the pseudo header; NULL. */
+static uint8_t *unfinished(struct rte_mbuf *m)
 {
-    const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+    struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
     uint16_t sum, pseudo;
     uint32_t have = rte_pktmbuf_data_len(m), at = have < sizeof *eth ? 0 : find_sum(eth, have - (uint32_t)sizeof *eth, &pseudo);
     if (at == 0)
-        return;
-    memcpy(&sum, (const uint8_t *)(eth + 1) + at, sizeof sum);
-    if (sum == pseudo)
+        return NULL;
+    memcpy(&sum, (uint8_t *)(eth + 1) + at, sizeof sum);
+    return sum == pseudo ? (uint8_t *)(eth + 1) + at : NULL;
+}
+
+void iface_mark_unfinished(struct rte_mbuf *m)
+{
+    if (unfinished(m) != NULL)
         m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+}
+
+bool port_finish_sum(struct rte_mbuf *m)
+{
+    struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+    uint8_t *at = unfinished(m);
+    uint16_t sum = 0;
+    if (at == NULL)
+        return false;
+    memcpy(at, &sum, sizeof sum);
+    if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4)) {
+        const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
+        sum = rte_ipv4_udptcp_cksum(ip, (const uint8_t *)ip + rte_ipv4_hdr_len(ip));
+    } else {
+        const struct rte_ipv6_hdr *ip6 = (const void *)(eth + 1);
+        sum = rte_ipv6_udptcp_cksum(ip6, ip6 + 1);
+    }
+    memcpy(at, &sum, sizeof sum);
+    return true;
 }

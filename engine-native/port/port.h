@@ -92,6 +92,9 @@ void port_conf(struct port *p, struct net_port_conf *conf);
 
 /* The frames are the caller's: writable, no one else refers to them. */
 uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n);
+/* A virtual link leaves transport checksums unfinished; port_rx() marks such frames as good. For a stack that wants the sum
+ * itself: computes it. False: it is no such frame. The frame is in one piece. */
+bool port_finish_sum(struct rte_mbuf *m);
 
 /* Stays the same while the port is open. */
 int port_sleep_fd(const struct port *p);

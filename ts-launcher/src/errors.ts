@@ -41,6 +41,7 @@ export const ERRORS = {
   ZS1207: { run: 125, command: 3, text: 'the engine has no log to read' },
   ZS1301: { run: 125, command: 1, text: 'a part of Z-stack is not built' },
   ZS1302: { run: 125, command: 1, text: 'a program that is needed is missing' },
+  ZS1303: { run: 125, command: 1, text: 'this build has no F-Stack' },
   ZS1401: { run: 125, command: 1, text: 'the command could not be started' },
   ZS1402: { run: 125, command: 2, text: 'there is no such process' },
   ZS1501: { run: 125, command: 1, text: 'a benchmark failed' },

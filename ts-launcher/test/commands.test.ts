@@ -80,7 +80,17 @@ describe('doctor', () => {
     const { stdout, status } = await box.run(['doctor', '--json']);
     const report = schema.parse(JSON.parse(stdout));
     expect(report.checks.map(({ name }) => name)).toEqual([
-      ...['kernel', 'CPUs', 'installation', 'engine', 'DPDK', 'huge pages', 'RLIMIT_MEMLOCK', 'RLIMIT_NOFILE'],
+      ...[
+        'kernel',
+        'CPUs',
+        'installation',
+        'F-Stack',
+        'engine',
+        'DPDK',
+        'huge pages',
+        'RLIMIT_MEMLOCK',
+        'RLIMIT_NOFILE',
+      ],
       ...['memfd', 'THP shmem', 'network namespace'],
       ...['capabilities', '/dev/net/tun', 'AF_XDP', 'iproute2', 'network devices'],
     ]);

@@ -11,7 +11,7 @@ import { resolveOptions, type Resolved } from '../src/options/resolve.js';
 import { DEFAULT_PORT, type Value } from '../src/options/table.js';
 import { socketState } from '../src/ports/host.js';
 import type { PlannedPort } from '../src/ports/plan.js';
-import { processesWith, Sandbox } from './support.js';
+import { FAKE, processesWith, Sandbox } from './support.js';
 
 const box = new Sandbox();
 const memif = `memif:${join(box.directory, 'a.sock')},address=10.254.254.1/24`;
@@ -78,7 +78,7 @@ describe('an engine with a memif port', () => {
     const status = statusSchema.parse(JSON.parse((await command('status', '--json')).stdout));
     expect(status.ports?.[0]).toMatchObject({ device: 'net_memif0', rx_errors: 2, copies: 1, sleep: 'fd' });
     const { stdout } = await command('status');
-    expect(stdout).toMatch(/^wire +5 connections, 1 sessions of the engine's own, 7 buffers lent$/m);
+    expect(stdout).toMatch(/^wire +native stack, 5 connections, 1 sessions of the engine's own, 7 buffers lent$/m);
     expect(stdout).toMatch(/^stack +arp_replies 2$/m);
     expect(stdout).toMatch(/^port +address +mac +mtu +link +in +out +lost$/m);
     expect(stdout).toMatch(
@@ -109,6 +109,24 @@ describe('what cannot be had', () => {
     expect(netns.stderr).toContain('error[ZS1602]: --netns x without a port');
     const fallback = ['--fallback', 'kernel', '--port', 'tap:lo', 'true'];
     expect(await box.run(['--engine', box.engine('not'), ...fallback])).toMatchObject({ status: 0 });
+  });
+
+  test('--stack fstack in a build without libfstack: one line that says what is missing', async () => {
+    box.file('fstack.txt', 'missing libfstack.a ff_api.h\n');
+    const result = await box.run(['--engine', box.engine('not'), '--stack', 'fstack', 'true']);
+    expect(result).toEqual({
+      ...{ status: 125, signal: null, stdout: '' },
+      stderr:
+        'zstack-run: error[ZS1303]: --stack fstack: this build has no F-Stack: libfstack.a, ff_api.h not found when it was built - hint: install F-Stack or set FSTACK_ROOT to its source tree, then `npm run build`\n',
+    });
+  });
+
+  test('--stack fstack starts the engine that has it', async () => {
+    const name = box.engine('fstack');
+    const env = { ...box.env, ZSTACK_ZSTACKD_FSTACK: FAKE };
+    expect(await box.run(['--engine', name, '--stack', 'fstack', 'true'], { env })).toMatchObject({ status: 0 });
+    const [pid] = processesWith(`--name\0${name}\0`);
+    expect(processesWith('--stack\0fstack\0')).toContain(pid);
   });
 
   test('what the engine says of a port is passed on as it is', async () => {

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checked, statusSchema, type EngineStatus, type PortStatus } from '../engine/protocol.js';
 import { LauncherError, textOf } from '../errors.js';
-import type { Resolved } from '../options/resolve.js';
+import type { Options, Resolved } from '../options/resolve.js';
 import { part } from '../paths.js';
 import { capabilities } from '../ports/capabilities.js';
 import { ip } from '../ports/ip.js';
@@ -136,13 +136,13 @@ export class Bed {
   }
 
   /** An engine with a port of that kind at one end. @throws LauncherError ZS1501 */
-  async startEngine(kind: WireKind, end: End, cpu: number): Promise<WireEngine> {
+  async startEngine(kind: WireKind, end: End, cpu: number, stack: Options['stack'] = 'native'): Promise<WireEngine> {
     const { options, origins } = this.resolved;
     const name = `bench-${process.pid}-${end}-${this.count}`;
     const flag = (given: boolean, ...args: string[]) => (given ? args : []);
     const line = launcher(
       ...['engine', 'start', '--quiet', '--engine', name, '--linger', '120'],
-      ...['--port', this.port(kind, end), '--cores', options.cores ?? String(cpu)],
+      ...['--stack', stack, '--port', this.port(kind, end), '--cores', options.cores ?? String(cpu)],
       ...flag(kind === 'tap', '--netns', this.names.far),
       ...flag(origins.memory.kind === 'flag', '--memory', String(options.memory)),
       ...flag(origins.hugepages.kind === 'flag', '--hugepages', options.hugepages),

@@ -119,7 +119,8 @@ function compared(each: WireCase, values: Readonly<Record<World, readonly Measur
   };
 }
 
-async function measure(each: WireCase, world: World, setup: Setup, seconds: number): Promise<Measured> {
+/** One measurement with what `setup` has. */
+export async function measure(each: WireCase, world: World, setup: Setup, seconds: number): Promise<Measured> {
   const { bed, cpus, engines } = setup;
   const port = bed.next();
   const directory = join(bed.directory, `${each.name}-${world}-${port}`);

@@ -1,6 +1,7 @@
 /** Results of benchmarks for people. */
 import { TARGET_NAMES, type OverloadResult } from '../bench/overload.js';
 import type { BenchResult, CaseResult } from '../bench/run.js';
+import type { StackResult } from '../bench/stacks.js';
 import type { Summary } from '../bench/statistics.js';
 import type { WireResult } from '../bench/wire.js';
 import { plainTable } from './format.js';
@@ -55,6 +56,23 @@ export function wireText(
   ];
   const texts = [caseTable(results), cpuTable(results), frameTable(results), foot.join('\n')];
   return texts.filter((text) => text !== '').join('\n\n');
+}
+
+/** The results of both TCP/IP stacks. */
+export function stackText(
+  results: readonly StackResult[],
+  { rounds, seconds }: { rounds: number; seconds: number },
+): string {
+  const rows = results.map(({ name, unit, native, fstack, ratio }) => [
+    ...[name, unit, figure(native.median), spread(native), figure(fstack.median), spread(fstack)],
+    `x${ratio.toFixed(2)}`,
+  ]);
+  const table = plainTable(
+    ['case', 'unit', 'native', '(min..max)', 'F-Stack', '(min..max)', 'better'],
+    rows,
+    [2, 4, 6],
+  );
+  return `${table}\n\nboth under Z-stack over a wire: medians of ${rounds} rounds of ${seconds} s, alternating; server and engine on one CPU, client on another one`;
 }
 
 function cpuTable(results: readonly WireResult[]): string {

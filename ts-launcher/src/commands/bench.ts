@@ -7,13 +7,14 @@ import { CASES } from '../bench/cases.js';
 import { svg } from '../bench/chart.js';
 import { overloadChart, runOverload } from '../bench/overload.js';
 import { runBench, type BenchResult } from '../bench/run.js';
+import { runStacks } from '../bench/stacks.js';
 import { DEFAULT_WIRE, WIRE_CASES, type WireCase } from '../bench/wire-cases.js';
 import { runWire, type WireResult } from '../bench/wire.js';
 import { LauncherError, textOf } from '../errors.js';
 import type { Resolved } from '../options/resolve.js';
 import { OPTION_NAMES } from '../options/table.js';
 import { note, print } from '../output.js';
-import { benchText, overloadText, wireText } from './bench-text.js';
+import { benchText, overloadText, stackText, wireText } from './bench-text.js';
 import type { Register } from './index.js';
 
 /** What the server computes per connection in the TCP half of --overload: a kernel client offers only so many. */
@@ -53,7 +54,8 @@ export const register: Register = (program, context) => {
     .option('--json', 'as JSON')
     .action(async (flags: Flags, command: Command) => {
       const resolved = await context(command).resolve();
-      const status = await (flags.overload === true ? overload(resolved, flags) : compare(resolved, flags));
+      const run = flags.overload === true ? overload : resolved.options.stack === 'native' ? compare : stacks;
+      const status = await run(resolved, flags);
       context(command).exit(status);
     });
 };
@@ -97,6 +99,17 @@ async function compare(resolved: Resolved, flags: Flags): Promise<number> {
     print(texts.filter((text) => typeof text === 'string').join('\n\n'));
   }
   return [...(local?.cases ?? []), ...remote].every(({ accelerated }) => accelerated) ? 0 : 1;
+}
+
+/** With `--stack fstack`: the cases over a wire with each stack. */
+async function stacks(resolved: Resolved, flags: Flags): Promise<number> {
+  const { rounds, seconds } = flags;
+  const progress = resolved.options.quiet ? () => undefined : note;
+  const results = await runStacks(resolved, { cases: wireCases(flags, progress), rounds, seconds, progress });
+  print(
+    flags.json === true ? JSON.stringify({ rounds, seconds, stacks: results }, null, 2) : stackText(results, flags),
+  );
+  return results.every(({ accelerated }) => accelerated) ? 0 : 1;
 }
 
 /** @returns 1 when Z-stack's undisturbed goodput falls below 95 % of its peak under twice the load of the peak */

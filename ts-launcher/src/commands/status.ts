@@ -29,8 +29,18 @@ function headText(status: EngineStatus): string {
     ],
   ];
   if (wire !== undefined && ports.length > 0) {
-    const { connections = 0, own_sessions: own = 0, loans = 0, rx_copies: rx = 0, tx_copies: tx = 0 } = wire;
-    lines.push(['wire', `${connections} connections, ${own} sessions of the engine's own, ${loans} buffers lent`]);
+    const {
+      stack = 'native',
+      connections = 0,
+      own_sessions: own = 0,
+      loans = 0,
+      rx_copies: rx = 0,
+      tx_copies: tx = 0,
+    } = wire;
+    lines.push([
+      'wire',
+      `${stack} stack, ${connections} connections, ${own} sessions of the engine's own, ${loans} buffers lent`,
+    ]);
     lines.push(['copies', `${rx.toFixed(3)} per byte received, ${tx.toFixed(3)} per byte sent, by the engine`]);
   }
   const counted = Object.entries(status.stack ?? {}).filter(([, value]) => value !== 0);

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { findEngine } from '../engine/connect.js';
 import { allowedCpus, freeHugeMib, hugePages } from '../engine/eal.js';
 import { textOf } from '../errors.js';
-import { PARTS } from '../paths.js';
+import { fstackMissing, PARTS } from '../paths.js';
 import type { Finding } from '../target/inspect.js';
 import { fail, ok, warn } from './finding.js';
 import type { MemfdReport } from './memfd-probe.js';
@@ -19,6 +19,7 @@ export async function machineChecks(engine: string): Promise<Finding[]> {
     kernel(),
     processors(),
     parts(),
+    fstack(),
     await engineCheck(engine),
     await dpdk(),
     huge(),
@@ -61,6 +62,15 @@ function parts(): Finding {
   const missing = [PARTS.preload, PARTS.engine, PARTS.exec].filter((path) => !existsSync(path));
   if (missing.length === 0) return ok('installation', `${dirname(PARTS.preload)} is complete`);
   return fail('installation', `not built: ${missing.join(', ')}`, 'npm run build');
+}
+
+/** Nothing is wrong without it. */
+function fstack(): Finding {
+  const missing = fstackMissing();
+  return ok(
+    'F-Stack',
+    missing === undefined ? '--stack fstack can be had' : `no --stack fstack in this build: ${missing}`,
+  );
 }
 
 async function engineCheck(name: string): Promise<Finding> {

@@ -6,8 +6,11 @@ import { ealDevices } from '../ports/arguments.js';
 import type { PlannedPort } from '../ports/plan.js';
 import { engineIdentity } from './name.js';
 
-/** Memory that DPDK itself gets (its heap, in MiB): control structures; with ports also packets that are sent. */
-const DPDK_MEMORY_MIB = { alone: 64, withPorts: 128 } as const;
+/**
+ * Memory that DPDK itself gets (its heap, in MiB): control structures; with ports also packets that are sent, and with
+ * F-Stack those that are received.
+ */
+const DPDK_MEMORY_MIB = { alone: 64, native: 128, fstack: 256 } as const;
 
 /** Huge pages of one size. `size` in KiB. */
 export interface HugePages {
@@ -65,7 +68,7 @@ export function ealArguments(
   free = freeHugeMib(),
   allowed = allowedCpus(),
 ): string[] {
-  const memory = ports.length > 0 ? DPDK_MEMORY_MIB.withPorts : DPDK_MEMORY_MIB.alone;
+  const memory = DPDK_MEMORY_MIB[ports.length > 0 ? options.stack : 'alone'];
   const huge = options.hugepages === 'on' || (options.hugepages === 'auto' && free >= memory);
   if (huge && free < memory) {
     throw new LauncherError(

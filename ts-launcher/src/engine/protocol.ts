@@ -75,6 +75,7 @@ export const statusSchema = z.looseObject({
   stack: z.record(z.string(), z.number()).optional(),
   wire: z
     .looseObject({
+      stack: z.string().optional(),
       connections: count.optional(),
       own_sessions: count.optional(),
       loans: count.optional(),

@@ -4,7 +4,7 @@ import { closeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { LauncherError } from '../errors.js';
 import type { Options } from '../options/resolve.js';
-import { part } from '../paths.js';
+import { enginePart } from '../paths.js';
 import { enginePorts } from '../ports/arguments.js';
 import type { PlannedPort } from '../ports/plan.js';
 import { ealArguments } from './eal.js';
@@ -35,6 +35,7 @@ export function engineArguments(options: Options, linger: number, { dpdk, ports 
     ...['--name', options.engine, '--linger', String(linger), '--memory', String(options.memory)],
     ...['--log-level', options.log],
     ...(options.cores === undefined ? [] : ['--cores', options.cores]),
+    ...(options.stack === 'native' ? [] : ['--stack', options.stack]),
     ...(dpdk ? [...enginePorts(ports), '--', ...ealArguments(options, ports)] : ['--no-dpdk']),
   ];
 }
@@ -51,7 +52,7 @@ export async function startEngine(
   extent: Extent,
   timeoutMs = 10_000,
 ): Promise<StartResult> {
-  const program = part('engine');
+  const program = enginePart(options.stack);
   const args = engineArguments(options, linger, extent);
   const log = createLog();
   try {

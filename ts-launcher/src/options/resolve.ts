@@ -18,6 +18,7 @@ export interface Options {
   readonly eal: readonly string[];
   readonly dpdk: boolean;
   readonly port: readonly string[];
+  readonly stack: 'native' | 'fstack';
   readonly netns: string | undefined;
   readonly tcp: 'auto' | 'kernel';
   readonly udp: 'auto' | 'kernel';

@@ -115,6 +115,15 @@ export const OPTIONS = {
     text: 'a port of the engine, by which other hosts are reached; may be repeated',
     engine: true,
   },
+  stack: {
+    flag: '--stack <name>',
+    env: 'ZSTACK_STACK',
+    toml: 'stack',
+    type: { kind: 'choice', values: ['native', 'fstack'] },
+    default: 'native',
+    text: "TCP/IP stack behind the ports: Z-stack's own, or FreeBSD's through libfstack",
+    engine: true,
+  },
   netns: {
     flag: '--netns <name>',
     env: 'ZSTACK_NETNS',

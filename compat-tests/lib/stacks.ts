@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/** The TCP/IP stacks that an engine can have behind its ports, for tests of what is the same with each. */
+import { fstackMissing } from '../../ts-launcher/src/paths.js';
+
+export type StackName = 'native' | 'fstack';
+
+/**
+ * `describe.each(cases)('%s', define)` once for each stack. The tests with a stack that this build does not have are
+ * reported as skipped, below the reason.
+ * @param cases the first element of each is its name
+ */
+export function describeOnStacks<Case extends readonly unknown[]>(
+  cases: readonly Case[],
+  define: (stack: StackName, ...parameters: [...Case]) => void,
+): void {
+  const missing = fstackMissing();
+  const on = (stack: StackName) => () => {
+    for (const parameters of cases)
+      describe(String(parameters[0]), () => define(stack, ...([...parameters] as [...Case])));
+  };
+  describe('native stack', on('native'));
+  if (missing === undefined) describe('F-Stack', on('fstack'));
+  else describe.skip(`F-Stack, skipped: ${missing}`, on('fstack'));
+}

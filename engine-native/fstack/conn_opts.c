@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A connection's options: the application keeps them in its session, libfstack's socket follows. */
+#define _GNU_SOURCE
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "fstack.h"
+
+/* FreeBSD's numbers (netinet/tcp.h there) of what ff_setsockopt() does not translate. */
+#define BSD_TCP_NOPUSH 4
+#define BSD_TCP_CONGESTION 64
+
+static void set(int fd, int level, int name, int value)
+{
+    ff_setsockopt(fd, level, name, &value, sizeof value); /* a socket that is closing refuses: no matter any more */
+}
+
+static void keepalive(const struct fs_conn *c, const struct zs_opts *o)
+{
+    static const int names[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
+    const uint32_t values[] = {atomic_load(&o->keepidle), atomic_load(&o->keepintvl), atomic_load(&o->keepcnt)};
+    for (size_t i = 0; i < RTE_DIM(names); i++)
+        if (values[i] != 0)
+            set(c->sock.fd, IPPROTO_TCP, names[i], (int)values[i]);
+    set(c->sock.fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+static void congestion(struct fs_conn *c, uint32_t which)
+{
+    static const char *const names[] = {[ZS_CC_RENO] = "newreno", [ZS_CC_CUBIC] = "cubic"};
+    c->congestion = which;
+    if (which < RTE_DIM(names) && names[which] != NULL)
+        ff_setsockopt_freebsd(c->sock.fd, IPPROTO_TCP, BSD_TCP_CONGESTION, names[which], (socklen_t)strlen(names[which]));
+}
+
+void fs_conn_options(struct fs_conn *c, const struct zs_session *app)
+{
+    if (app == NULL)
+        return;
+    const struct zs_opts *o = &app->opts;
+    uint32_t bits = atomic_load_explicit(&o->bits, memory_order_relaxed), changed = bits ^ c->bits;
+    uint32_t cc = atomic_load_explicit(&o->congestion, memory_order_relaxed);
+    if (changed & ZS_O_NODELAY)
+        set(c->sock.fd, IPPROTO_TCP, TCP_NODELAY, !!(bits & ZS_O_NODELAY));
+    if (changed & ZS_O_CORK)
+        fs_set_int(c->sock.fd, IPPROTO_TCP, BSD_TCP_NOPUSH, !!(bits & ZS_O_CORK));
+    if ((changed & ZS_O_KEEPALIVE) && (bits & ZS_O_KEEPALIVE))
+        keepalive(c, o);
+    else if (changed & ZS_O_KEEPALIVE)
+        set(c->sock.fd, SOL_SOCKET, SO_KEEPALIVE, 0);
+    if (cc != c->congestion)
+        congestion(c, cc);
+    c->bits = bits;
+}

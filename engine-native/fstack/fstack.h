@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The engine's TCP/IP stack over libfstack (FreeBSD's TCP/IP in user space). This backend keeps the engine's own ports
+ * (engine-native/port): libfstack sees a device per port whose functions are in device.c, so that every port sleeps, counts
+ * and is set up as with the native stack. Sockets are those of ff_api.h, events those of its kqueue.
+ *
+ * libfstack has one stack per process and runs in the thread that calls it; it reads no clock for its timers but the ticks
+ * that clock.c gives it. */
+#ifndef ZSTACK_FSTACK_H
+#define ZSTACK_FSTACK_H
+
+#include <rte_timer.h>
+
+#include <ff_api.h>
+#include <ff_event.h>
+#include <sys/queue.h>
+
+#include "stack_ports.h" /* first: it settles whose NS_PER_S counts */
+
+#include "ring.h"
+#include "wire_stack.h"
+
+#define FSTACK_HZ 100u /* ticks a second */
+#define TICK_NS (NS_PER_S / FSTACK_HZ)
+#define DEVICE_BACKLOG 1024u /* frames that wait for room in a port's transmit ring */
+
+enum fs_kind { FS_CONN, FS_LISTENER, FS_UDP, FS_ICMP };
+
+/* What an event's udata points to. */
+struct fs_sock {
+    enum fs_kind kind;
+    bool dead; /* closed; freed when the turn is over, since events of this turn may name it */
+    int fd;    /* of libfstack */
+    struct fstack *fs;
+    SLIST_ENTRY(fs_sock) grave;
+};
+
+struct fs_conn {
+    struct fs_sock sock;
+    uint32_t own; /* ZS_NO_SESSION: let go */
+    void *conn;   /* the engine's */
+    bool connecting;
+    bool rx_eof;   /* nothing comes after what is in the socket */
+    bool rx_ended; /* the application was told */
+    bool rx_waits; /* for room in its ring */
+    bool tx_ended, tx_waits; /* for room in the socket */
+    uint32_t bits; /* ZS_O_* as libfstack has them */
+    uint32_t congestion;
+    struct zs_tx tx;
+    LIST_ENTRY(fs_conn) link;
+};
+
+struct fs_listener {
+    struct fs_sock sock;
+    int held; /* accepted, and waiting for room in the program's queue; -1 none */
+    struct zs_addr held_local, held_remote;
+    LIST_ENTRY(fs_listener) link;
+};
+
+struct fs_udp {
+    struct fs_sock sock;
+    struct zs_addr local;
+    uint8_t ttl, tos; /* as libfstack's socket has them; 0: its default */
+    LIST_ENTRY(fs_udp) link;
+};
+
+/* A port, as libfstack's device of the same index. */
+struct fs_device {
+    struct fstack *fs;
+    struct stack_port at;
+    struct rte_mbuf *waiting[DEVICE_BACKLOG];
+    uint16_t nwaiting;
+    int ifindex;                 /* in libfstack */
+    void *queue, *no_callback;   /* what the inlined burst functions look up */
+    uint64_t tx_dropped, finished_sums;
+};
+
+struct fstack {
+    struct zs_view *view;
+    const struct wire_events *events;
+    void *engine;
+    struct rte_mempool *rx; /* what ports receive into; libfstack keeps frames in its socket buffers */
+    struct fs_device device[WIRE_PORTS_MAX];
+    uint32_t nports;
+    int kq;
+    struct fs_sock icmp[2]; /* IPv4, IPv6: errors about datagrams */
+    struct fs_conn *accepting;
+    LIST_HEAD(, fs_conn) conns;
+    LIST_HEAD(, fs_listener) listeners;
+    LIST_HEAD(, fs_udp) udps;
+    SLIST_HEAD(, fs_sock) graves;
+    uint32_t nconns, nheld;
+    uint64_t now;
+    /* The clock: what libfstack's timer does on each tick, when the next is due, until when there are any. */
+    void (*tick)(struct rte_timer *, void *);
+    void *tick_arg;
+    uint64_t next_tick, tick_until;
+    /* One turn of libfstack's loop */
+    uint32_t rx_budget, rx_taken;
+    bool dispatch;    /* events are handled in this turn */
+    bool more_events; /* than one look at them takes */
+    uint8_t datagram[65536];
+    uint64_t ticks, turns, events_seen, accepts_held;
+};
+
+/* ---- open.c ---- */
+void *fs_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *f);
+void fs_close(void *stack, uint64_t now);
+
+/* ---- stack.c ---- */
+void fs_flush(void *stack);
+
+/* ---- conf.c: libfstack's configuration, as the text that its parser reads ---- */
+/* A memfd, or a negative errno. */
+int fs_conf_write(const struct fstack *fs);
+
+/* ---- seam.c: what libfstack calls of DPDK's EAL and of the C library and gets from us instead ---- */
+/* Runs libfstack's start-up with this configuration. False: it gave up; `why` is what it said last. */
+bool fs_seam_start(struct fstack *fs, int conf_fd, char *why, size_t size);
+void fs_seam_end(void);
+
+/* ---- device.c ---- */
+void fs_devices_start(struct fstack *fs);
+void fs_device_flush(struct fs_device *d);
+
+/* ---- clock.c ---- */
+void fs_clock_start(struct fstack *fs);
+void fs_clock_run(struct fstack *fs); /* the ticks that are due */
+uint64_t fs_clock_next(const struct fstack *fs);
+void fs_clock_busy(struct fstack *fs); /* something happened that timers may follow */
+
+/* ---- sock.c ---- */
+int fs_errno(int bsd); /* FreeBSD's number of an error to Linux's */
+socklen_t fs_from_zs(const struct fstack *fs, const struct zs_addr *a, struct sockaddr_storage *to);
+void fs_to_zs(const struct fstack *fs, const struct sockaddr_storage *from, struct zs_addr *a);
+int fs_socket(struct fstack *fs, const struct zs_addr *local, int type); /* non-blocking; negative errno */
+bool fs_watch(struct fs_sock *s, int filter, int flags);
+int fs_sock_open(struct fs_sock *s, struct fstack *fs, enum fs_kind kind, int fd);
+void fs_sock_close(struct fs_sock *s); /* and frees it after the turn */
+void fs_abort_fd(int fd);              /* RST */
+bool fs_set_int(int fd, int level, int bsd_name, int value);
+
+/* ---- conn.c ---- */
+int fs_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t port, uint32_t own, void *conn,
+               void **handle, uint64_t now);
+void *fs_accepting(void *stack);
+void fs_poke(void *stack, void *handle, uint64_t now);
+void fs_conn_event(struct fs_conn *c, const struct kevent *e);
+struct fs_conn *fs_conn_new(struct fstack *fs, int fd);
+bool fs_conn_start(struct fs_conn *c, uint32_t own, void *conn);
+void fs_conn_end(struct fs_conn *c, int err);
+
+/* ---- conn_info.c ---- */
+const char *fs_conn_state(void *stack, void *handle);
+void fs_conn_info(void *stack, void *handle, uint64_t now, struct zs_tcp_info *info);
+
+/* ---- conn_opts.c ---- */
+void fs_conn_options(struct fs_conn *c, const struct zs_session *app);
+
+/* ---- listen.c ---- */
+int fs_listen(void *stack, const struct zs_addr *local, uint32_t backlog, void **listener);
+void fs_unlisten(void *stack, void *listener);
+void fs_listener_event(struct fs_listener *l);
+void fs_listeners_retry(struct fstack *fs);
+
+/* ---- udp.c ---- */
+int fs_udp_open(void *stack, const struct zs_addr *local, void **socket);
+void fs_udp_close(void *stack, void *socket);
+int fs_udp_send(void *stack, void *socket, const struct zs_udp_record *rec, const struct iovec *iov, uint64_t now);
+int fs_group(void *stack, const struct wire_filter *f, void *member, uint64_t now);
+void fs_udp_event(struct fs_udp *u);
+
+/* ---- icmp.c ---- */
+void fs_icmp_open(struct fstack *fs);
+void fs_icmp_event(struct fs_sock *s);
+
+/* ---- describe.c ---- */
+json_t *fs_describe_ports(void *stack);
+void fs_describe_memory(void *stack, json_t *wire);
+uint32_t fs_addresses(void *stack, struct zs_wire_addr *to, uint32_t max);
+uint32_t fs_ports(void *stack, struct zs_wire_port *to, uint32_t max);
+
+/* ---- stats.c ---- */
+json_t *fs_describe_counters(void *stack);
+
+#endif

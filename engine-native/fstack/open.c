@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The backend's beginning and end. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "fstack.h"
+
+#define RX_BUFFERS 16383u
+#define BUFFER_CACHE 256u
+#define NO_FD (-1)
+
+static bool open_port(struct fstack *fs, const char *text, struct engine_failure *f)
+{
+    struct fs_device *d = &fs->device[fs->nports];
+    d->fs = fs;
+    if (!stack_port_open(&d->at, text, fs->rx, f))
+        return false;
+    fs->nports++;
+    if (d->at.conf.nroutes > 0 || d->at.conf.ra) {
+        engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "leave out route= and ra=, or use the native stack",
+                    "--port %s: routes and routers' advertisements are not for libfstack", text);
+        return false;
+    }
+    if (d->at.conf.addr != 0)
+        return true;
+    engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "give it ip=A.B.C.D/LEN beside ip6=, or use the native stack",
+                "--port %s: libfstack does not serve a port without an IPv4 address", text);
+    return false;
+}
+
+/* What the configuration file cannot tell: the MTU, and the number that libfstack has given to the interface. */
+static bool set_up(struct fstack *fs, struct engine_failure *f)
+{
+    int fd = ff_socket(AF_INET, SOCK_DGRAM, 0);
+    for (uint32_t i = 0; fd >= 0 && i < fs->nports; i++) {
+        struct fs_device *d = &fs->device[i];
+        struct ifreq r = {0};
+        snprintf(r.ifr_name, sizeof r.ifr_name, "f-stack-%u", i);
+        r.ifr_mtu = d->at.conf.mtu;
+        if (d->at.conf.mtu != RTE_ETHER_MTU && ff_ioctl(fd, SIOCSIFMTU, &r) != 0) {
+            engine_fail(f, ENGINE_EXIT_DPDK, "ZS2131", "take another mtu=, or use the native stack",
+                        "port %s: libfstack refuses an MTU of %u: %s", d->at.spec.device, d->at.conf.mtu, strerror(errno));
+            ff_close(fd);
+            return false;
+        }
+        if (ff_ioctl(fd, SIOCGIFINDEX, &r) == 0) {
+            uint16_t index; /* FreeBSD's ifr_index is a short */
+            memcpy(&index, &r.ifr_ifindex, sizeof index);
+            d->ifindex = index;
+        }
+    }
+    if (fd >= 0)
+        ff_close(fd);
+    fs->kq = ff_kqueue();
+    if (fd >= 0 && fs->kq >= 0)
+        return true;
+    engine_fail(f, ENGINE_EXIT_DPDK, "ZS2131", "see the engine's log with --log-level debug",
+                "libfstack has no sockets: %s", strerror(errno));
+    return false;
+}
+
+static bool start(struct fstack *fs, struct engine_failure *f)
+{
+    char why[256];
+    int conf = fs_conf_write(fs);
+    fs_devices_start(fs);
+    bool started = conf >= 0 && fs_seam_start(fs, conf, why, sizeof why);
+    if (conf >= 0)
+        close(conf);
+    else
+        snprintf(why, sizeof why, "%s", strerror(-conf));
+    if (!started)
+        engine_fail(f, ENGINE_EXIT_DPDK, "ZS2131", "give DPDK more memory (-m 256), see the engine's log with --log-level debug, or use the native stack",
+                    "libfstack did not start: %s", why);
+    return started;
+}
+
+void *fs_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *f)
+{
+    struct fstack *fs = calloc(1, sizeof *fs);
+    if (fs == NULL) {
+        engine_fail(f, ENGINE_EXIT_OTHER, "ZS2102", "free some memory", "out of memory");
+        return NULL;
+    }
+    fs->view = conf->view;
+    fs->events = conf->events;
+    fs->engine = conf->engine;
+    fs->now = now;
+    fs->kq = NO_FD;
+    fs->rx = rte_pktmbuf_pool_create("zs_rx", RX_BUFFERS, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    bool good = fs->rx != NULL;
+    if (!good)
+        engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",
+                    "no memory for the packet buffers");
+    for (uint32_t i = 0; good && i < conf->nports; i++)
+        good = open_port(fs, conf->ports[i], f);
+    good = good && start(fs, f) && set_up(fs, f);
+    if (!good) {
+        fs_close(fs, now);
+        return NULL;
+    }
+    fs_icmp_open(fs);
+    fs_clock_start(fs);
+    return fs;
+}
+
+/* libfstack has no end but the process's: its memory goes with that. Connections are reset, ports closed. */
+void fs_close(void *stack, uint64_t now)
+{
+    struct fstack *fs = stack;
+    fs->now = now;
+    while (!LIST_EMPTY(&fs->conns))
+        fs_conn_end(LIST_FIRST(&fs->conns), ECONNRESET);
+    if (fs->kq != NO_FD)
+        fs_flush(fs);
+    for (uint32_t i = 0; i < fs->nports; i++) {
+        struct fs_device *d = &fs->device[i];
+        rte_pktmbuf_free_bulk(d->waiting, d->nwaiting);
+        d->nwaiting = 0;
+        port_close(d->at.port);
+    }
+    fs_seam_end();
+    free(fs);
+}
