@@ -141,10 +141,20 @@ export class Stage {
   /** Both ends of the wire for a server at the near (`in`) or at the far end (`out`). */
   ends(direction: Direction): Ends {
     const [host, server, client] = direction === 'in' ? [NEAR, this.wrapped, this.far] : [FAR, this.far, this.wrapped];
+    return this.between(host, server.bind(this), client.bind(this));
+  }
+
+  /** Both ends on this host: under Z-stack (true) or on kernel sockets. */
+  sameHost(wrapped: boolean): Ends {
+    const start = this.start.bind(this, wrapped);
+    return this.between('127.0.0.1', start, start);
+  }
+
+  private between(host: string, server: Ends['server'], client: Ends['client']): Ends {
     const ends: Ends = {
       host,
-      server: server.bind(this),
-      client: client.bind(this),
+      server,
+      client,
       ok: (command, options = {}) => this.succeed(ends.client(command, options)),
       listening: async (port) => {
         // The shell's own connect: a quick one.

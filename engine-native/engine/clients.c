@@ -102,6 +102,15 @@ static void client_event(struct engine *e, const struct client *c, const char *e
     admin_event(e, c->run, json_pack("{s:s, s:i, s:s}", "event", event, "pid", (int)c->pid, "name", c->name));
 }
 
+/* What it counted outlives it in the engine's totals (`ended_...`): programs that ran briefly count, too. */
+static void keep_counts(struct engine *e, struct zs_client *shm)
+{
+    e->counters[COUNT_ENDED_CONNECTS] += atomic_load_explicit(&shm->connects, memory_order_relaxed);
+    e->counters[COUNT_ENDED_ACCEPTS] += atomic_load_explicit(&shm->accepts, memory_order_relaxed);
+    e->counters[COUNT_ENDED_BYTES_IN] += atomic_load_explicit(&shm->bytes_in, memory_order_relaxed);
+    e->counters[COUNT_ENDED_BYTES_OUT] += atomic_load_explicit(&shm->bytes_out, memory_order_relaxed);
+}
+
 void client_remove(struct engine *e, struct client *c)
 {
     uint32_t slot = ZS_CLIENT_SLOT(c->id), id = c->id;
@@ -110,6 +119,7 @@ void client_remove(struct engine *e, struct client *c)
 
     e->clients[slot] = NULL; /* from here on it counts as dead */
     e->client_count--;
+    keep_counts(e, shm);
     atomic_store(&shm->id, 0);
     memcpy(e->retired[e->retired_next++ % RETIRED_TOKENS], c->token, 16);
     if (c->conn != NULL)

@@ -18,6 +18,7 @@ export const SUBCOMMANDS = {
   why: 'tell how the sockets of a process are served, and why',
   config: 'show the configuration and where each value comes from',
   bench: 'compare kernel and Z-stack on this machine',
+  compat: 'run real programs on the kernel and under Z-stack, and compare',
 } as const;
 
 export type SubcommandName = keyof typeof SUBCOMMANDS;

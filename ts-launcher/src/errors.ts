@@ -15,7 +15,7 @@ interface ErrorKind {
 
 /**
  * The codes. 10xx usage and configuration, 11xx the command, 12xx the engine, 13xx the installation, 14xx running,
- * 15xx benchmarks, 16xx ports.
+ * 15xx benchmarks, 16xx ports, 17xx the compatibility matrix.
  */
 export const ERRORS = {
   ZS1001: { run: 125, command: 2, text: 'an option is unknown, lacks its value or does not fit' },
@@ -60,6 +60,9 @@ export const ERRORS = {
   ZS1613: { run: 125, command: 1, text: "the kernel's end of a TAP cannot be set up" },
   ZS1614: { run: 125, command: 1, text: 'the PCI device does not exist or belongs to the kernel' },
   ZS1615: { run: 125, command: 1, text: 'another engine serves the memif socket' },
+  ZS1701: { run: 125, command: 2, text: 'a case of the matrix cannot be read' },
+  ZS1702: { run: 125, command: 2, text: 'the expectation of the matrix cannot be read' },
+  ZS1703: { run: 125, command: 1, text: 'the report of the matrix cannot be written' },
   ZS1999: { run: 125, command: 1, text: 'a defect of the launcher' },
 } as const satisfies Record<string, ErrorKind>;
 

@@ -50,6 +50,7 @@ const loaders: Record<SubcommandName, () => Promise<Register>> = {
   why: async () => (await import('./why.js')).register,
   config: async () => (await import('./config.js')).register,
   bench: async () => (await import('./bench.js')).register,
+  compat: async () => (await import('./compat.js')).register,
 };
 
 /** The command whose options an error is about. */
