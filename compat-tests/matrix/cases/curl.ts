@@ -6,7 +6,9 @@ const needs = ['curl', NGINX];
 const SIZES = Array.from({ length: 30 }, (_, i) => 1 + i * 37_003);
 
 async function put(t: Ground, flags: readonly string[]): Promise<void> {
-  const { port } = await nginx(t, { server: 'client_max_body_size 100m; location /up/ { dav_methods PUT; create_full_put_path on; }' });
+  const { port } = await nginx(t, {
+    server: 'client_max_body_size 100m; location /up/ { dav_methods PUT; create_full_put_path on; }',
+  });
   makeFile(at(t, 'data'), 8_000_001);
   await t.prepare(['chmod', '777', at(t, 'html')]);
   await t.ok(['curl', '-sS', '--fail', ...flags, '-T', at(t, 'data'), `http://${t.host}:${port}/up/data`]);

@@ -7,7 +7,9 @@ async function secure(t: Ground): Promise<string> {
   await content(t, [100, 100_000]);
   const { key, cert } = await certificate(t);
   const port = await t.port();
-  await nginx(t, { server: `listen ${t.host}:${port} ssl http2; ssl_certificate ${cert}; ssl_certificate_key ${key};` });
+  await nginx(t, {
+    server: `listen ${t.host}:${port} ssl http2; ssl_certificate ${cert}; ssl_certificate_key ${key};`,
+  });
   return `https://${t.host}:${port}`;
 }
 

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 import { writeFileSync } from 'node:fs';
-import { at, content, endsWell, fetchFiles, nginx, NGINX, wrk, type Case, type Ground, type Running } from '../lib/kit.js';
+import {
+  at,
+  content,
+  endsWell,
+  fetchFiles,
+  nginx,
+  NGINX,
+  wrk,
+  type Case,
+  type Ground,
+  type Running,
+} from '../lib/kit.js';
 
 const needs = ['haproxy', NGINX, 'curl', 'wrk'];
 // The server is both ends' program: over the wire the backend, on its host, is reached through shared memory.
@@ -62,9 +73,10 @@ export default [
       const { port, server } = await proxy(t, 'http', back.port, 2);
       const load = wrk(t, `http://${t.host}:${port}/hello`, ['-t1', '-c20', '-d3s', '-H', 'Connection: close']);
       // The new worker takes the listening sockets over a UNIX socket; not one connection may be refused.
-      for (let i = 0; i < 3; i++) {
-        await new Promise((resolve) => setTimeout(resolve, 600));
+      for (let i = 2; i <= 4; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 300));
         server.signal('SIGUSR2');
+        await t.until('the next worker runs', () => server.stderr.split('Loading success').length > i, 15_000);
       }
       await load;
       await endsWell(server);

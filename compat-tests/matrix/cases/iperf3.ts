@@ -31,10 +31,8 @@ const MODES: readonly (readonly [string, 'in' | 'out', readonly string[]])[] = [
   ['datagrams-backwards', 'in', ['-u', '-b', '30M', '-l', '1400', '-R']],
 ];
 
-export default MODES.map(
-  ([name, wire, flags]): Case => ({
-    ...{ program: 'iperf3', name, wire, needs: ['iperf3'], quick: name === 'both-ways' || name === 'datagrams' },
-    least: { connections: 1, bytes: 100_000 },
-    run: (t) => iperf(t, flags),
-  }),
-);
+export default MODES.map(([name, wire, flags]): Case => ({
+  ...{ program: 'iperf3', name, wire, needs: ['iperf3'], quick: name === 'both-ways' || name === 'datagrams' },
+  least: { connections: 1, bytes: 100_000 },
+  run: (t) => iperf(t, flags),
+}));

@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 import { writeFileSync } from 'node:fs';
-import { at, certificate, content, endsWell, fetchFiles, wrk, type Case, type Ground, type Running } from '../lib/kit.js';
+import {
+  at,
+  certificate,
+  content,
+  endsWell,
+  fetchFiles,
+  wrk,
+  type Case,
+  type Ground,
+  type Running,
+} from '../lib/kit.js';
 
 const SIZES = [0, 1, 1448, 30_721, 1 << 20, 8 << 20];
 const needs = ['lighttpd', 'curl', 'wrk'];

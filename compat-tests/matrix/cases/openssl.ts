@@ -8,10 +8,22 @@ const needs = ['openssl'];
 async function talk(t: Ground, server: readonly string[], client: readonly string[]): Promise<void> {
   const { key, cert } = await certificate(t);
   const port = await t.port();
-  const running = t.server(['openssl', 's_server', '-accept', `${t.host}:${port}`, '-key', key, '-cert', cert, ...server]);
+  const running = t.server([
+    'openssl',
+    's_server',
+    '-accept',
+    `${t.host}:${port}`,
+    '-key',
+    key,
+    '-cert',
+    cert,
+    ...server,
+  ]);
   await running.says(/ACCEPT/);
   const connect = ['openssl', 's_client', '-connect', `${t.host}:${port}`, '-CAfile', cert, '-verify_return_error'];
-  const text = randomBytes(200_000).toString('hex').replace(/(.{64})/g, '$1\n');
+  const text = randomBytes(200_000)
+    .toString('hex')
+    .replace(/(.{64})/g, '$1\n');
   const input = `${text.replace(/^Q/gm, 'q')}\nend of text\n`;
   const one = t.client([...connect, '-quiet', '-no_ign_eof', ...client], { input: 'open' });
   one.write(input);

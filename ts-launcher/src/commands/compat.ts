@@ -156,7 +156,13 @@ async function runAll(
   }
 }
 
-function verdict(results: readonly Result[], planned: Plan, differ: readonly string[], flags: Flags, quiet: boolean): number {
+function verdict(
+  results: readonly Result[],
+  planned: Plan,
+  differ: readonly string[],
+  flags: Flags,
+  quiet: boolean,
+): number {
   for (const text of differ) warn(`not as expected: ${text.slice(0, 2000)}`);
   const passed = results.filter(({ status }) => status === 'pass').length;
   const sum = `${passed} cells passed, ${results.length - passed} failed, ${planned.leftOut.length} left out`;

@@ -57,7 +57,12 @@ export function differences(results: readonly Result[], plan: Plan, expected: Ex
 }
 
 /** Writes what was found: cells that were not run keep what they had, exceptions stay. */
-export function writeExpectation(path: string, results: readonly Result[], plan: Plan, old: Expectation | undefined): void {
+export function writeExpectation(
+  path: string,
+  results: readonly Result[],
+  plan: Plan,
+  old: Expectation | undefined,
+): void {
   const cells: Expectation['cells'] = {};
   const there = new Set([...plan.cells, ...plan.leftOut].map(cellId));
   for (const [id, row] of Object.entries(old?.cells ?? {}))

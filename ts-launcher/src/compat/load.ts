@@ -12,7 +12,7 @@ import { BACKENDS, caseId, type Case, type OpenField } from './case.js';
 /** The matrix' own cases. */
 export const OWN_CASES = join(ROOT, 'compat-tests', 'matrix', 'cases');
 
-const word = z.string().regex(/^[a-z0-9][a-z0-9.-]*$/, 'lower case letters, digits, "." and "-"');
+const word = z.string().regex(/^[a-z0-9][a-z0-9._-]*$/, 'lower case letters, digits, ".", "_" and "-"');
 
 const schema = z.strictObject({
   program: word,
@@ -44,7 +44,11 @@ function files(directory: string): string[] {
       .sort()
       .map((name) => join(directory, name));
   } catch (error) {
-    throw new LauncherError('ZS1701', `the cases cannot be read: ${textOf(error)}`, 'give --cases a directory or a file');
+    throw new LauncherError(
+      'ZS1701',
+      `the cases cannot be read: ${textOf(error)}`,
+      'give --cases a directory or a file',
+    );
   }
 }
 

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/** CPython's own tests of the network and what it rests upon, from Debian's libpython3.11-testsuite. */
+import type { Case } from '../../../ts-launcher/src/compat/case.js';
+import { PYTHON } from '../lib/kit.js';
+import { cpython, SUITE_MS } from '../lib/suite.js';
+
+/** Take a moment each. */
+const QUICK = ['epoll', 'select', 'socketserver', 'httplib', 'smtplib', 'asyncore'];
+
+const MODULES = [
+  ...['socket', 'selectors', 'poll', 'asyncio', 'httpservers', 'ssl', 'ftplib', 'signal', 'eintr', 'timeout'],
+  ...['asynchat', 'smtpd', 'poplib', 'imaplib', 'nntplib', 'telnetlib', 'xmlrpc', 'docxmlrpc', 'wsgiref'],
+  ...['urllib', 'urllib2', 'urllib2_localnet', 'robotparser', 'logging', 'syslog', 'mailbox', 'pty', 'fcntl'],
+  ...['os', 'posix', 'subprocess', 'threading', 'threadsignals', 'fork1', 'wait3', 'wait4', 'popen', 'file_eintr'],
+  ...['concurrent_futures', 'multiprocessing_main_handling', 'multiprocessing_fork', 'multiprocessing_forkserver'],
+  'multiprocessing_spawn',
+];
+
+/** With a vsock device but no host behind it, which virtual machines have, these wait for ever, on the kernel too. */
+const IGNORE = ['*VSOCK*'];
+
+/** No sockets of the internet, or none but by chance: they are here for processes, signals and descriptors. */
+const WITHOUT = new Set([
+  ...['poll', 'signal', 'pty', 'fcntl', 'posix', 'subprocess', 'threading', 'threadsignals', 'fork1', 'wait3', 'wait4'],
+  ...['popen', 'file_eintr', 'robotparser', 'urllib2', 'concurrent_futures', 'multiprocessing_main_handling', 'mailbox'],
+  ...['syslog', 'epoll', 'select', 'os', 'eintr', 'selectors', 'wsgiref', 'urllib'],
+]);
+
+export default [...QUICK, ...MODULES].map(
+  (module): Case => ({
+    ...{ program: 'cpython', name: module, suite: true, backends: ['kernel', 'same-host'], timeoutMs: SUITE_MS },
+    needs: [PYTHON, `/usr/lib/python3.11/test/test_${module}${module === 'asyncio' ? '' : '.py'}`],
+    quick: QUICK.includes(module),
+    least: WITHOUT.has(module) ? { connections: 0, bytes: 0 } : { connections: 1 },
+    run: cpython(`test_${module}`, IGNORE),
+  }),
+);
