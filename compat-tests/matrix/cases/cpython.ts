@@ -22,16 +22,25 @@ const IGNORE = ['*VSOCK*'];
 /** No sockets of the internet, or none but by chance: they are here for processes, signals and descriptors. */
 const WITHOUT = new Set([
   ...['poll', 'signal', 'pty', 'fcntl', 'posix', 'subprocess', 'threading', 'threadsignals', 'fork1', 'wait3', 'wait4'],
-  ...['popen', 'file_eintr', 'robotparser', 'urllib2', 'concurrent_futures', 'multiprocessing_main_handling', 'mailbox'],
+  ...[
+    'popen',
+    'file_eintr',
+    'robotparser',
+    'urllib2',
+    'concurrent_futures',
+    'multiprocessing_main_handling',
+    'mailbox',
+  ],
   ...['syslog', 'epoll', 'select', 'os', 'eintr', 'selectors', 'wsgiref', 'urllib'],
 ]);
 
-export default [...QUICK, ...MODULES].map(
-  (module): Case => ({
-    ...{ program: 'cpython', name: module, suite: true, backends: ['kernel', 'same-host'], timeoutMs: SUITE_MS },
-    needs: [PYTHON, `/usr/lib/python3.11/test/test_${module}${module === 'asyncio' ? '' : '.py'}`],
-    quick: QUICK.includes(module),
-    least: WITHOUT.has(module) ? { connections: 0, bytes: 0 } : { connections: 1 },
-    run: cpython(`test_${module}`, IGNORE),
-  }),
-);
+/** They want to be allowed the network, and use 127.0.0.1 only. */
+const NETWORK = new Set(['socketserver']);
+
+export default [...QUICK, ...MODULES].map((module): Case => ({
+  ...{ program: 'cpython', name: module, suite: true, backends: ['kernel', 'same-host'], timeoutMs: SUITE_MS },
+  needs: [PYTHON, `/usr/lib/python3.11/test/test_${module}${module === 'asyncio' ? '' : '.py'}`],
+  quick: QUICK.includes(module),
+  least: WITHOUT.has(module) ? { connections: 0, bytes: 0 } : { connections: 1 },
+  run: cpython(`test_${module}`, IGNORE, NETWORK.has(module) ? ['network'] : []),
+}));

@@ -75,7 +75,7 @@ export default [
     program: 'lighttpd',
     name: 'tls',
     needs: [...needs, 'openssl', '/usr/lib/lighttpd/mod_openssl.so'],
-    least: { connections: 6, bytes: 9_000_000 },
+    least: { connections: 1, bytes: 9_000_000 },
     async run(t) {
       const hashes = await content(t, SIZES);
       const { key, cert } = await certificate(t);

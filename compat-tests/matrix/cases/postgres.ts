@@ -54,7 +54,6 @@ export default [
     program: 'postgres',
     name: 'pgbench',
     needs,
-    quick: true,
     timeoutMs: 120_000,
     least: { connections: 5, bytes: 1_000_000 },
     async run(t) {

@@ -5,16 +5,37 @@ import { PYTHON } from '../lib/kit.js';
 import { suite, SUITE_MS } from '../lib/suite.js';
 
 const PACKAGES = '/usr/lib/python3/dist-packages';
-const common = { suite: true, backends: ['kernel', 'same-host'], timeoutMs: SUITE_MS, least: { connections: 20 } } as const;
+const common = {
+  suite: true,
+  backends: ['kernel', 'same-host'],
+  timeoutMs: SUITE_MS,
+  least: { connections: 20 },
+} as const;
 
 const TORNADO = [
   ...['httpserver', 'httpclient', 'simple_httpclient', 'iostream', 'tcpclient', 'tcpserver', 'websocket', 'web'],
-  ...['netutil', 'process', 'ioloop', 'asyncio', 'testing', 'wsgi', 'httputil', 'gen', 'locks', 'queues', 'routing'],
+  ...['netutil', 'process', 'ioloop', 'asyncio', 'testing', 'wsgi', 'gen', 'locks', 'queues', 'routing'],
 ].map((name) => `tornado.test.${name}_test`);
 
 const TWISTED: readonly (readonly [string, readonly string[]])[] = [
   ['internet', ['twisted.internet.test']],
-  ['core', ['twisted.test.test_tcp', 'twisted.test.test_udp', 'twisted.test.test_internet', 'twisted.test.test_ssl', 'twisted.test.test_process', 'twisted.test.test_unix', 'twisted.test.test_policies', 'twisted.test.test_amp', 'twisted.test.test_ftp', 'twisted.test.test_pb', 'twisted.test.test_threads', 'twisted.test.test_sslverify']],
+  [
+    'core',
+    [
+      'twisted.test.test_tcp',
+      'twisted.test.test_udp',
+      'twisted.test.test_internet',
+      'twisted.test.test_ssl',
+      'twisted.test.test_process',
+      'twisted.test.test_unix',
+      'twisted.test.test_policies',
+      'twisted.test.test_amp',
+      'twisted.test.test_ftp',
+      'twisted.test.test_pb',
+      'twisted.test.test_threads',
+      'twisted.test.test_sslverify',
+    ],
+  ],
   ['web', ['twisted.web.test']],
   ['names', ['twisted.names.test']],
   ['protocols', ['twisted.protocols.test', 'twisted.mail.test', 'twisted.words.test']],
@@ -26,11 +47,9 @@ export default [
     needs: [PYTHON, `${PACKAGES}/tornado/test`],
     run: suite('unittest', TORNADO),
   },
-  ...TWISTED.map(
-    ([name, names]): Case => ({
-      ...{ ...common, program: 'twisted', name },
-      needs: [PYTHON, `${PACKAGES}/twisted/test`],
-      run: suite('trial', names),
-    }),
-  ),
+  ...TWISTED.map(([name, names]): Case => ({
+    ...{ ...common, program: 'twisted', name },
+    needs: [PYTHON, `${PACKAGES}/twisted/test`],
+    run: suite('trial', names),
+  })),
 ] satisfies Case[];

@@ -7,7 +7,7 @@ const STRESSORS: readonly (readonly [string, readonly string[], number])[] = [
   ['sock-ipv6', ['--sock', '1', '--sock-ops', '100', '--sock-domain', 'ipv6'], 1],
   ['sock-sendmmsg', ['--sock', '1', '--sock-ops', '100', '--sock-opts', 'sendmmsg'], 1],
   ['sockmany', ['--sockmany', '1', '--sockmany-ops', '200'], 100],
-  ['epoll', ['--epoll', '1', '--epoll-ops', '500'], 100],
+  ['epoll', ['--epoll', '1', '--epoll-ops', '500', '--epoll-domain', 'ipv4'], 10],
   ['udp', ['--udp', '2', '--udp-ops', '500'], 0],
   ['udp-flood', ['--udp-flood', '1', '--udp-flood-ops', '2000'], 0],
   ['sockabuse', ['--sockabuse', '1', '--sockabuse-ops', '50'], 1],

@@ -130,7 +130,7 @@ class StageGround implements FieldGround {
         last = await growth();
         return last.every(({ connections, bytes }) => connections >= least.connections && bytes >= least.bytes);
       },
-      3000,
+      10_000,
     );
     return `accelerated: ${last.map(text).join(', ')}`;
   }

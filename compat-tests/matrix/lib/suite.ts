@@ -56,14 +56,15 @@ function junitTests(path: string): Tests {
   return Object.fromEntries(all.map((each) => [each['@name'], verdict(each)]));
 }
 
-/** A module of CPython's own tests; no resources: nothing that leaves the machine. */
-export function cpython(module: string, ignore: readonly string[]): Case['run'] {
+/** A module of CPython's own tests. @param resources of regrtest (`-u`); none unless given: nothing leaves the machine */
+export function cpython(module: string, ignore: readonly string[], resources: readonly string[] = []): Case['run'] {
   return (t) =>
     runSuite(t, async (ground, only) => {
       const report = at(ground, `report-${only.length}.xml`);
       const chosen = only.flatMap((name) => ['-m', name]);
       const left = ignore.flatMap((pattern) => ['-i', pattern]);
-      const command = [PYTHON, '-m', 'test', '--junit-xml', report, '-v', ...left, ...chosen, module];
+      const allowed = resources.flatMap((name) => ['-u', name]);
+      const command = [PYTHON, '-m', 'test', '--junit-xml', report, '-v', ...allowed, ...left, ...chosen, module];
       await finished(ground, command, ground.directory);
       return junitTests(report);
     });
@@ -74,7 +75,11 @@ export function suite(kind: 'unittest' | 'trial', names: readonly string[]): Cas
   return (t) =>
     runSuite(t, async (ground, only) => {
       const out = at(ground, `report-${only.length}.json`);
-      await finished(ground, [PYTHON, own('suite.py'), kind, out, ...(only.length > 0 ? only : names)], ground.directory);
+      await finished(
+        ground,
+        [PYTHON, own('suite.py'), kind, out, ...(only.length > 0 ? only : names)],
+        ground.directory,
+      );
       return existsSync(out) ? (JSON.parse(readFileSync(out, 'utf8')) as Tests) : {};
     });
 }

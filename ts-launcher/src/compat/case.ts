@@ -100,7 +100,7 @@ export interface Case {
   /** It returns the results of a program's own tests: a cell of the kernel comes first, always, to compare with. */
   readonly suite?: boolean;
   /** @returns for a suite the results of its tests, which are compared with the kernel's one by one */
-  run(ground: Ground): Promise<Tests | void>;
+  run(ground: Ground): Promise<Tests> | Promise<void>;
 }
 
 /** `PROGRAM/NAME`, the case's name everywhere. */
