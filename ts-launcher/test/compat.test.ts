@@ -12,7 +12,7 @@ import { page } from '../src/compat/report/page.js';
 import { Matrix, type Result } from '../src/compat/run.js';
 import type { Backend, Field, FieldGround, OpenField } from '../src/compat/case.js';
 
-const run = async () => undefined;
+const run = async (): Promise<void> => undefined;
 const CASES: readonly Case[] = [
   { program: 'a', name: 'one', run, quick: true },
   { program: 'a', name: 'two', run, needs: ['absent'] },
@@ -166,7 +166,7 @@ describe('the verdict on a cell', () => {
       name: 'x',
       timeoutMs: 50,
       backends: ['kernel'],
-      run: () => new Promise(() => undefined),
+      run: () => new Promise<void>(() => undefined),
     };
     expect(await verdicts([endless], matrix(field(true, log)))).toEqual(['kernel: not done within 50 ms']);
     expect(log).toEqual(['close kernel']);
