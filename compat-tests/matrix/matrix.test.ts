@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { XMLParser } from 'fast-xml-parser';
-import { ALL } from '../lib/paths.js';
+import { ALL, ROOT } from '../lib/paths.js';
 import { Program } from '../lib/processes.js';
 import { kernelEnvironment, launcher } from '../lib/wrapped.js';
 
@@ -37,6 +37,10 @@ const cells = (() => {
     .map((line) => line.split(' ') as [string, string]);
 })();
 
+const expected = JSON.parse(readFileSync(join(ROOT, 'compat-tests/matrix/cases/expected.json'), 'utf8')) as {
+  cells: Record<string, Record<string, unknown>>;
+};
+
 describe('the matrix', () => {
   const output = mkdtempSync(join(tmpdir(), 'zstack-compat-'));
   const lines: Line[] = [];
@@ -57,6 +61,8 @@ describe('the matrix', () => {
 
   test.each(cells)('%s on %s', (name, backend) => {
     const cell = lines.find((line) => line.case === name && line.backend === backend);
+    // A cell that is expected to fail is no passed test: it is in the expectation with its reason, and is counted below.
+    if (expected.cells[name]?.[backend] !== 'pass') return expect(cell).toMatchObject({ status: 'fail' });
     expect(cell).toMatchObject({ status: 'pass', reason: '' });
     // Whatever is not the kernel's shows by the engine's counters that it was not.
     if (backend !== 'kernel') expect(cell?.evidence).toMatch(/^accelerated: \d+ connections, \d+ bytes/);
@@ -65,7 +71,8 @@ describe('the matrix', () => {
   });
 
   test('all is as the committed expectation says', () => {
-    expect(lines.at(-1)).toMatchObject({ type: 'summary', differences: [], passed: cells.length });
+    const passing = cells.filter(([name, backend]) => expected.cells[name]?.[backend] === 'pass').length;
+    expect(lines.at(-1)).toMatchObject({ type: 'summary', differences: [], passed: passing });
     expect(status).toBe(0);
   });
 

@@ -43,7 +43,7 @@ async function copy(t: Ground, flags: readonly string[]): Promise<void> {
 const common = { program: 'openssh', needs };
 
 export default [
-  { ...common, name: 'scp', quick: true, least: { connections: 2, bytes: 20_000_000 }, run: (t) => copy(t, []) },
+  { ...common, name: 'scp', least: { connections: 2, bytes: 20_000_000 }, run: (t) => copy(t, []) },
   {
     ...common,
     name: 'scp-client',

@@ -18,8 +18,7 @@ async function echo(t: Ground, listen: string, connect: string, exec: string): P
 const common = { program: 'socat', needs, least: { connections: 1, bytes: 2 * SIZE } };
 
 export default [
-  { ...common, name: 'echo', quick: true, run: (t) => echo(t, 'TCP-LISTEN', 'TCP', 'PIPE') },
-  { ...common, name: 'exec', run: (t) => echo(t, 'TCP-LISTEN', 'TCP', 'EXEC:cat,nofork') },
+  { ...common, name: 'exec', quick: true, run: (t) => echo(t, 'TCP-LISTEN', 'TCP', 'EXEC:cat,nofork') },
   { ...common, name: 'exec-client', wire: 'out', run: (t) => echo(t, 'TCP-LISTEN', 'TCP', 'EXEC:cat') },
   {
     ...common,
