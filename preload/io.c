@@ -331,29 +331,40 @@ ssize_t zsp_sendfile(int out, int in, off_t *off, size_t n)
 static ssize_t splice_from_conn(struct zsock *k, int pipe, size_t n, unsigned flags)
 {
     uint8_t buf[16384];
-    long room = zs_sys(SYS_fcntl, pipe, F_GETPIPE_SZ);
+    long room = zs_sys(SYS_fcntl, pipe, F_GETPIPE_SZ), mode = zs_sys(SYS_fcntl, pipe, F_GETFL);
     int used = 0;
     zs_sys(SYS_ioctl, pipe, FIONREAD, &used);
-    if (room < 0)
-        return -EINVAL;
+    if (room < 0 || (mode & O_ACCMODE) == O_RDONLY)
+        return mode < 0 || (mode & O_ACCMODE) == O_RDONLY ? -EBADF : -EINVAL;
     size_t want = n < sizeof buf ? n : sizeof buf;
     /* A pipe counts in pages: leave one for the partial page that a write may start in. */
     long spare = room - used - 4096;
-    if (spare <= 0)
-        return -EAGAIN;
+    if (spare <= 0) { /* what poll calls writable takes a page whole (pipe(7), PIPE_BUF) */
+        struct pollfd p = {.fd = pipe, .events = POLLOUT};
+        bool now = zs_sys(SYS_poll, &p, 1, 0) == 1;
+        int r = now ? 0 : flags & SPLICE_F_NONBLOCK ? -EAGAIN : wait_fd(pipe, POLLOUT, 0, false);
+        if (r < 0)
+            return r;
+        spare = 4096;
+    }
     if ((size_t)spare < want)
         want = (size_t)spare;
     struct iovec iov = {buf, want};
-    ssize_t got = stream_recv(k, &iov, want, flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0);
+    ssize_t got = stream_recv(k, &iov, want, 0); /* SPLICE_F_NONBLOCK is about the pipe (tcp_splice_read) */
     return got <= 0 ? got : zs_sys(SYS_write, pipe, buf, (size_t)got);
 }
 
 static ssize_t splice_to_conn(struct zsock *k, int pipe, size_t n, unsigned flags)
 {
     uint8_t buf[16384];
-    int have = 0;
-    if (zs_sys(SYS_ioctl, pipe, FIONREAD, &have) < 0)
+    long mode = zs_sys(SYS_fcntl, pipe, F_GETFL);
+    if (mode < 0 || (mode & O_ACCMODE) == O_WRONLY)
+        return -EBADF;
+    if (zs_sys(SYS_fcntl, pipe, F_GETPIPE_SZ) < 0)
         return -EINVAL;
+    struct pollfd p = {.fd = pipe, .events = POLLIN};
+    if ((flags & SPLICE_F_NONBLOCK) && zs_sys(SYS_poll, &p, 1, 0) == 0)
+        return -EAGAIN;
     uint64_t room = zs_tx_room(&k->d->view, k->peer, &k->tx, UINT64_C(4) << 20);
     size_t want = n < sizeof buf ? n : sizeof buf;
     if (room == 0 && ((flags & SPLICE_F_NONBLOCK) || atomic_load(&k->nonblock)))
@@ -387,7 +398,8 @@ ssize_t zsp_splice(int in, loff_t *offin, int out, loff_t *offout, size_t n, uns
         k = call_begin(&c, "splice", fd = out);
     if (k == NULL)
         return REAL(splice)(in, offin, out, offout, n, flags);
-    if (atomic_load(&k->kind) != ZK_CONN || offin != NULL || offout != NULL)
+    const unsigned known = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
+    if (atomic_load(&k->kind) != ZK_CONN || offin != NULL || offout != NULL || n == 0 || (flags & ~known))
         return call_end(&c, fd, zs_sys(SYS_splice, in, offin, out, offout, n, flags));
     return call_end(&c, fd, from ? splice_from_conn(k, out, n, flags) : splice_to_conn(k, in, n, flags));
 }

@@ -4,5 +4,7 @@ import type { Suite } from '../harness/case.js';
 import { errors } from './errors.js';
 import { messages } from './messages.js';
 import { options } from './options.js';
+import { readiness } from './readiness.js';
+import { transfer } from './transfer.js';
 
-export const suites: readonly Suite[] = [messages, errors, options];
+export const suites: readonly Suite[] = [messages, errors, readiness, transfer, options];
