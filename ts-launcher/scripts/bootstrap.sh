@@ -140,7 +140,8 @@ zstack_addon() {
 }
 
 zstack_native() {
-	if [ ! -e build/build.ninja ]; then
+	# FSTACK_ROOT: F-Stack may have come since, or be another one.
+	if [ ! -e build/build.ninja ] || [ -n "${FSTACK_ROOT:-}" ]; then
 		zstack_step 'configuring the native parts' cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo ||
 			{ zstack_fail 'cmake failed' 'see the output above, build/bootstrap.log'; return 1; }
 	fi
