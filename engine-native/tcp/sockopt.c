@@ -89,7 +89,7 @@ static uint8_t info_options(const struct tcp_conn *c)
 {
     return (uint8_t)((c->flags & TCP_F_TS ? ZS_TCPI_TIMESTAMPS : 0) | (c->flags & TCP_F_SACK ? ZS_TCPI_SACK : 0) |
                      (c->flags & TCP_F_WS ? ZS_TCPI_WSCALE : 0) | (c->flags & TCP_F_ECN ? ZS_TCPI_ECN : 0) |
-                     (c->ce_seen > 0 ? ZS_TCPI_ECN_SEEN : 0) | (c->flags & TCP_F_SYN_DATA ? ZS_TCPI_SYN_DATA : 0));
+                     (c->ce_seen > 0 ? ZS_TCPI_ECN_SEEN : 0));
 }
 
 static uint8_t info_ca_state(const struct tcp_conn *c)

@@ -65,7 +65,6 @@ enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_
 #define TCP_F_ECE (1u << 26)          /* congestion was experienced, the peer is told until it says CWR */
 #define TCP_F_CWR (1u << 27)          /* the peer is to be told that the window was reduced */
 #define TCP_F_ECN_TRY (1u << 28)      /* our SYN asks for ECN */
-#define TCP_F_SYN_DATA (1u << 29)     /* RFC 7413: data in the SYN was acknowledged */
 #define TCP_F_UNCORK (1u << 30)       /* what was held back goes out */
 #define TCP_F_CWR_SEQ (1u << 31)      /* cwr_seq is valid */
 

@@ -43,11 +43,6 @@ static int describe_options(struct driver *s, const uint8_t *p, const uint8_t *e
             n += (size_t)snprintf(line + n, size - n, "%s%u-%u", i > 2 ? "," : sep[0] == ',' ? ",sack " : " <sack ",
                                   rte_be_to_cpu_32(v) - s->peer_iss, rte_be_to_cpu_32(e) - s->peer_iss);
         }
-        if (p[0] == 34) {
-            n += (size_t)snprintf(line + n, size - n, "%sfo%s", sep, p[1] > 2 ? " cookie" : "");
-            s->fastopen_len = p[1] - 2u;
-            memcpy(s->fastopen, p + 2, s->fastopen_len);
-        }
         if (p[0] == 8) {
             memcpy(&v, p + 2, 4);
             memcpy(&e, p + 6, 4);

@@ -25,8 +25,6 @@ struct driver {
         uint32_t iss, ts_base; /* of ours to it */
         bool have_iss, have_ts;
     } peers[DRIVER_PEERS], *p; /* p: who speaks */
-    uint8_t fastopen[16];      /* cookie that was sent last, and its length */
-    uint32_t fastopen_len;
     bool hold;                 /* packets wait in the port's queue */
     int accept_result;         /* what accept says: 0, or negative errno */
     struct zs_opts opts;       /* of the listener, or the socket to come */

@@ -53,11 +53,6 @@ static uint32_t parse_options(struct script *s, const char *text, uint8_t *p)
             memcpy(p + n + 4, &e, 4);
             *sack = (uint8_t)(*sack + 8);
             n += 8;
-        } else if (strncmp(o, "fo", 2) == 0) { /* RFC 7413 2: asks, brings the cookie that was sent, or another one */
-            uint32_t len = strncmp(o, "fo cookie", 9) == 0 ? s->d.fastopen_len : strncmp(o, "fo bad", 6) == 0 ? 8 : 0;
-            memcpy(p + n, (uint8_t[]){1, 1, 34, (uint8_t)(2 + len)}, 4);
-            memcpy(p + n + 4, strncmp(o, "fo bad", 6) == 0 ? (const uint8_t *)"forged!!" : s->d.fastopen, len);
-            n += 4 + len;
         } else if (strncmp(o, "unknown", 7) == 0) {
             memcpy(p + n, (uint8_t[]){254, 4, 0xf9, 0x89}, 4);
             n += 4;
@@ -202,8 +197,7 @@ static bool number_option(struct zs_opts *o, const char *name, uint32_t v)
     static const struct {
         const char *name;
         uint32_t bit;
-    } bits[] = {{"nodelay", ZS_O_NODELAY}, {"cork", ZS_O_CORK}, {"more", ZS_O_MORE}, {"quickack", ZS_O_QUICKACK},
-                {"fastopen", ZS_O_FASTOPEN}};
+    } bits[] = {{"nodelay", ZS_O_NODELAY}, {"cork", ZS_O_CORK}, {"more", ZS_O_MORE}, {"quickack", ZS_O_QUICKACK}};
     for (size_t i = 0; i < RTE_DIM(bits); i++)
         if (strcmp(name, bits[i].name) == 0) {
             if (v != 0)
@@ -224,8 +218,6 @@ static bool number_option(struct zs_opts *o, const char *name, uint32_t v)
         atomic_store(&o->user_timeout, v);
     else if (strcmp(name, "notsent_lowat") == 0)
         atomic_store(&o->notsent_lowat, v);
-    else if (strcmp(name, "queue") == 0)
-        atomic_store(&o->fastopen, v);
     else
         return false;
     return true;

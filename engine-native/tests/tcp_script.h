@@ -11,8 +11,8 @@
  *     +40                                           milliseconds pass
  *     connect | listen [BACKLOG] | write N | read N | shutdown | close | abort
  *     state NAME | gone | eof | error ERRNO | lent BUFFERS | count COUNTER N
- *     option NAME [N]       nodelay cork more quickack fastopen (1 or 0), maxseg, syncnt, defer, linger2, user_timeout,
- *                           notsent_lowat, queue (Fast Open's), reno, cubic, uncork, keepalive IDLE INTERVAL COUNT. Of the
+ *     option NAME [N]       nodelay cork more quickack (1 or 0), maxseg, syncnt, defer, linger2, user_timeout,
+ *                           notsent_lowat, reno, cubic, uncork, keepalive IDLE INTERVAL COUNT. Of the
  *                           socket, or while there is none of the listener or the socket to come
  *     rcvbuf N | accept ok|later|no | ecn (connections opened from here ask for it)
  *     oob N                 write N bytes, the last of them urgent

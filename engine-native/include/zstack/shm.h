@@ -197,8 +197,7 @@ struct zs_opts {
     _Atomic uint16_t congestion;     /* ZS_CC_* */
     _Atomic uint8_t keepcnt, syncnt; /* 0 the stack's */
     _Atomic uint8_t defer_accept;    /* listener: retransmissions of a SYN,ACK to wait for data, 0 none */
-    uint8_t pad0;
-    _Atomic uint32_t fastopen;       /* listener: connections that carried data in their SYN and are not accepted, at most */
+    uint8_t pad[5];
 };
 #define ZS_CC_DEFAULT 0u /* the stack's */
 #define ZS_CC_RENO 1u
@@ -212,7 +211,6 @@ struct zs_opts {
 #define ZS_O_BROADCAST (1u << 6)
 #define ZS_O_DELACK (1u << 7)   /* TCP_QUICKACK was set to 0 */
 #define ZS_O_MORE (1u << 8)     /* the last send had MSG_MORE */
-#define ZS_O_FASTOPEN (1u << 9) /* TCP_FASTOPEN_CONNECT, MSG_FASTOPEN */
 #define ZS_O_RECVERR (1u << 16)  /* UDP: IP_RECVERR, errors of IPv4 are queued */
 #define ZS_O_RECVERR6 (1u << 17) /* UDP: IPV6_RECVERR */
 #define ZS_O_PMTU_DONT (1u << 18)  /* UDP: IP_PMTUDISC_DONT, the path's MTU is no error */
