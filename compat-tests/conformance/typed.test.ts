@@ -3,9 +3,11 @@
  * The cases in TypeScript: each runs on the kernel, under Z-stack on the same host and, where that may differ, over the wire. All
  * traces must be the same, and the kernel's own counters must show that under Z-stack it carried nothing.
  */
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { BUILD } from '../lib/paths.js';
 import { Stage, type StageOptions } from '../lib/stage.js';
 import { listSuites, runSuite, type Listed, type Outcome } from './typed.js';
 
@@ -108,8 +110,10 @@ describe('the sum', () => {
     const names = new Set(suites.flatMap(({ cases }) => cases.map((c) => c.name)));
     for (const name of Object.keys(DIFFERENCES)) expect(names).toContain(name);
     const wired = suites.flatMap((s) => s.cases).filter((c) => c.wire).length;
+    const inC = execFileSync(join(BUILD, 'conformance'), ['--list'], { encoding: 'utf8' }).trim().split('\n').length;
     process.stderr.write(
-      `conformance: ${names.size} cases in TypeScript, ${wired} of them over the wire, too; ${sum.equal} runs equal to the kernel, ${sum.listed} listed\n`,
+      `conformance: ${names.size + inC} cases: ${inC} in C, ${names.size} in TypeScript, ${wired} of these over the wire, too; ` +
+        `of the runs in TypeScript ${sum.equal} equal to the kernel, ${sum.listed} listed\n`,
     );
   });
 });
