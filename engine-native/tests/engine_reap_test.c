@@ -158,7 +158,7 @@ static void test_death_between_prepare_and_push(void **state)
 
 static int share_body(struct test_client *c, uint32_t *out, void *arg)
 {
-    uint32_t client, server;
+    uint32_t client = 0, server;
     int fd = *(int *)arg; /* inherited below the line that children close */
     struct zs_ctl_reply l;
     uint16_t port = 0;

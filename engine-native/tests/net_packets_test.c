@@ -568,7 +568,7 @@ static void test_damaged_frames(void **state)
         }
         if (rnd(&seed) % 8 == 0)
             ((uint8_t *)ip)[rnd(&seed) % 20] ^= (uint8_t)rnd(&seed);
-        if (rnd(&seed) % 2) {
+        if (rnd(&seed) % 2 && ip->ihl * 4u + 14 <= rte_pktmbuf_pkt_len(m)) {
             ip->hdr_checksum = 0;
             ip->hdr_checksum = rte_ipv4_cksum(ip);
         }

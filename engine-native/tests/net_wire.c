@@ -12,6 +12,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef __has_feature /* clang's */
+#define __has_feature(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#define FENCED 1
+#endif
+
 /* ---- Bed ---- */
 
 static void no_doorbell(struct zs_view *v, uint32_t waiter, uint32_t gen)
@@ -224,13 +232,29 @@ struct frame *frame_of(struct rte_mbuf *m)
     return f;
 }
 
+/* To AddressSanitizer a pool is one piece of memory; so that it sees who reads beyond a frame's end, the rest of the buffer is
+ * out of bounds until it is used again. */
+#ifdef FENCED
+#define FENCE(m)                                                                                                  \
+    do {                                                                                                          \
+        ASAN_UNPOISON_MEMORY_REGION((m)->buf_addr, (m)->buf_len);                                                 \
+        ASAN_POISON_MEMORY_REGION((char *)(m)->buf_addr + (m)->data_off + (m)->data_len, rte_pktmbuf_tailroom(m)); \
+    } while (0)
+#define UNFENCE(m) ASAN_UNPOISON_MEMORY_REGION((m)->buf_addr, (m)->buf_len)
+#else
+#define FENCE(m) ((void)(m))
+#define UNFENCE(m) ((void)(m))
+#endif
+
 struct rte_mbuf *frame_mbuf(struct bed *b, const void *data, uint16_t len)
 {
     struct rte_mbuf *m = rte_pktmbuf_alloc(b->rx.pool);
     assert_non_null(m);
+    UNFENCE(m);
     void *to = rte_pktmbuf_append(m, len);
     assert_non_null(to);
     memcpy(to, data, len);
+    FENCE(m);
     return m;
 }
 
@@ -296,7 +320,7 @@ static bool chance(struct wire *w, uint32_t per_10000)
 
 static void enqueue(struct wire *w, struct frame *f)
 {
-    struct frame **at = &w->queue;
+    struct frame **at = &w->queue[f->to], *last = w->last[f->to];
     uint64_t start = w->now;
     if (w->rate != 0) {
         uint64_t *busy = &w->busy[f->to];
@@ -309,11 +333,36 @@ static void enqueue(struct wire *w, struct frame *f)
         *busy = start += f->len * SEC / w->rate;
     }
     f->at = start + w->delay + (w->jitter ? rnd(&w->seed) % w->jitter : 0);
+    if (w->reorder != 0 && chance(w, w->reorder))
+        f->at += w->late;
     f->order = w->order++;
+    if (*at != NULL && last->at <= f->at) /* nearly always */
+        at = &last->next;
     while (*at != NULL && (*at)->at <= f->at)
         at = &(*at)->next;
     f->next = *at;
     *at = f;
+    if (f->next == NULL)
+        w->last[f->to] = f;
+}
+
+/* Gilbert's model of two states: between bursts nothing is lost, in one everything. */
+static bool burst_takes(struct wire *w, int to)
+{
+    if (w->burst == 0)
+        return false;
+    bool taken = w->in_burst[to] || chance(w, w->burst);
+    w->in_burst[to] = taken && !chance(w, w->burst_end);
+    return taken;
+}
+
+/* The frame that arrives next, of both directions; NULL: none is on its way. */
+static struct frame *first_frame(const struct wire *w)
+{
+    const struct frame *a = w->queue[0], *b = w->queue[1];
+    if (a == NULL || b == NULL)
+        return a == NULL ? w->queue[1] : w->queue[0];
+    return a->at < b->at || (a->at == b->at && a->order < b->order) ? w->queue[0] : w->queue[1];
 }
 
 static uint16_t wire_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
@@ -324,7 +373,7 @@ static uint16_t wire_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
         struct frame *f = frame_of(frames[i]);
         f->to = 1 - e->index;
         w->frames++;
-        if (chance(w, w->loss)) {
+        if (chance(w, w->loss) || burst_takes(w, f->to)) {
             w->lost++;
             free(f);
             continue;
@@ -379,7 +428,8 @@ void wire_flush(struct wire *w)
 bool wire_step(struct wire *w, uint64_t limit)
 {
     wire_flush(w);
-    uint64_t next = w->queue != NULL ? w->queue->at : UINT64_MAX;
+    struct frame *f = first_frame(w);
+    uint64_t next = f != NULL ? f->at : UINT64_MAX;
     for (int i = 0; i < 2; i++)
         next = RTE_MIN(next, net_next(w->end[i].st));
     if (next > limit) {
@@ -387,9 +437,8 @@ bool wire_step(struct wire *w, uint64_t limit)
         return false;
     }
     w->now = RTE_MAX(next, w->now);
-    while (w->queue != NULL && w->queue->at <= w->now) {
-        struct frame *f = w->queue;
-        w->queue = f->next;
+    while ((f = first_frame(w)) != NULL && f->at <= w->now) {
+        w->queue[f->to] = f->next;
         struct wire_end *e = &w->end[f->to];
         struct rte_mbuf *m = frame_mbuf(w->bed, f->data, f->len);
         net_input(e->st, e->port, &m, 1, w->now);
@@ -405,9 +454,6 @@ void wire_close(struct wire *w)
 {
     for (int i = 0; i < 2; i++)
         stack_destroy(w->end[i].st);
-    while (w->queue != NULL) {
-        struct frame *f = w->queue;
-        w->queue = f->next;
-        free(f);
-    }
+    for (struct frame *f; (f = first_frame(w)) != NULL; free(f))
+        w->queue[f->to] = f->next;
 }

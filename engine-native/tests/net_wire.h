@@ -110,7 +110,13 @@ struct wire {
     uint64_t rate, room;              /* of each direction: bytes per second, 0 no limit; bytes that wait for it */
     uint64_t busy[2];                 /* until when */
     uint32_t loss, duplicate, corrupt; /* per 10,000 frames */
-    struct frame *queue;
+    /* Loss in bursts (Gilbert): per 10,000 frames, that one begins, and that a frame in it is the last; all of it is lost. */
+    uint32_t burst, burst_end;
+    bool in_burst[2];
+    /* Per 10,000 frames, that one is `late` ns later than the rest, so that others overtake it. */
+    uint32_t reorder;
+    uint64_t late;
+    struct frame *queue[2], *last[2]; /* by the end they go to; in the order of their time */
     struct wire_end end[2];
     uint64_t frames, lost, dropped; /* dropped: for want of room */
 };

@@ -17,6 +17,7 @@
 
 struct fixture {
     struct zs_arena *arena;
+    void *map; /* the arena is at its alignment in it */
     struct zs_view a, b; /* clients 0x10001 and 0x10002 */
     unsigned rings;      /* doorbells rung through either */
 };
@@ -35,8 +36,10 @@ static inline void fixture_ring(struct zs_view *v, uint32_t waiter, uint32_t gen
 static inline int fixture_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    f->arena = mmap(NULL, sizeof *f->arena, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    assert_true(f->arena != MAP_FAILED);
+    const size_t align = _Alignof(struct zs_arena);
+    f->map = mmap(NULL, sizeof *f->arena + align, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(f->map != MAP_FAILED);
+    f->arena = (void *)(((uintptr_t)f->map + align - 1) & ~(uintptr_t)(align - 1));
     f->a = (struct zs_view){.arena = f->arena, .client = 0x10001, .mem_limit = 64u << 20, .ring = fixture_ring,
                             .stats = &f->arena->client[1]};
     f->b = f->a;
@@ -50,7 +53,7 @@ static inline int fixture_up(void **state)
 static inline int fixture_down(void **state)
 {
     struct fixture *f = *state;
-    munmap(f->arena, sizeof *f->arena);
+    munmap(f->map, sizeof *f->arena + _Alignof(struct zs_arena));
     free(f);
     return 0;
 }

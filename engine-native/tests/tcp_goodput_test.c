@@ -6,11 +6,18 @@
 
 #include <stdio.h>
 
-#define RATE (100u * 1000 * 1000 / 8) /* bytes per second */
-#define DELAY (10 * MS)               /* each way */
-#define ROOM 250000u                  /* of the bottleneck: what a round trip carries */
 #define SEEDS 2u
 #define DURATION (4 * SEC)
+
+/* The wire after the handshake. Shares per 10,000. */
+struct path {
+    const char *name;
+    uint64_t rate, delay, room; /* bytes per second; ns each way; bytes that wait at the bottleneck */
+    uint32_t loss, burst, burst_end, reorder, duplicate, corrupt;
+    uint64_t late;
+};
+#define MBIT (UINT64_C(1000000) / 8)
+#define USUAL .rate = 100 * MBIT, .delay = 10 * MS, .room = 250000 /* what a round trip carries */
 
 static struct bed bed;
 static struct sock server;
@@ -27,16 +34,16 @@ static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
 }
 static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
 
-static uint64_t received(const char *congestion, uint32_t loss, uint64_t seed)
+static uint64_t received(const char *congestion, const struct path *path, uint64_t seed)
 {
     static struct wire w;
     struct tcp_listener *l;
     struct sock client = {0};
     bed.congestion = congestion;
     wire_open(&w, &bed, seed, 1500, 0);
-    w.delay = DELAY;
-    w.rate = RATE;
-    w.room = ROOM;
+    w.delay = path->delay;
+    w.rate = path->rate;
+    w.room = path->room;
     assert_int_equal(tcp_listen(w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 16, &listener_ops, NULL, &l), 0);
     sock_open(&bed, &client);
     struct tcp_flow flow = {.remote_ip = HOST(1), .remote_port = RTE_BE16(80)};
@@ -47,7 +54,13 @@ static uint64_t received(const char *congestion, uint32_t loss, uint64_t seed)
         wire_step(&w, w.now + MS);
         if (begin == 0 && server.bed != NULL) { /* the loss begins after the handshake */
             begin = w.now;
-            w.loss = loss;
+            w.loss = path->loss;
+            w.burst = path->burst;
+            w.burst_end = path->burst_end;
+            w.reorder = path->reorder;
+            w.late = path->late;
+            w.duplicate = path->duplicate;
+            w.corrupt = path->corrupt;
         }
         if (client.connected)
             sock_write(&client, UINT32_MAX, w.now);
@@ -62,23 +75,52 @@ static uint64_t received(const char *congestion, uint32_t loss, uint64_t seed)
     return n;
 }
 
+/* Shares of 10,000, rising. Bursts take four frames on average. */
+static const struct path paths[] = {
+    {"loss 0", USUAL},
+    {"loss 0.01", USUAL, .loss = 1},
+    {"loss 0.05", USUAL, .loss = 5},
+    {"loss 0.1", USUAL, .loss = 10},
+    {"loss 0.5", USUAL, .loss = 50},
+    {"loss 1", USUAL, .loss = 100},
+    {"loss 2", USUAL, .loss = 200},
+    {"loss 5", USUAL, .loss = 500},
+    {"in bursts 0.1", USUAL, .burst = 3, .burst_end = 2500},
+    {"in bursts 1", USUAL, .burst = 25, .burst_end = 2500},
+    {"late 1", USUAL, .reorder = 100, .late = 3 * MS},
+    {"late 25", USUAL, .reorder = 2500, .late = 3 * MS},
+    {"late 1 by 30 ms", USUAL, .reorder = 100, .late = 30 * MS},
+    {"twice 1", USUAL, .duplicate = 100},
+    {"damaged 1", USUAL, .corrupt = 100},
+    {"all of it 0.1", USUAL, .loss = 10, .reorder = 10, .late = 3 * MS, .duplicate = 10, .corrupt = 10},
+    {"delay 1 ms", .rate = 100 * MBIT, .delay = MS, .room = 250000},
+    {"delay 50 ms", .rate = 100 * MBIT, .delay = 50 * MS, .room = 1250000},
+    {"queue 1/10", .rate = 100 * MBIT, .delay = 10 * MS, .room = 25000},
+    {"10 Mbit/s", .rate = 10 * MBIT, .delay = 10 * MS, .room = 25000},
+    {"1 Gbit/s", .rate = 1000 * MBIT, .delay = MS, .room = 250000},
+    {"1 Gbit/s, 1 %", .rate = 1000 * MBIT, .delay = MS, .room = 250000, .loss = 100},
+};
+
+static uint64_t kbits(const char *congestion, const struct path *path)
+{
+    uint64_t sum = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        sum += received(congestion, path, seed);
+    return sum * 8 / SEEDS / (DURATION / SEC) / 1000; /* in integers: the same everywhere */
+}
+
 static size_t table(char *out, size_t size)
 {
-    static const uint32_t loss[] = {0, 1, 5, 10, 50, 100, 200, 500}; /* per 10,000 */
     static const char *const names[] = {"cubic", "reno"};
-    size_t n = (size_t)snprintf(out, size, "Mbit/s of payload in 4 s; 100 Mbit/s, 10 ms each way; average of %u seeds\n%-7s",
-                                SEEDS, "loss %");
+    size_t n = (size_t)snprintf(out, size, "Mbit/s of payload in 4 s; 100 Mbit/s, 10 ms each way; average of %u seeds. Shares in percent, both ways\n%-16s",
+                                SEEDS, "");
     for (size_t i = 0; i < RTE_DIM(names); i++)
         n += (size_t)snprintf(out + n, size - n, "%8s", names[i]);
     n += (size_t)snprintf(out + n, size - n, "\n");
-    for (size_t j = 0; j < RTE_DIM(loss); j++) {
-        n += (size_t)snprintf(out + n, size - n, "%-7.2f", loss[j] / 100.0);
+    for (size_t j = 0; j < RTE_DIM(paths); j++) {
+        n += (size_t)snprintf(out + n, size - n, "%-16s", paths[j].name);
         for (size_t i = 0; i < RTE_DIM(names); i++) {
-            uint64_t sum = 0;
-            for (uint64_t seed = 1; seed <= SEEDS; seed++)
-                sum += received(names[i], loss[j], seed);
-            /* In integers: kbit/s, rounded down. */
-            uint64_t kbit = sum * 8 / SEEDS / (DURATION / SEC) / 1000;
+            uint64_t kbit = kbits(names[i], &paths[j]);
             n += (size_t)snprintf(out + n, size - n, "%5u.%02u", (unsigned)(kbit / 1000), (unsigned)(kbit % 1000 / 10));
         }
         n += (size_t)snprintf(out + n, size - n, "\n");
@@ -120,10 +162,22 @@ static void test_goodput(void **state)
     fail_msg("not what %s says", GOODPUT_TABLE);
 }
 
-int main(void)
+/* One path, to look at: tcp_goodput_test CONGESTION MBIT DELAY_US ROOM LOSS REORDER LATE_US, shares per 10,000. */
+static int one(char **argv)
+{
+    struct path p = {.rate = strtoull(argv[2], NULL, 10) * MBIT, .delay = strtoull(argv[3], NULL, 10) * 1000, .room = strtoull(argv[4], NULL, 10),
+                     .loss = (uint32_t)atoi(argv[5]), .reorder = (uint32_t)atoi(argv[6]), .late = strtoull(argv[7], NULL, 10) * 1000};
+    bed.sndbuf = 4u << 20;
+    printf("%.2f Mbit/s\n", (double)kbits(argv[1], &p) / 1000);
+    return 0;
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_goodput)};
     bed_start(&bed);
     bed.sndbuf = 2u << 20;
+    if (argc == 8)
+        return one(argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
