@@ -32,7 +32,12 @@ function tell(program: string, args: readonly string[], env: NodeJS.ProcessEnv =
 }
 
 /** Native tests of a build directory; those labelled `long` only with ZSTACK_TEST_ALL. */
-function native(reports: string, directory = 'build', args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Counts {
+function native(
+  reports: string,
+  directory = 'build',
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Counts {
   const report = join(reports, `${directory.replaceAll('/', '-')}.xml`);
   const status = tell(
     'ctest',
@@ -51,7 +56,13 @@ function native(reports: string, directory = 'build', args: readonly string[] = 
 /** The native tests once more with address and undefined-behaviour checks, and the fuzz targets; built here, clang needs its own directory. */
 function sanitized(reports: string): Counts {
   const directory = 'build/sanitize';
-  const options = ['-G', 'Ninja', '-DCMAKE_C_COMPILER=clang', '-DCMAKE_BUILD_TYPE=RelWithDebInfo', '-DZSTACK_SANITIZE=ON'];
+  const options = [
+    '-G',
+    'Ninja',
+    '-DCMAKE_C_COMPILER=clang',
+    '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
+    '-DZSTACK_SANITIZE=ON',
+  ];
   const configured =
     existsSync(join(ROOT, directory, 'build.ninja')) || tell('cmake', ['-S', '.', '-B', directory, ...options]) === 0;
   if (!configured || tell('cmake', ['--build', directory]) !== 0) return { ...NONE, failed: 1 };
