@@ -48,6 +48,15 @@ static bool parse(struct stack *st, struct ip_pkt *p, struct tcp_seg *s)
 
 /* ---- First check: sequence number ---- */
 
+/* An ACK that a later one has overtaken changes nothing but what its SACK blocks tell, and those are worth having where packets
+ * are reordered. As Linux: no payload, nothing acknowledged, no wider window, not older than a retransmission timeout. */
+static bool overtaken_ack(const struct tcp_conn *c, const struct tcp_seg *s)
+{
+    return (s->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_ACK_FLAG && s->len == 0 &&
+           seq_eq(s->seq, c->rcv_nxt) && seq_eq(s->ack, c->snd_una) && s->wnd != 0 && (uint32_t)s->wnd << c->snd_scale <= c->snd_wnd &&
+           c->ts_recent - s->opt.tsval <= c->rto_us / 1000;
+}
+
 /* RFC 7323 5.3 R1, R2. True: go on. */
 static bool paws_ok(struct tcp_conn *c, const struct tcp_seg *s)
 {
@@ -58,7 +67,7 @@ static bool paws_ok(struct tcp_conn *c, const struct tcp_seg *s)
         return false;
     }
     bool older = (int32_t)(s->opt.tsval - c->ts_recent) < 0;
-    if (!older || c->st->now - c->ts_recent_at > TCP_PAWS_IDLE_NS)
+    if (!older || c->st->now - c->ts_recent_at > TCP_PAWS_IDLE_NS || overtaken_ack(c, s))
         return true;
     NET_COUNT(c->st, TCP_PAWS);
     tcp_challenge(c);

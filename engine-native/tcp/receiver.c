@@ -116,6 +116,8 @@ static struct rte_mbuf *ooo_unlink(struct tcp_conn *c, struct rte_mbuf **link)
 {
     struct rte_mbuf *m = *link;
     *link = ooo_of(m)->next;
+    if (m == c->ooo_last)
+        c->ooo_last = NULL; /* the list is empty now, or the caller looks for it */
     c->ooo_count--;
     c->st->tcp->ooo_segs--;
     return m;
@@ -139,6 +141,45 @@ static struct tcp_block ooo_run(const struct tcp_conn *c, tcp_seq at)
     return run;
 }
 
+/* The list's end, after something changed elsewhere than there. */
+static void find_last(struct tcp_conn *c)
+{
+    tcp_seq end = c->ooo_last_run;
+    for (struct rte_mbuf *m = c->ooo; m != NULL; m = ooo_of(m)->next) {
+        if (m == c->ooo || !seq_eq(ooo_of(m)->seq, end))
+            c->ooo_last_run = ooo_of(m)->seq;
+        end = seq_add(ooo_of(m)->seq, ooo_of(m)->len);
+        c->ooo_last = m;
+    }
+}
+
+/* Behind all that is kept, where nearly every segment goes after a loss: no way through the list. */
+static bool append(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint32_t skip, uint32_t len)
+{
+    struct rte_mbuf *last = c->ooo_last;
+    tcp_seq end = last != NULL ? seq_add(ooo_of(last)->seq, ooo_of(last)->len) : at;
+    if ((last == NULL && c->ooo != NULL) || seq_lt(at, end))
+        return false;
+    *ooo_of(m) = (struct ooo){NULL, at, skip, len};
+    if (last == NULL || !seq_eq(at, end))
+        c->ooo_last_run = at;
+    if (last == NULL)
+        c->ooo = m;
+    else
+        ooo_of(last)->next = m;
+    c->ooo_last = m;
+    return true;
+}
+
+static void kept(struct tcp_conn *c, struct tcp_block run)
+{
+    c->ooo_count++;
+    c->st->tcp->ooo_segs++;
+    tcp_sack_kept(c, run);
+    NET_COUNT(c->st, TCP_OOO_QUEUED);
+    c->info.out_of_order++;
+}
+
 /* Keeps a segment, less what is there already. Takes the buffer. */
 static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint32_t skip, uint32_t len)
 {
@@ -147,6 +188,10 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
     if (c->ooo_count >= TCP_OOO_CONN_MAX || st->tcp->ooo_segs >= st->conf.ooo_max_segs ||
         st->tcp->ooo_segs + st->tcp->lent >= st->tcp->hold_max) {
         net_drop(st, m, NET_TCP_OOO_FULL);
+        return;
+    }
+    if (append(c, m, at, skip, len)) {
+        kept(c, (struct tcp_block){c->ooo_last_run, seq_add(at, len)});
         return;
     }
     while (*link != NULL && seq_leq(ooo_of(*link)->seq, at)) {
@@ -178,11 +223,8 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
     }
     *ooo_of(m) = (struct ooo){*link, at, skip, len};
     *link = m;
-    c->ooo_count++;
-    st->tcp->ooo_segs++;
-    tcp_sack_kept(c, ooo_run(c, at));
-    NET_COUNT(st, TCP_OOO_QUEUED);
-    c->info.out_of_order++;
+    find_last(c);
+    kept(c, ooo_run(c, at));
 }
 
 void tcp_drain(struct tcp_conn *c)

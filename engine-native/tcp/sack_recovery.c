@@ -89,6 +89,7 @@ void tcp_sack_resend(struct tcp_conn *c, bool last)
 static void enter(struct tcp_conn *c)
 {
     NET_COUNT(c->st, TCP_FAST_RETRANSMIT);
+    tcp_undo_begin(c);
     /* What is outstanding, without what the peer has and limited transmit added: cwnd, or less. */
     c->cc->lost(c, RTE_MIN(tcp_flight(c), c->cwnd));
     c->cwnd = c->ssthresh; /* RFC 6675 5 (4.2); pipe does the rest */
@@ -112,19 +113,6 @@ void tcp_sack_consider(struct tcp_conn *c)
 
 /* ---- Timeouts that were none: RFC 5682 3.1 ---- */
 
-static void undo(struct tcp_conn *c)
-{
-    struct tcp_board *b = c->board;
-    NET_COUNT(c->st, TCP_SPURIOUS_RTO);
-    c->cwnd = RTE_MAX(c->cwnd, c->prior_cwnd);
-    c->ssthresh = RTE_MAX(c->ssthresh, c->prior_ssthresh);
-    c->flags &= ~(TCP_F_LOSS | TCP_F_FRTO | TCP_F_FRTO_NEW);
-    for (uint32_t i = 0; b != NULL && i < b->n; i++)
-        tcp_board_flag(b, &b->range[i], 0, RANGE_LOST);
-    if (b != NULL)
-        tcp_board_tidy(c);
-}
-
 static void look_at_timeout(struct tcp_conn *c, const struct tcp_seg *s, const struct tcp_news *news)
 {
     if (!(c->flags & (TCP_F_FRTO | TCP_F_FRTO_NEW)) || news->acked + news->sacked == 0)
@@ -134,9 +122,10 @@ static void look_at_timeout(struct tcp_conn *c, const struct tcp_seg *s, const s
     bool before = (c->flags & TCP_F_TS) && news->acked > 0 && s->opt.tsecr != 0 &&
                   (int32_t)(s->opt.tsecr - tcp_ts_at(c, c->timed_out)) < 0;
     c->flags &= ~(TCP_F_FRTO | TCP_F_FRTO_NEW);
-    if (before || (!first && news->original)) /* step 3 (b) */
-        undo(c);
-    else if (first && news->acked > 0 && seq_lt(c->snd_una, c->recover) && tcp_has_new(c))
+    if (before || (!first && news->original)) { /* step 3 (b) */
+        NET_COUNT(c->st, TCP_SPURIOUS_RTO);
+        tcp_undo(c);
+    } else if (first && news->acked > 0 && seq_lt(c->snd_una, c->recover) && tcp_has_new(c))
         c->flags |= TCP_F_FRTO_NEW; /* step 2 (b) */
 }
 
@@ -152,6 +141,7 @@ void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked)
     if (news.has_twice && !of_probe)
         tcp_rack_twice(c);
     look_at_timeout(c, s, &news);
+    tcp_undo_ack(c, s, &news, of_probe);
     if ((c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) && seq_geq(c->snd_una, c->recover)) {
         /* cwnd is ssthresh, or below it after a timeout */
         c->flags &= ~(TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_RESEND | TCP_F_FRTO | TCP_F_FRTO_NEW);
@@ -184,5 +174,6 @@ void tcp_sack_timeout(struct tcp_conn *c)
     if (b != NULL)
         tcp_board_tidy(c);
     c->flags = (c->flags | TCP_F_LOSS | TCP_F_RESEND) & ~(TCP_F_FRTO_NEW | TCP_F_PROBE_OUT);
+    c->may_undo = false;
     tcp_timer_clear(c, TCP_T_LOSS);
 }

@@ -8,7 +8,7 @@
 
 #include "tcp_conn.h"
 
-#define TCP_RANGES_MAX 1024u /* what a peer can make us remember, 24 bytes each */
+#define TCP_RANGES_MAX 4096u /* what a peer can make us remember, 24 bytes each */
 
 #define RANGE_SACKED (1u << 0)
 #define RANGE_LOST (1u << 1)  /* to be sent again; never with SACKED */
@@ -66,6 +66,12 @@ void tcp_board_sent(struct tcp_conn *c, tcp_seq from, uint32_t space);
 void tcp_board_resent(struct tcp_conn *c, tcp_seq from, uint32_t space);
 /* After snd_una moved, or not. */
 void tcp_board_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, struct tcp_news *news);
+
+/* ---- undo.c ---- */
+void tcp_undo_begin(struct tcp_conn *c);
+void tcp_undo_resent(struct tcp_conn *c, uint32_t space);
+void tcp_undo_ack(struct tcp_conn *c, const struct tcp_seg *s, const struct tcp_news *news, bool of_probe);
+void tcp_undo(struct tcp_conn *c); /* the windows are what they were, nothing is lost */
 
 /* ---- rack.c ---- */
 void tcp_rack_arrived(struct tcp_conn *c, const struct tcp_range *r, const struct tcp_seg *s);

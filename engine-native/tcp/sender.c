@@ -255,6 +255,7 @@ bool tcp_retransmit(struct tcp_conn *c, tcp_seq at, uint32_t space)
     c->flags &= ~TCP_F_RTT_TIMED; /* Karn's rule */
     c->last_send = c->st->now;
     tcp_board_resent(c, at, len + fin);
+    tcp_undo_resent(c, len + fin);
     tcp_timer_clear(c, TCP_T_PERSIST);
     if (!tcp_timer_on(c, TCP_T_RETRANSMIT))
         tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));

@@ -30,7 +30,7 @@
 #define TCP_PAWS_IDLE_NS (UINT64_C(24) * 86400 * NET_NS_PER_S) /* RFC 7323 5.5 */
 #define TCP_CHALLENGES_PER_S 10u      /* RFC 5961 7, per connection: a limit for all would tell one peer about another */
 #define TCP_CWND_MAX (1u << 30)       /* RFC 7323 2.3: no window is larger */
-#define TCP_OOO_CONN_MAX 512u         /* segments kept out of order, per connection */
+#define TCP_OOO_CONN_MAX 2048u         /* segments kept out of order, per connection */
 
 /* LOSS: RACK's reordering timer, or when nothing is out of order the tail loss probe. Before RETRANSMIT, which it puts off. */
 enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_T_CORK, TCP_TIMER_N };
@@ -139,7 +139,9 @@ struct tcp_conn {
     uint32_t cwnd, ssthresh, cc_acked;
     tcp_seq recover; /* RFC 6582, 6675's RecoveryPoint */
     uint64_t timed_out;
-    uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at */
+    uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at, or the recovery that undo.c does */
+    bool may_undo;      /* undo.c: the two above, undo_left and timed_out are of the last recovery */
+    uint32_t undo_left; /* bytes that recovery sent again and the peer has not told to have twice */
     /* RFC 8985 */
     uint32_t min_rtt_us, min_rtt_s; /* and the second of the stack's clock in which it was measured */
     tcp_seq reo_round, probe_end;
@@ -169,7 +171,8 @@ struct tcp_conn {
     uint32_t round_read, round_tsecr; /* most that was read in a round trip */
     tcp_seq round_seq;
     uint64_t round_start;
-    struct rte_mbuf *ooo; /* by sequence number, disjoint; see receiver.c */
+    struct rte_mbuf *ooo, *ooo_last; /* by sequence number, disjoint; see receiver.c */
+    tcp_seq ooo_last_run;            /* where the run begins that ooo_last ends */
     struct tcp_loans *loans; /* NULL until the first */
     struct tcp_board *board; /* scoreboard.h; NULL: nothing is outstanding, or no SACK */
     struct tcp_sack_out *sack_out;

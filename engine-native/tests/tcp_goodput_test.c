@@ -21,6 +21,7 @@ struct path {
 
 static struct bed bed;
 static struct sock server;
+static bool tell; /* the sender's counters */
 
 static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
 {
@@ -68,6 +69,12 @@ static uint64_t received(const char *congestion, const struct path *path, uint64
             sock_read(&server, UINT32_MAX, w.now);
     }
     uint64_t n = server.read;
+    for (int i = 0; tell && i < NET_COUNTER_N; i++) {
+        if (w.end[0].st->counters[i] != 0)
+            printf("  %s %llu\n", net_counter_info[i].name, (unsigned long long)w.end[0].st->counters[i]);
+        if (w.end[1].st->counters[i] != 0)
+            printf("  receiver: %s %llu\n", net_counter_info[i].name, (unsigned long long)w.end[1].st->counters[i]);
+    }
     sock_close(&client, true, w.now);
     sock_close(&server, true, w.now);
     wire_close(&w);
@@ -168,6 +175,7 @@ static int one(char **argv)
     struct path p = {.rate = strtoull(argv[2], NULL, 10) * MBIT, .delay = strtoull(argv[3], NULL, 10) * 1000, .room = strtoull(argv[4], NULL, 10),
                      .loss = (uint32_t)atoi(argv[5]), .reorder = (uint32_t)atoi(argv[6]), .late = strtoull(argv[7], NULL, 10) * 1000};
     bed.sndbuf = 4u << 20;
+    tell = true;
     printf("%.2f Mbit/s\n", (double)kbits(argv[1], &p) / 1000);
     return 0;
 }

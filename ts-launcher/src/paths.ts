@@ -20,6 +20,8 @@ export const PARTS = {
   stream: join(build, 'apps', 'echo-c', 'stream'),
   'zc-stream': join(build, 'apps', 'zerocopy-c', 'zc-stream'),
   load: join(build, 'apps', 'load-c', 'load'),
+  bulk: join(build, 'apps', 'load-c', 'bulk'),
+  path: join(build, 'apps', 'load-c', 'path'),
 } as const;
 
 /**

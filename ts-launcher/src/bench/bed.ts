@@ -25,6 +25,7 @@ const NETWORK = {
   kernel: { near: '192.0.2.66', far: '192.0.2.65', length: 26 },
   tap: { near: '192.0.2.130', far: '192.0.2.129', length: 26 },
   memif: { near: '192.0.2.194', far: '192.0.2.193', length: 26 },
+  path: { near: '198.51.100.2', far: '198.51.100.1', length: 24 },
 } as const;
 type LinkName = keyof typeof NETWORK;
 
@@ -33,7 +34,11 @@ const INTERFACES = {
   engine: { near: 'engine0', far: 'engine1' },
   kernel: { near: 'kernel0', far: 'kernel1' },
   tap: { near: 'tap1', far: 'tap1' },
+  path: { near: 'path0', far: 'path1' },
 } as const;
+
+/** The near kernel's address on an emulated path, beside the engine's. */
+const PATH_KERNEL = '198.51.100.3';
 
 /** An engine of the benchmark. */
 export interface WireEngine {
@@ -124,6 +129,22 @@ export class Bed {
     execFileSync('ip', ['netns', 'exec', this.names[end], ...command], { stdio: ['ignore', 'ignore', 'pipe'] });
   }
 
+  /** The interfaces at both ends of a link. */
+  ends(link: 'path'): [string, string] {
+    return [INTERFACES[link].near, INTERFACES[link].far];
+  }
+
+  /** The ends of an emulated path, which its program made in the near namespace: one goes to the far one, both get addresses. */
+  async takePath(): Promise<void> {
+    const [near, far] = this.ends('path');
+    const { length } = NETWORK.path;
+    await this.ip('near', 'link', 'set', far, 'netns', this.names.far);
+    await this.ip('near', 'address', 'add', `${PATH_KERNEL}/${length}`, 'dev', near);
+    await this.ip('far', 'address', 'add', `${NETWORK.path.far}/${length}`, 'dev', far);
+    await this.ip('near', 'link', 'set', near, 'up');
+    await this.ip('far', 'link', 'set', far, 'up');
+  }
+
   /** The link that a program of this world uses. */
   link(kind: WireKind, world: World): LinkName {
     if (world === 'kernel') return 'kernel';
@@ -136,13 +157,19 @@ export class Bed {
   }
 
   /** An engine with a port of that kind at one end. @throws LauncherError ZS1501 */
-  async startEngine(kind: WireKind, end: End, cpu: number, stack: Options['stack'] = 'native'): Promise<WireEngine> {
+  async startEngine(
+    kind: WireKind,
+    end: End,
+    cpu: number,
+    stack: Options['stack'] = 'native',
+    over?: 'path',
+  ): Promise<WireEngine> {
     const { options, origins } = this.resolved;
     const name = `bench-${process.pid}-${end}-${this.count}`;
     const flag = (given: boolean, ...args: string[]) => (given ? args : []);
     const line = launcher(
       ...['engine', 'start', '--quiet', '--engine', name, '--linger', '120'],
-      ...['--stack', stack, '--port', this.port(kind, end), '--cores', options.cores ?? String(cpu)],
+      ...['--stack', stack, '--port', this.port(kind, end, over), '--cores', options.cores ?? String(cpu)],
       ...flag(kind === 'tap', '--netns', this.names.far),
       ...flag(origins.memory.kind === 'flag', '--memory', String(options.memory)),
       ...flag(origins.hugepages.kind === 'flag', '--hugepages', options.hugepages),
@@ -155,12 +182,12 @@ export class Bed {
     return engine;
   }
 
-  private port(kind: WireKind, end: End): string {
-    const link = this.link(kind, 'zstack');
+  private port(kind: WireKind, end: End, over?: 'path'): string {
+    const link = over ?? this.link(kind, 'zstack');
     const network = NETWORK[link];
     const address = `address=${network[end]}/${network.length}`;
     if (kind === 'tap') return `tap:tap1,${address},kernel=${network.far}/${network.length}`;
-    if (kind !== 'memif') return `${kind}:${INTERFACES.engine[end]},${address}`;
+    if (kind !== 'memif') return `${kind}:${INTERFACES[over ?? 'engine'][end]},${address}`;
     // Both ends of a pair have a count: the near one is started first.
     if (end === 'near') this.count++;
     return `memif:${join(this.directory, `memif-${this.count}`)},${address},role=${end === 'near' ? 'server' : 'client'}`;

@@ -1,5 +1,6 @@
 /** Results of benchmarks for people. */
 import { TARGET_NAMES, type OverloadResult } from '../bench/overload.js';
+import { atLeast, middleRatio, pathName, type PathResult } from '../bench/path.js';
 import type { BenchResult, CaseResult } from '../bench/run.js';
 import type { StackResult } from '../bench/stacks.js';
 import type { Summary } from '../bench/statistics.js';
@@ -106,6 +107,25 @@ function frameTable(results: readonly WireResult[]): string {
     rows,
     [2, 3, 5],
   );
+}
+
+/** Bulk goodput over emulated paths. */
+export function pathText(result: PathResult): string {
+  const rows = result.rows.map(({ direction, kernel, zstack, ratio, accelerated, ...kind }) => [
+    ...[pathName(kind), direction, kernel.median.toFixed(1), tenths(kernel), zstack.median.toFixed(1), tenths(zstack)],
+    ...[`x${ratio.toFixed(2)}`, accelerated ? 'yes' : 'NO'],
+  ]);
+  const head = ['round trip and loss', 'near end', 'kernel', '(min..max)', 'Z-stack', '(min..max)', 'ratio', 'engine'];
+  const [first] = result.rows;
+  const foot = [
+    `Mbit/s of payload, every byte checked: medians of ${result.rounds} rounds of ${result.seconds} s, alternating; ${result.congestion}, a bottleneck of ${first?.rate ?? 0} Mbit/s with a queue of one round trip (2 ms at least)`,
+    `both ends' kernels and the emulated path share this machine's CPUs; Z-stack over af_packet; at least the kernel's in ${(100 * atLeast(result)).toFixed(0)} % of the rows, the middle ratio x${middleRatio(result).toFixed(2)}`,
+  ];
+  return `${plainTable(head, rows, [2, 4, 6])}\n\n${foot.join('\n')}`;
+}
+
+function tenths({ min, max }: Summary): string {
+  return `(${min.toFixed(1)}..${max.toFixed(1)})`;
 }
 
 /** The overload experiment: a table per protocol and server. */

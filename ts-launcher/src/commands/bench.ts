@@ -6,6 +6,7 @@ import { PORT_KINDS, wireProblem, type WireKind } from '../bench/bed.js';
 import { CASES } from '../bench/cases.js';
 import { svg } from '../bench/chart.js';
 import { overloadChart, runOverload } from '../bench/overload.js';
+import { runPath, usualPaths } from '../bench/path.js';
 import { runBench, type BenchResult } from '../bench/run.js';
 import { runStacks } from '../bench/stacks.js';
 import { DEFAULT_WIRE, WIRE_CASES, type WireCase } from '../bench/wire-cases.js';
@@ -14,7 +15,7 @@ import { LauncherError, textOf } from '../errors.js';
 import type { Resolved } from '../options/resolve.js';
 import { OPTION_NAMES } from '../options/table.js';
 import { note, print } from '../output.js';
-import { benchText, overloadText, stackText, wireText } from './bench-text.js';
+import { benchText, overloadText, pathText, stackText, wireText } from './bench-text.js';
 import type { Register } from './index.js';
 
 /** What the server computes per connection in the TCP half of --overload: a kernel client offers only so many. */
@@ -28,6 +29,9 @@ interface Flags {
   only?: string[];
   wire?: boolean;
   overload?: boolean;
+  path?: boolean;
+  rate: number;
+  congestion: string;
   over: WireKind;
   work: number;
   svg?: string;
@@ -44,6 +48,9 @@ export const register: Register = (program, context) => {
     .option('--only <case>', `one of ${NAMES.join(', ')}; may be repeated`, chosen)
     .option('--wire', 'all cases over a wire, between two network namespaces (root); without, a few of them')
     .option('--overload', 'goodput under more load than can be served, between two network namespaces (root)')
+    .option('--path', 'bulk goodput over emulated paths, against the kernel, between two network namespaces (root)')
+    .option('--rate <mbit>', 'for --path: the rate of the bottleneck, Mbit/s', within(1, 10_000), 1000)
+    .option('--congestion <name>', 'for --path: congestion control of both', 'cubic')
     .addOption(
       new Option('--over <port>', 'for --overload: the kind of port')
         .choices(PORT_KINDS.slice(0, 3))
@@ -54,7 +61,14 @@ export const register: Register = (program, context) => {
     .option('--json', 'as JSON')
     .action(async (flags: Flags, command: Command) => {
       const resolved = await context(command).resolve();
-      const run = flags.overload === true ? overload : resolved.options.stack === 'native' ? compare : stacks;
+      const run =
+        flags.overload === true
+          ? overload
+          : flags.path === true
+            ? path
+            : resolved.options.stack === 'native'
+              ? compare
+              : stacks;
       const status = await run(resolved, flags);
       context(command).exit(status);
     });
@@ -125,6 +139,14 @@ async function overload(resolved: Resolved, flags: Flags): Promise<number> {
   if (flags.svg !== undefined) writePicture(flags.svg, svg(overloadChart(result)));
   const own = result.experiments.flatMap(({ curves }) => curves.filter(({ target }) => target === 'zstack'));
   return own.every(({ undisturbed: { at_twice } }) => at_twice !== null && at_twice >= 0.95) ? 0 : 1;
+}
+
+/** @returns 1 when something was not carried by an engine */
+async function path(resolved: Resolved, { rounds, seconds, rate, congestion, json }: Flags): Promise<number> {
+  const progress = resolved.options.quiet ? () => undefined : note;
+  const result = await runPath(resolved, { rounds, seconds, rate, congestion, paths: usualPaths(rate), progress });
+  print(json === true ? JSON.stringify(result, null, 2) : pathText(result));
+  return result.rows.every(({ accelerated }) => accelerated) ? 0 : 1;
 }
 
 function writePicture(file: string, picture: string): void {

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Losses that were none: recovery that began because packets overtook each other, and timeouts because they were late. The
+ * window is what it was before (RFC 4015), when it turns out
+ * - by its timestamp, that an acknowledgement was for what was sent first and not for what was sent again (RFC 3522),
+ * - that all that recovery sent again arrived twice (RFC 2883, 3708). */
+#include "scoreboard.h"
+
+/* Recovery begins: remembers what to go back to. */
+void tcp_undo_begin(struct tcp_conn *c)
+{
+    c->prior_cwnd = c->cwnd;
+    c->prior_ssthresh = c->ssthresh;
+    c->may_undo = true;
+    c->undo_left = 0;
+    c->timed_out = 0;
+}
+
+/* Something was sent again. */
+void tcp_undo_resent(struct tcp_conn *c, uint32_t space)
+{
+    if (!c->may_undo || !(c->flags & TCP_F_RECOVERY))
+        return;
+    if (c->timed_out == 0)
+        c->timed_out = c->st->now;
+    c->undo_left += space;
+}
+
+void tcp_undo(struct tcp_conn *c)
+{
+    struct tcp_board *b = c->board;
+    c->cwnd = RTE_MAX(c->cwnd, c->prior_cwnd);
+    c->ssthresh = RTE_MAX(c->ssthresh, c->prior_ssthresh);
+    c->flags &= ~(TCP_F_LOSS | TCP_F_FRTO | TCP_F_FRTO_NEW | TCP_F_RECOVERY | TCP_F_RESEND);
+    c->may_undo = false;
+    for (uint32_t i = 0; b != NULL && i < b->n; i++)
+        tcp_board_flag(b, &b->range[i], 0, RANGE_LOST);
+    if (b != NULL)
+        tcp_board_tidy(c);
+}
+
+/* The answer to an earlier transmission than the first retransmission. */
+static bool answers_first(const struct tcp_conn *c, const struct tcp_seg *s)
+{
+    return (c->flags & TCP_F_TS) && c->timed_out != 0 && s->opt.tsecr != 0 &&
+           (int32_t)(s->opt.tsecr - tcp_ts_at(c, c->timed_out)) < 0;
+}
+
+void tcp_undo_ack(struct tcp_conn *c, const struct tcp_seg *s, const struct tcp_news *news, bool of_probe)
+{
+    if (!c->may_undo)
+        return;
+    bool first = (c->flags & TCP_F_RECOVERY) && news->acked > 0 && answers_first(c, s);
+    if (news->has_twice && !of_probe && c->undo_left > 0) {
+        c->undo_left -= RTE_MIN(c->undo_left, (uint32_t)seq_diff(news->twice.end, news->twice.start));
+        first |= c->undo_left == 0;
+    }
+    if (!first)
+        return;
+    NET_COUNT(c->st, TCP_SPURIOUS_RECOVERY);
+    c->flags |= TCP_F_REORDERED; /* and the next time RACK waits */
+    tcp_undo(c);
+}
