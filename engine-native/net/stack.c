@@ -166,8 +166,18 @@ void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames
 {
     st->now = now;
     st->counters[NET_PORT_RX] += n;
-    for (uint16_t i = 0; i < n; i++)
-        eth_input(port, frames[i]);
+    for (uint16_t from = 0; from < n; from = (uint16_t)(from + TCP_BURST)) {
+        uint16_t some = RTE_MIN((uint16_t)(n - from), (uint16_t)TCP_BURST);
+        bool together = some > 1 && !(st->conf.without & NET_WITHOUT_PREFETCH);
+        if (together)
+            tcp_burst(st, frames + from, some);
+        for (uint16_t i = 0; i < some; i++) {
+            tcp_burst_at(st, i);
+            eth_input(port, frames[from + i]);
+        }
+        if (together)
+            tcp_burst_over(st);
+    }
 }
 
 void net_run(struct stack *st, uint64_t now)

@@ -72,6 +72,7 @@ struct rxpool;
 #define NET_WITHOUT_SACK (1u << 0)
 #define NET_WITHOUT_TIMESTAMPS (1u << 1)
 #define NET_WITHOUT_ECN (1u << 2)
+#define NET_WITHOUT_PREFETCH (1u << 3) /* segments that arrive together are looked up one by one */
 
 /* A device, or the simulated wire. */
 struct net_port_ops {

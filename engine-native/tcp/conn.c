@@ -231,6 +231,7 @@ void tcp_conn_end(struct tcp_conn *c, int err)
     wheel_disarm(&st->wheel, &c->timer);
     rte_hash_del_key(st->tcp->flows, &c->flow);
     st->tcp->count--;
+    st->tcp->ended++;
     SLIST_INSERT_HEAD(&st->tcp->dead, c, dead);
 }
 

@@ -64,6 +64,7 @@ void tcp_ecn_ack(struct tcp_conn *c, const struct tcp_seg *s)
     NET_COUNT(c->st, TCP_ECN_REDUCED);
     c->cc->lost(c, RTE_MIN(tcp_flight(c), c->cwnd));
     c->cwnd = RTE_MIN(c->cwnd, c->ssthresh);
+    c->may_undo = false; /* this reduction is none of a loss */
     c->cwr_seq = c->snd_max;
     c->flags |= TCP_F_CWR | TCP_F_CWR_SEQ;
 }

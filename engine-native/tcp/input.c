@@ -334,7 +334,7 @@ void tcp_input(struct stack *st, struct ip_pkt *p)
     NET_COUNT(st, TCP_RX);
     if (!parse(st, p, &s))
         return;
-    struct tcp_conn *c = tcp_conn_find(st, &s.flow);
+    struct tcp_conn *c = tcp_burst_find(st, &s.flow);
     struct tcp_listener *l = c != NULL ? NULL : tcp_listener_find(st, &s.flow.local_ip, s.flow.local_port);
     enum tcp_state state = c != NULL ? c->state : l != NULL ? TCP_LISTEN : TCP_CLOSED;
     struct tcp_decision d = tcp_decide(state, s.flags);

@@ -100,6 +100,12 @@ struct tcp_memory {
 void tcp_memory(const struct stack *st, struct tcp_memory *out);
 
 /* ---- from the layers below ---- */
+/* Up to TCP_BURST frames are about to be handed in, each announced by its place; then it is over. Does nothing that shows, but
+ * brings what they need into the cache. */
+#define TCP_BURST 32u
+void tcp_burst(struct stack *st, struct rte_mbuf *const *frames, uint16_t n);
+void tcp_burst_at(struct stack *st, uint16_t i);
+void tcp_burst_over(struct stack *st);
 void tcp_input(struct stack *st, struct ip_pkt *p);
 void tcp_icmp(struct stack *st, const struct ip_error *e);
 /* Initial sequence number of a flow (RFC 6528). */

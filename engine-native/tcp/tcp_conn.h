@@ -206,8 +206,16 @@ struct tcp_listener {
 };
 
 #define TCP_LISTEN_BUCKETS 1024u
+/* burst.c: connections of the segments at hand, by their place in the burst; NULL: not known. */
+struct tcp_burst {
+    struct tcp_conn *conn[TCP_BURST];
+    uint16_t at;    /* the one in its turn */
+    uint32_t ended; /* the table's count when they were looked up */
+};
 struct tcp_table {
     struct rte_hash *flows;
+    struct tcp_burst burst;
+    uint32_t ended; /* connections, counted */
     uint32_t count, ooo_segs;
     uint16_t port_next;
     uint32_t lent, hold_max; /* buffers; see loans.c */
@@ -287,6 +295,9 @@ struct tcp_decision {
     uint16_t why;        /* enum net_counter, of a drop */
 };
 struct tcp_decision tcp_decide(enum tcp_state state, uint8_t flags);
+
+/* ---- burst.c ---- */
+struct tcp_conn *tcp_burst_find(const struct stack *st, const struct tcp_flow *flow); /* tcp_conn_find() for the segment in its turn */
 
 /* ---- conn.c: life ---- */
 /* A connection's beginnings, not in the table. False: *why. */

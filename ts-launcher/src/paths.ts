@@ -21,6 +21,7 @@ export const PARTS = {
   'zc-stream': join(build, 'apps', 'zerocopy-c', 'zc-stream'),
   load: join(build, 'apps', 'load-c', 'load'),
   bulk: join(build, 'apps', 'load-c', 'bulk'),
+  stackBench: join(build, 'bench', 'stack_bench'),
   path: join(build, 'apps', 'load-c', 'path'),
 } as const;
 

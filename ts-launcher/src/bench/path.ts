@@ -144,7 +144,8 @@ class Experiment {
       const port = bed.next();
       const serve = [part('bulk'), 'server', String(port), plan.congestion];
       const server = await startServer({ ...far, command: serve }, 'kernel', '', ready);
-      const engine = world === 'zstack' ? await bed.startEngine('af_packet', 'near', cpus.near, 'native', 'path') : undefined;
+      const engine =
+        world === 'zstack' ? await bed.startEngine('af_packet', 'near', cpus.near, 'native', 'path') : undefined;
       try {
         const target = `${bed.address('path', 'far')}:${port}`;
         const send = [part('bulk'), 'client', target, this.direction, String(plan.seconds), plan.congestion];

@@ -4,6 +4,7 @@ import { atLeast, middleRatio, pathName, type PathResult } from '../bench/path.j
 import type { BenchResult, CaseResult } from '../bench/run.js';
 import type { StackResult } from '../bench/stacks.js';
 import type { Summary } from '../bench/statistics.js';
+import type { ScaleRow } from '../bench/scale.js';
 import type { WireResult } from '../bench/wire.js';
 import { plainTable } from './format.js';
 
@@ -107,6 +108,22 @@ function frameTable(results: readonly WireResult[]): string {
     rows,
     [2, 3, 5],
   );
+}
+
+/** The stack's cost by the number of connections. */
+export function scaleText(rows: readonly ScaleRow[], rounds: number): string {
+  const cells = rows.map((row) => [
+    ...[figure(row.connections), figure(row.oneByOne.median), spread(row.oneByOne), figure(row.together.median)],
+    ...[spread(row.together), figure(row.idle.median), figure(row.connection_bytes), figure(row.table_bytes)],
+    figure(row.session_bytes),
+  ]);
+  const head = ['connections', 'ns, one by one', '(min..max)', 'ns, together', '(min..max)', 'idle second, ns'];
+  const foot = [
+    `medians of ${rounds} rounds: a received segment of 64 bytes with its delivery, timer and ACK, each for a connection chosen at random, bursts of 32`,
+    'together: what a burst needs is looked up and fetched before it is worked on; memory per idle connection: its state, its share of the table, the session in the arena',
+  ];
+  const table = plainTable([...head, 'state, B', 'table, B', 'session, B'], cells, [0, 1, 3, 5, 6, 7, 8]);
+  return `${table}\n\n${foot.join('\n')}`;
 }
 
 /** Bulk goodput over emulated paths. */

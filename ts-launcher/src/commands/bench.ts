@@ -9,13 +9,14 @@ import { overloadChart, runOverload } from '../bench/overload.js';
 import { runPath, usualPaths } from '../bench/path.js';
 import { runBench, type BenchResult } from '../bench/run.js';
 import { runStacks } from '../bench/stacks.js';
+import { runScale } from '../bench/scale.js';
 import { DEFAULT_WIRE, WIRE_CASES, type WireCase } from '../bench/wire-cases.js';
 import { runWire, type WireResult } from '../bench/wire.js';
 import { LauncherError, textOf } from '../errors.js';
 import type { Resolved } from '../options/resolve.js';
 import { OPTION_NAMES } from '../options/table.js';
 import { note, print } from '../output.js';
-import { benchText, overloadText, pathText, stackText, wireText } from './bench-text.js';
+import { benchText, overloadText, pathText, scaleText, stackText, wireText } from './bench-text.js';
 import type { Register } from './index.js';
 
 /** What the server computes per connection in the TCP half of --overload: a kernel client offers only so many. */
@@ -30,6 +31,7 @@ interface Flags {
   wire?: boolean;
   overload?: boolean;
   path?: boolean;
+  scale?: boolean;
   rate: number;
   congestion: string;
   over: WireKind;
@@ -48,6 +50,7 @@ export const register: Register = (program, context) => {
     .option('--only <case>', `one of ${NAMES.join(', ')}; may be repeated`, chosen)
     .option('--wire', 'all cases over a wire, between two network namespaces (root); without, a few of them')
     .option('--overload', 'goodput under more load than can be served, between two network namespaces (root)')
+    .option('--scale', 'cost of a segment in the native stack by the number of connections, on a simulated wire')
     .option('--path', 'bulk goodput over emulated paths, against the kernel, between two network namespaces (root)')
     .option('--rate <mbit>', 'for --path: the rate of the bottleneck, Mbit/s', within(1, 10_000), 1000)
     .option('--congestion <name>', 'for --path: congestion control of both', 'cubic')
@@ -66,9 +69,11 @@ export const register: Register = (program, context) => {
           ? overload
           : flags.path === true
             ? path
-            : resolved.options.stack === 'native'
-              ? compare
-              : stacks;
+            : flags.scale === true
+              ? scale
+              : resolved.options.stack === 'native'
+                ? compare
+                : stacks;
       const status = await run(resolved, flags);
       context(command).exit(status);
     });
@@ -147,6 +152,15 @@ async function path(resolved: Resolved, { rounds, seconds, rate, congestion, jso
   const result = await runPath(resolved, { rounds, seconds, rate, congestion, paths: usualPaths(rate), progress });
   print(json === true ? JSON.stringify(result, null, 2) : pathText(result));
   return result.rows.every(({ accelerated }) => accelerated) ? 0 : 1;
+}
+
+/** Enough that a round takes some seconds. */
+const SEGMENTS = 500_000;
+
+async function scale(resolved: Resolved, { rounds, json }: Flags): Promise<number> {
+  const rows = await runScale(rounds, SEGMENTS, resolved.options.quiet ? () => undefined : note);
+  print(json === true ? JSON.stringify({ rounds, segments: SEGMENTS, rows }, null, 2) : scaleText(rows, rounds));
+  return 0;
 }
 
 function writePicture(file: string, picture: string): void {
