@@ -19,8 +19,11 @@ import {
   type JestReport,
 } from './counts.js';
 
+/** The longer tests, too. */
+const ALL = process.env['ZSTACK_TEST_ALL'] !== undefined;
+
 /** No part of the tests takes this long unless it hangs; a hang is a failure, not a run without an end. */
-const LIMIT_MS = (process.env['ZSTACK_TEST_ALL'] === undefined ? 30 : 300) * 60_000;
+const LIMIT_MS = (ALL ? 300 : 30) * 60_000;
 
 /** Runs a program with our terminal; its exit status, or 1 when it was killed. */
 function tell(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): number {
@@ -28,12 +31,43 @@ function tell(program: string, args: readonly string[], env: NodeJS.ProcessEnv =
   return run.status ?? 1;
 }
 
-function native(reports: string): Counts {
-  const report = join(reports, 'ctest.xml');
-  const status = tell('ctest', ['--test-dir', 'build', '--output-on-failure', '--output-junit', report]);
+/** Native tests of a build directory; those labelled `long` only with ZSTACK_TEST_ALL. */
+function native(
+  reports: string,
+  directory = 'build',
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Counts {
+  const report = join(reports, `${directory.replaceAll('/', '-')}.xml`);
+  const status = tell(
+    'ctest',
+    [
+      ...['--test-dir', directory, '--output-on-failure', '--output-junit', report],
+      ...(ALL ? [] : ['--label-exclude', 'long']),
+      ...args,
+    ],
+    { ...process.env, ...env },
+  );
   const counts = existsSync(report) ? ctestCounts(readFileSync(report, 'utf8')) : NONE;
   // A run that failed without a failed test did not run properly.
   return status !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
+}
+
+/** With ZSTACK_TEST_ALL the native tests once more with address and undefined-behaviour checks, and the fuzz targets; built here, clang needs its own directory. */
+function sanitized(reports: string): Counts {
+  const directory = 'build/sanitize';
+  const options = [
+    '-G',
+    'Ninja',
+    '-DCMAKE_C_COMPILER=clang',
+    '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
+    '-DZSTACK_SANITIZE=ON',
+  ];
+  const configured =
+    existsSync(join(ROOT, directory, 'build.ninja')) || tell('cmake', ['-S', '.', '-B', directory, ...options]) === 0;
+  if (!configured || tell('cmake', ['--build', directory]) !== 0) return { ...NONE, failed: 1 };
+  // Checked code is five times slower: fewer seeds, and two tests at a time.
+  return native(reports, directory, ['--parallel', '2'], { ZSTACK_SOAK_SEEDS: '12' });
 }
 
 /** Runs tests of a Jest project; its report, if it wrote one, and whether it ended well. */
@@ -87,6 +121,7 @@ function main(): number {
   try {
     let total = NONE;
     if (only !== '--jest') total = add(total, native(reports));
+    if (only !== '--jest' && ALL) total = add(total, sanitized(reports));
     if (only !== '--native') {
       for (const project of ['ts-launcher', 'compat-tests']) total = add(total, jest(reports, project, rest, unstable));
     }
