@@ -2,7 +2,7 @@
 /** An engine of the test's own. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AdminClient } from '../../ts-launcher/src/engine/admin.js';
@@ -151,8 +151,9 @@ export class Engine {
     return engineIdentity(this.name);
   }
 
+  /** Empty when the directory has gone, at the end of all. */
   logText(): string {
-    return readFileSync(this.log, 'utf8');
+    return existsSync(this.log) ? readFileSync(this.log, 'utf8') : '';
   }
 
   async request(cmd: string, args: Record<string, unknown> = {}): Promise<unknown> {
