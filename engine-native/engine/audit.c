@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * What to do when destroy reports were lost, or never come. Of every tracked socket the engine must learn whether it
+ * What to do when destroy reports were lost, or do not come: the kernel keeps a closed listener as long as somebody is half
+ * connected to it, and a socket as long as a packet of it waits somewhere. Of every tracked socket the engine must learn whether it
  * still exists:
  *  - listeners and bound UDP sockets are in the kernel's tables: a SOCK_DIAG dump names the cookie of each;
  *  - the placeholder of a shared TCP connection is in no table. Its cookie is read through pidfd_getfd() from the
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #define AUDIT_AGAIN (2 * NS_PER_S)
+#define AUDIT_AFTER_DEATH (500 * NS_PER_MS) /* most reports are there by then, and nothing is left to look for */
 #define AUDIT_MISSES 2
 
 static void seen(struct engine *e, uint64_t cookie)
@@ -146,10 +148,29 @@ static bool look_at_processes(struct engine *e)
     return complete;
 }
 
+/* A socket is tracked that nobody is known to have: who brought it is gone. */
+static bool orphans(struct engine *e)
+{
+    struct tracked *t, *next;
+    HASH_ITER(by_session, e->by_session, t, next)
+        if (!t->closing && !client_lives(e, t->creator))
+            return true;
+    return false;
+}
+
+void audit_after_death(struct engine *e)
+{
+    if (orphans(e))
+        timer_at(e, TIMER_AUDIT, e->now + AUDIT_AFTER_DEATH);
+}
+
 void audit_due(struct engine *e)
 {
     struct tracked *t, *next;
     bool shared_tcp = false, again = false;
+    if (!e->audit_all && !orphans(e))
+        return;
+    e->audit_all = false;
     COUNT(e, AUDITS);
     HASH_ITER(by_session, e->by_session, t, next) {
         t->missed++;
@@ -172,6 +193,8 @@ void audit_due(struct engine *e)
         COUNT(e, CLOSED_BY_AUDIT);
         tracked_close(e, t);
     }
-    if (again)
+    if (again) {
+        e->audit_all = true;
         timer_at(e, TIMER_AUDIT, e->now + AUDIT_AGAIN);
+    }
 }

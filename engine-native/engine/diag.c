@@ -68,8 +68,10 @@ unsigned diag_drain(struct engine *e)
         if (n == 0) {
             /* Reports were lost: find out in another way what is gone. Only now, because the kernel drops them until
              * the queue is empty. */
-            if (e->reports_lost)
+            if (e->reports_lost) {
+                e->audit_all = true;
                 timer_at(e, TIMER_AUDIT, e->now);
+            }
             e->reports_lost = false;
             break;
         }

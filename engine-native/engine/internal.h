@@ -186,6 +186,7 @@ struct engine {
     struct zs_view view; /* .ring finds the engine by CONTAINER() */
     bool has_netns_cookie;
     bool reports_lost; /* destroy reports, since the queue was last empty */
+    bool audit_all;    /* the next audit looks for every socket, not only when some have no owner */
     uint64_t netns_cookie;
 
     struct source ctl, admin, admin_padded, bell, diag, route;
@@ -267,6 +268,7 @@ void ctl_request(struct engine *e, struct conn *c, const struct zs_ctl_request *
 int client_attach(struct engine *e, struct conn *c, const struct zs_ctl_request *r, struct zs_ctl_reply *reply);
 bool client_alive(const struct engine *e, uint32_t id);
 struct client *client_get(const struct engine *e, uint32_t id);
+bool client_lives(const struct engine *e, uint32_t id);
 struct client *client_by_pid(const struct engine *e, pid_t pid);
 /* Its control connection ended. */
 void client_eof(struct engine *e, struct client *c);
@@ -341,6 +343,7 @@ void diag_due(struct engine *e);
 
 /* ---- audit.c ---- */
 void audit_due(struct engine *e);
+void audit_after_death(struct engine *e); /* a client went: its sockets, as far as no report comes */
 
 /* ---- addrs.c ---- */
 bool addrs_open(struct engine *e);

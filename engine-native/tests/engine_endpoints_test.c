@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -480,6 +481,33 @@ static void test_lost_reports(void **state)
     settle(f);
 }
 
+/* The kernel reports a closed listener only once nobody is half connected to it any more: TCP_DEFER_ACCEPT makes that last. */
+static void test_late_report(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c, other;
+    struct zs_ctl_reply r;
+    uint16_t port = 0;
+    attached(f, &c);
+    int fd = tcp_listener(&port), wait_s = 30, peer = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &wait_s, sizeof wait_s), 0);
+    assert_int_equal(rpc(f, &c, ZS_CTL_LISTEN, 5, 0, fd, &r), 0);
+    assert_int_equal(connect(peer, (struct sockaddr *)&to, sizeof to), 0);
+    close(fd);
+    attached(f, &other); /* a process has one attachment: the first one is over */
+    settle(f);
+    advance(f, 600 * MS);
+    assert_int_equal(lookup_tcp(&other, port), r.a); /* missing once may mean: under way to another process */
+    advance(f, 2 * SECOND);
+    assert_int_equal(lookup_tcp(&other, port), -ECONNREFUSED);
+    assert_int_equal(engine_counter(f->e, "closed_by_audit"), 1);
+    close(peer);
+    detach(&c);
+    detach(&other);
+    settle(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +524,7 @@ int main(void)
         T(test_deferred_connect_ends),
         T(test_deferred_connect_given_up),
         T(test_lost_reports),
+        T(test_late_report),
     };
     return cmocka_run_group_tests_name("engine endpoints", tests, NULL, NULL);
 }
