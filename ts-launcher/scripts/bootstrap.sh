@@ -173,8 +173,8 @@ zstack_build() (
 		if [ "${ZSTACK_TEST_ALL:-0}" = 1 ]; then
 			# shellcheck disable=SC2086
 			zstack_packages $ZSTACK_MATRIX_PACKAGES || exit 1
-			zstack_nodes || exit 1
 		fi
+		zstack_node && zstack_nodes || exit 1
 	fi
 	zstack_node && zstack_npm && zstack_typescript && zstack_addon && zstack_native || exit 1
 	# The stamp has the time of the start: what is changed during a build is built again.
