@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Losses found by time, tail loss probes (RFC 8985), and timeouts that were none (RFC 5682), segment by segment. */
+ * Losses found by time, tail loss probes (RFC 8985), timeouts and recoveries that were none (RFC 5682, 3522, 3708, 4015), segment
+ * by segment. */
 #include "tcp_cases.h"
 
 /* With SACK and timestamps, and a round trip of 20 ms. */
@@ -80,6 +81,32 @@ CASE(nothing_new_to_send_resends, OPEN_SACK, "write 4380", "> . 1:1461(1460)", "
 CASE(timestamp_shows_a_false_timeout, OPEN_RACK, "write 100", "> P. 1:101(100)", "+201", "> P. 1:101(100)", "+201",
      "> P. 1:101(100)", "< . 1:1(0) ack 101 <ts 3 20>", "count tcp_spurious_rto 1", "count tcp_rto 1")
 
+/* ---- Recoveries that were none ---- */
+#define RECOVERING                                                                                                            \
+    OPEN_RACK, "option reno", "write 14480", TEN, "> P. 13033:14481(1448)", "+20", "< . 1:1(0) ack 1 <ts 3 20,sack 1449-5793>",  \
+        "> . 1:1449(1448)", "info snd_cwnd 5", "info snd_ssthresh 5"
+CASE(timestamp_shows_a_false_recovery, RECOVERING, "+5", "< . 1:1(0) ack 5793 <ts 4 20>", "count tcp_spurious_recovery 1",
+     "info snd_cwnd 10", "info snd_ssthresh 2147483647", "< . 1:1(0) ack 14481 <ts 5 20>", "+5000", "count tcp_retransmitted 1",
+     "count tcp_rto 0")
+CASE(true_recovery_is_kept, RECOVERING, "+20", "< . 1:1(0) ack 14481 <ts 4 40>",
+     "count tcp_spurious_recovery 0", "info snd_cwnd 5", "info snd_ssthresh 5")
+CASE(undone_recovery_makes_patient, RECOVERING, "+5", "< . 1:1(0) ack 14481 <ts 4 20>", "count tcp_spurious_recovery 1",
+     "write 5792", "> . 14481:15929(1448)", "> . 15929:17377(1448)", "> . 17377:18825(1448)", "> P. 18825:20273(1448)", "+20",
+     "< . 1:1(0) ack 14481 <ts 5 45,sack 15929-20273>", "+3", "< . 1:1(0) ack 20273 <ts 6 45>", "+5000",
+     "count tcp_fast_retransmit 1", "count tcp_retransmitted 1")
+#define RECOVERING_TWO                                                                                                        \
+    OPEN_SACK, "option reno", "write 17520", TEN_SEGMENTS, TENTH, "< . 1:1(0) ack 1 <sack 2921-7301>", "> . 1:1461(1460)",      \
+        "< . 1:1(0) ack 1 <sack 2921-10221>", "> . 1461:2921(1460)", "info snd_cwnd 5", "< . 1:1(0) ack 10221",                 \
+        "> . 14601:16061(1460)", "> P. 16061:17521(1460)"
+CASE(duplicates_show_a_false_recovery, RECOVERING_TWO, "< . 1:1(0) ack 10221 <sack 1-1461>", "count tcp_spurious_recovery 0",
+     "info snd_cwnd 5", "< . 1:1(0) ack 10221 <sack 1461-2921>", "count tcp_spurious_recovery 1", "info snd_cwnd 10",
+     "info snd_ssthresh 2147483647", "< . 1:1(0) ack 17521", "+5000", "count tcp_retransmitted 2", "count tcp_rto 0")
+CASE(one_duplicate_of_two_proves_nothing, RECOVERING_TWO, "< . 1:1(0) ack 10221 <sack 1-1461>", "< . 1:1(0) ack 17521",
+     "count tcp_spurious_recovery 0", "info snd_cwnd 5", "info snd_ssthresh 5")
+CASE(timeout_in_recovery_is_not_undone, RECOVERING_TWO, "+401", "> . 10221:11681(1460)", "< . 1:1(0) ack 10221 <sack 1-1461>",
+     "< . 1:1(0) ack 10221 <sack 1461-2921>", "< . 1:1(0) ack 17521", "< . 1:1(0) ack 17521 <sack 10221-11681>",
+     "count tcp_spurious_recovery 0", "info snd_ssthresh 5")
+
 /* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
@@ -92,7 +119,9 @@ int main(int argc, char **argv)
         T(acknowledged_tail_is_not_probed), T(fin_is_probed), T(no_probe_without_timestamps),
         T(delayed_acks_show_a_false_timeout), T(blocks_show_a_false_timeout), T(true_timeout_goes_on),
         T(all_acknowledged_tells_nothing), T(second_timeout_is_not_looked_at), T(nothing_new_to_send_resends),
-        T(timestamp_shows_a_false_timeout),
+        T(timestamp_shows_a_false_timeout), T(timestamp_shows_a_false_recovery), T(true_recovery_is_kept),
+        T(undone_recovery_makes_patient), T(duplicates_show_a_false_recovery), T(one_duplicate_of_two_proves_nothing),
+        T(timeout_in_recovery_is_not_undone),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
