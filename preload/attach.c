@@ -114,7 +114,7 @@ struct zs_domain *zs_attached(void)
     struct zs_domain *d = atomic_load(&p->domain);
     if (ZS_LIKELY(d != NULL && atomic_load_explicit(&d->alive, memory_order_relaxed)))
         return d;
-    if (!p->conf.enabled || p->other_netns)
+    if (!p->conf.enabled || p->other_netns || p->confined)
         return NULL;
     uint32_t free_word = 0;
     if (!atomic_compare_exchange_strong(&p->attach_lock, &free_word, 1)) {

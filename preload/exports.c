@@ -84,6 +84,17 @@ EXPORT int ioctl(int fd, unsigned long req, ...)
     return zsp_ioctl_arg(fd, req, arg);
 }
 
+EXPORT int prctl(int op, ...)
+{
+    va_list ap;
+    long a[4];
+    va_start(ap, op);
+    for (int i = 0; i < 4; i++)
+        a[i] = va_arg(ap, long);
+    va_end(ap);
+    return zsp_prctl_args(op, a);
+}
+
 EXPORT void closefrom(int first)
 {
     zsp_closefrom(first);

@@ -111,7 +111,7 @@ static int kernel_look(struct pollset *s, const sigset_t *mask)
 
 /* ---- The thread's waiter ---- */
 
-static struct zs_wait *thread_wait(struct zs_domain *d)
+struct zs_wait *thread_wait(struct zs_domain *d)
 {
     struct zs_thread *t = &zs_thread;
     uint32_t generation = atomic_load(&zs_proc.generation);
@@ -164,6 +164,23 @@ static int spin(struct pollset *s, uint64_t deadline)
     return ready;
 }
 
+/* The sleep itself. A process that gave up RLIMIT_NOFILE may be left with room for no more descriptors than its own call has:
+ * the doorbell alone, with no descriptor of the kernel's in the call; else a look at those at short intervals. */
+static int sleep_in_kernel(struct pollset *s, const struct timespec *t, const sigset_t *mask)
+{
+    const struct timespec brief = {.tv_nsec = ZS_WAIT_LONE_NS};
+    bool alone = zs_proc.restricted && s->nkernel == 0;
+    struct pollfd *from = alone ? &s->kp[s->n] : s->kp;
+    nfds_t n = alone ? 1 : s->n + 2;
+    s->kp[s->n + 1].revents = 0;
+    int r = REAL(ppoll)(from, n, t, mask);
+    if (r < 0 && errno == EINVAL && zs_proc.restricted) {
+        s->kp[s->n].revents = 0;
+        r = REAL(ppoll)(s->kp, s->n, &brief, mask);
+    }
+    return r < 0 ? -errno : r;
+}
+
 /* One sleep. 0: look again; -EINTR. */
 static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask)
 {
@@ -173,7 +190,7 @@ static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask
     struct zs_wait *w = atomic_load(&s->d->alive) || zs_thread.wait.d == s->d ? thread_wait(s->d) : NULL;
     /* Without a waiter there is nobody to wake us: look often. Without an engine: look for a new one. */
     bool blind = w == NULL || w->lone || s->mixed;
-    uint64_t limit = blind ? ZS_WAIT_LONE_NS : atomic_load(&s->d->alive) ? 0 : watch_ns;
+    uint64_t limit = blind ? ZS_WAIT_LONE_NS : atomic_load(&s->d->alive) && !zs_proc.restricted ? 0 : watch_ns;
     uint64_t now = zs_now_ns();
     uint64_t left = deadline == 0 ? limit : deadline > now ? deadline - now : 0;
     if (limit != 0 && limit < left)
@@ -191,8 +208,7 @@ static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask
     int r = 0, intr = 0;
     if (scan(s) == 0) {
         sleep_begin(NULL, w != NULL ? w->fd : -1);
-        r = REAL(ppoll)(s->kp, s->n + 2, deadline != 0 || limit != 0 ? &t : NULL, mask);
-        r = r < 0 ? -errno : r;
+        r = sleep_in_kernel(s, deadline != 0 || limit != 0 ? &t : NULL, mask);
         intr = sleep_end(s->restartable);
         r = r == -EINTR && intr == 0 && s->restartable ? 0 : r;
         if (s->d->view.stats != NULL)
@@ -205,7 +221,8 @@ static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask
         if (r > 0 && s->kp[s->n].revents)
             zs_sys(SYS_read, w->fd, &rung, sizeof rung);
     }
-    if (r > 0 && s->kp[s->n + 1].revents && !zs_domain_check(s->d))
+    bool looked = (r > 0 && s->kp[s->n + 1].revents) || (r == 0 && zs_proc.restricted && atomic_load(&s->d->alive));
+    if (looked && !zs_domain_check(s->d))
         zs_engine_lost(s->d);
     return r < 0 ? r : intr;
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/single_threaded.h>
 #include <sys/socket.h>
@@ -54,6 +55,8 @@ long zsp_fcntl_sock(struct zsock *k, int fd, int cmd, long arg);
 int zsp_ioctl_arg(int fd, unsigned long req, long arg);
 long zsp_syscall_args(long n, const long a[6]);
 void zsp_closefrom(int first);
+int zsp_prctl_args(int op, const long a[4]);
+long zsp_seccomp(unsigned op, unsigned flags, void *arg);
 void *zsp_checked(void *buf, size_t n, size_t len);
 
 /* ---- Locks of this process, held for a few instructions; shared memory has its own (zs_lock) ---- */
@@ -192,6 +195,8 @@ struct zs_proc {
     _Atomic uint32_t endpoints;  /* listeners and bound UDP sockets, to register again after an engine's death */
     bool warned;
     bool other_netns;
+    bool restricted; /* a seccomp filter or a low RLIMIT_NOFILE is in force: no more descriptors than necessary */
+    bool confined;   /* its filter forbids what requests to the engine need (confine.c) */
     uint64_t started_ns;
     struct zs_host host;
 };
@@ -473,6 +478,7 @@ void ep_dup(int fd, int to);
 void ep_set_polled(int fd); /* the set is watched by poll, select or another set: its doorbell stays armed */
 void ep_child(void);        /* forked child: sets must be rebuilt */
 void ep_cancelled(struct epset *e); /* a thread was cancelled in the set's kernel wait */
+struct zs_wait *thread_wait(struct zs_domain *d); /* this thread's waiter in d, NULL: none to have (poll.c) */
 void thread_register(void); /* so that thread_exit cleans up after this thread */
 
 void *zs_chunk_alloc(size_t n); /* anonymous pages, NULL none */

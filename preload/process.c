@@ -127,6 +127,10 @@ static void attach_again(struct zs_proc *p)
     struct zs_domain *d = atomic_load(&p->domain);
     if (d == NULL)
         return;
+    if (p->confined) { /* attaching would be its end: its connections go on as if without an engine */
+        atomic_store(&d->alive, false);
+        return;
+    }
     const struct zs_attach_args args = {.engine = p->conf.engine, .run = p->conf.run, .token = p->conf.token, .host = &p->host};
     if (zs_domain_reattach(d, &args) < 0)
         zs_engine_lost(d);

@@ -85,6 +85,10 @@ int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply 
         *fd = -1;
         return -EPIPE;
     }
+    if (d->view.confined) { /* the request would be the end of this process */
+        *fd = -1;
+        return -EPERM;
+    }
     /* Signals wait: a handler that ran in the middle of an exchange could start another. */
     uint64_t all = ~UINT64_C(0), old;
     zs_sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof all);
@@ -358,8 +362,17 @@ void zs_domain_ring_engine(struct zs_domain *d)
         write_bell(d->bell_fd);
 }
 
-/* A doorbell is fetched from the engine once per (waiter, generation) and kept. Without an engine the sleeper's own
- * bounded sleep finds the bit. */
+/* The engine is to ring a waiter whose doorbell this process cannot have. */
+static void ring_through_engine(struct zs_domain *d, uint32_t waiter)
+{
+    struct zs_arena_header *h = &d->view.arena->header;
+    atomic_fetch_or(&h->ring_asked[waiter / 64], UINT64_C(1) << (waiter % 64));
+    atomic_store(&h->ring_any, 1);
+    zs_domain_ring_engine(d);
+}
+
+/* A doorbell is fetched from the engine once per (waiter, generation) and kept. Where that is not possible any more (a filter,
+ * no descriptor left) the engine rings. Without an engine the sleeper's own bounded sleep finds the bit. */
 static void ring_doorbell(struct zs_view *v, uint32_t waiter, uint32_t gen)
 {
     struct zs_domain *d = (struct zs_domain *)v;
@@ -369,12 +382,14 @@ static void ring_doorbell(struct zs_view *v, uint32_t waiter, uint32_t gen)
         write_bell(fd - 1);
         return;
     }
-    int got = -1;
-    if (zs_rpc2(d, ZS_CTL_DOORBELL, waiter, gen, -1, NULL, &got) != 0 || got < 0)
+    int got = -1, r = zs_rpc2(d, ZS_CTL_DOORBELL, waiter, gen, -1, NULL, &got);
+    if (r == 0 && got >= 0)
+        got = d->host->keep_fd(got);
+    if (got < 0) {
+        if (r == 0 || r == -EPERM)
+            ring_through_engine(d, waiter);
         return;
-    got = d->host->keep_fd(got);
-    if (got < 0)
-        return;
+    }
     write_bell(got);
     int old = atomic_exchange(&b->fd, got + 1);
     atomic_store(&b->gen, gen);

@@ -76,7 +76,7 @@ uint32_t zs_wait_harvest(const struct zs_wait *w, uint32_t *slots, uint32_t max)
 bool zs_spin_begin(struct zs_domain *d)
 {
     _Atomic uint32_t *all = &d->view.arena->header.spinners;
-    if (atomic_load_explicit(all, memory_order_relaxed) >= d->ncpu)
+    if (d->view.confined || atomic_load_explicit(all, memory_order_relaxed) >= d->ncpu)
         return false;
     if (no_spin_until != 0) {
         if (zs_now_ns() < no_spin_until)

@@ -130,8 +130,10 @@ void bell_ready(struct engine *e, struct source *s, uint32_t events)
 {
     uint64_t count;
     (void)events;
-    if (read(s->fd, &count, sizeof count) > 0)
-        pending_due(e);
+    if (read(s->fd, &count, sizeof count) <= 0)
+        return;
+    waiters_ring_asked(e);
+    pending_due(e);
 }
 
 bool pending_contains(const struct engine *e, uint32_t server_end)

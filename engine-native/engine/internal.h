@@ -279,6 +279,8 @@ uint64_t proc_start_time(pid_t pid); /* clock ticks after boot; 0 when unknown *
 int waiter_new(struct engine *e, struct client *c, struct zs_ctl_reply *reply, int *bell);
 int waiter_free(struct engine *e, struct client *c, uint32_t waiter, uint32_t gen);
 int waiter_bell(struct engine *e, uint32_t waiter, uint32_t gen);
+/* Rings the waiters that processes asked for which cannot ring themselves (zs_arena_header.ring_asked). */
+void waiters_ring_asked(struct engine *e);
 void waiters_free_of(struct engine *e, uint32_t client);
 void view_ring(struct zs_view *view, uint32_t waiter, uint32_t gen);
 

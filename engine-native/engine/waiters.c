@@ -62,6 +62,18 @@ void waiters_free_of(struct engine *e, uint32_t client)
             waiter_release(e, w);
 }
 
+void waiters_ring_asked(struct engine *e)
+{
+    struct zs_arena_header *h = &e->view.arena->header;
+    if (atomic_exchange(&h->ring_any, 0) == 0)
+        return;
+    for (uint32_t i = 0; i < ZS_MAX_WAITERS / 64; i++)
+        for (uint64_t bits = atomic_exchange(&h->ring_asked[i], 0); bits != 0; bits &= bits - 1) {
+            uint32_t w = i * 64 + (uint32_t)__builtin_ctzll(bits);
+            view_ring(&e->view, w, e->waiters[w].gen);
+        }
+}
+
 void view_ring(struct zs_view *view, uint32_t w, uint32_t gen)
 {
     struct engine *e = CONTAINER(view, struct engine, view);

@@ -24,6 +24,7 @@ struct zs_view {
     /* The segment of received packets, mapped for reading, to resolve references. NULL, 0: none; a reference is a fault. */
     const uint8_t *rx_seg;
     uint64_t rx_size;
+    bool confined; /* a seccomp filter of this process lets only calls on existing descriptors and futexes through */
 };
 
 /* ---- Hint bitmaps (hint.c) ---- */

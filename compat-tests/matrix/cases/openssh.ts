@@ -54,7 +54,7 @@ export default [
   {
     ...common,
     name: 'commands',
-    least: { connections: 5, bytes: 2_000_000 },
+    least: { connections: 5, bytes: 1_300_000 },
     async run(t) {
       const { options, target } = await start(t);
       const input = 'line of text\n'.repeat(50_000);

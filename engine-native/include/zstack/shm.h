@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 5u
+#define ZS_LAYOUT_VERSION 6u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -467,6 +467,10 @@ struct zs_arena_header {
     uint32_t wire_ports, pad2;
     struct zs_wire_port wire_port[ZS_MAX_WIRE_PORTS];
     uint64_t rx_size; /* bytes of the segment of received packets (ZS_CTL_SEGMENT), 0: there is none */
+    /* A process that may not fetch a doorbell any more (seccomp, RLIMIT_NOFILE) sets the waiter's bit, then `ring_any`, and
+     * rings the engine, which rings the waiter. */
+    _Atomic uint32_t ring_any, pad3;
+    _Atomic uint64_t ring_asked[ZS_MAX_WAITERS / 64];
 };
 
 struct zs_port_table {

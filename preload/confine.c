@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Programs that confine themselves: seccomp(2), RLIMIT_NOFILE. What needs other calls than those on existing descriptors is
+ * done before: a forked child becomes a client of its own, the thread gets its waiter. Afterwards the filter decides: where it
+ * forbids what a request to the engine needs, there are none any more. */
+#include "preload.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+static void before_confinement(void)
+{
+    struct zs_domain *d;
+    if (!zs_proc.conf.enabled || zs_passthrough())
+        return;
+    frame_begin();
+    if (atomic_load(zs_proc.wipe) != ZS_WIPE_SELF)
+        zs_child_notice();
+    d = atomic_load(&zs_proc.domain);
+    if (d != NULL && atomic_load(&d->alive))
+        thread_wait(d);
+    frame_end();
+}
+
+/* ---- What a filter says ---- */
+
+struct needed {
+    long number;
+    uint64_t a, b;
+};
+
+struct bpf {
+    uint32_t a, x, mem[BPF_MEMWORDS];
+};
+
+static uint32_t alu(uint16_t op, uint32_t a, uint32_t v)
+{
+    switch (op) {
+    case BPF_ADD: return a + v;
+    case BPF_SUB: return a - v;
+    case BPF_MUL: return a * v;
+    case BPF_DIV: return v != 0 ? a / v : 0;
+    case BPF_OR: return a | v;
+    case BPF_AND: return a & v;
+    case BPF_XOR: return a ^ v;
+    case BPF_LSH: return v < 32 ? a << v : 0;
+    case BPF_RSH: return v < 32 ? a >> v : 0;
+    default: return 0u - a; /* BPF_NEG */
+    }
+}
+
+static bool jumps(uint16_t op, uint32_t a, uint32_t v)
+{
+    return op == BPF_JEQ ? a == v : op == BPF_JGT ? a > v : op == BPF_JGE ? a >= v : (a & v) != 0;
+}
+
+static uint32_t load(const struct sock_filter *f, const struct bpf *m, const struct seccomp_data *data)
+{
+    uint32_t v = f->k;
+    if (BPF_MODE(f->code) == BPF_ABS && f->k <= sizeof *data - sizeof v)
+        memcpy(&v, (const char *)data + f->k, sizeof v);
+    else if (BPF_MODE(f->code) == BPF_MEM)
+        v = m->mem[f->k % BPF_MEMWORDS];
+    else if (BPF_MODE(f->code) == BPF_LEN)
+        v = sizeof *data;
+    return v;
+}
+
+/* The action for a call with these first arguments, the others 0: a filter is classic BPF over struct seccomp_data (seccomp(2)). Only jumps forward
+ * exist, so it ends. What the kernel would not take counts as forbidden. */
+static uint32_t action_for(const struct sock_fprog *prog, const struct needed *call)
+{
+    const struct seccomp_data data = {.nr = (int)call->number, .arch = AUDIT_ARCH_X86_64, .args = {call->a, call->b}};
+    struct bpf m = {0};
+    for (uint32_t pc = 0; pc < prog->len; pc++) {
+        const struct sock_filter *f = &prog->filter[pc];
+        uint32_t v = BPF_SRC(f->code) == BPF_X ? m.x : f->k;
+        switch (BPF_CLASS(f->code)) {
+        case BPF_LD: m.a = load(f, &m, &data); break;
+        case BPF_LDX: m.x = load(f, &m, &data); break;
+        case BPF_ST: m.mem[f->k % BPF_MEMWORDS] = m.a; break;
+        case BPF_STX: m.mem[f->k % BPF_MEMWORDS] = m.x; break;
+        case BPF_ALU: m.a = alu(BPF_OP(f->code), m.a, v); break;
+        case BPF_JMP: pc += BPF_OP(f->code) == BPF_JA ? f->k : jumps(BPF_OP(f->code), m.a, v) ? f->jt : f->jf; break;
+        case BPF_RET: return BPF_RVAL(f->code) == BPF_A ? m.a : f->k;
+        default: BPF_MISCOP(f->code) == BPF_TXA ? (m.a = m.x) : (m.x = m.a); break;
+        }
+    }
+    return SECCOMP_RET_KILL_PROCESS;
+}
+
+/* What attaching, zs_rpc, keeping a descriptor and a spin call. */
+static bool allows_requests(const struct sock_fprog *prog)
+{
+    static const struct needed needed[] = {
+        {SYS_sendmsg, 0, 0},
+        {SYS_recvmsg, 0, 0},
+        {SYS_ppoll, 0, 0},
+        {SYS_fcntl, 0, F_DUPFD_CLOEXEC},
+        {SYS_close, 0, 0},
+        {SYS_rt_sigprocmask, SIG_BLOCK, 0},
+        {SYS_sched_yield, 0, 0},
+        {SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC},
+        {SYS_connect, 0, 0},
+    };
+    if (!user_readable(prog, sizeof *prog) || !user_readable(prog->filter, prog->len * sizeof *prog->filter))
+        return true; /* the kernel will not take it */
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        uint32_t action = action_for(prog, &needed[i]) & SECCOMP_RET_ACTION_FULL;
+        if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG)
+            return false;
+    }
+    return true;
+}
+
+static void confined(bool requests)
+{
+    struct zs_domain *d = atomic_load(&zs_proc.domain);
+    zs_proc.restricted = true;
+    if (requests)
+        return;
+    zs_proc.confined = true;
+    if (d != NULL)
+        d->view.confined = true;
+}
+
+/* ---- The calls ---- */
+
+int zsp_prctl_args(int op, const long a[4])
+{
+    bool strict = op == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_STRICT;
+    bool filter = op == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_FILTER;
+    bool requests = !strict;
+    if (strict || filter)
+        before_confinement();
+    if (filter)
+        requests = allows_requests((const struct sock_fprog *)a[1]);
+    int r = REAL(prctl)(op, a[0], a[1], a[2], a[3]);
+    if (r == 0 && (strict || filter))
+        confined(requests);
+    return r;
+}
+
+long zsp_seccomp(unsigned op, unsigned flags, void *arg)
+{
+    bool sets = op == SECCOMP_SET_MODE_STRICT || op == SECCOMP_SET_MODE_FILTER, requests = false;
+    if (sets)
+        before_confinement();
+    if (op == SECCOMP_SET_MODE_FILTER)
+        requests = allows_requests(arg);
+    long r = REAL(syscall)(SYS_seccomp, (long)op, (long)flags, arg);
+    if (r >= 0 && sets && !(r > 0 && (flags & SECCOMP_FILTER_FLAG_TSYNC) && !(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)))
+        confined(requests);
+    return r;
+}
+
+/* The lowest numbers of descriptors that the library keeps are far above: under a lower limit it gets no more of them. */
+static bool lowers_files(__rlimit_resource_t what, const struct rlimit *to)
+{
+    return what == RLIMIT_NOFILE && to != NULL && user_readable(to, sizeof *to) && to->rlim_cur < 64;
+}
+
+int zsp_setrlimit(__rlimit_resource_t what, const struct rlimit *to)
+{
+    bool lower = lowers_files(what, to);
+    if (lower)
+        before_confinement();
+    int r = REAL(setrlimit)(what, to);
+    zs_proc.restricted |= lower && r == 0;
+    return r;
+}
+
+int zsp_prlimit(pid_t pid, __rlimit_resource_t what, const struct rlimit *to, struct rlimit *old)
+{
+    bool lower = (pid == 0 || pid == getpid()) && lowers_files(what, to);
+    if (lower)
+        before_confinement();
+    int r = REAL(prlimit)(pid, what, to, old);
+    zs_proc.restricted |= lower && r == 0;
+    return r;
+}
