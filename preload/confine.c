@@ -93,7 +93,7 @@ static uint32_t action_for(const struct sock_fprog *prog, const struct needed *c
     return SECCOMP_RET_KILL_PROCESS;
 }
 
-/* What attaching, zs_rpc, keeping a descriptor and a spin call. */
+/* For a filter that the kernel took, so that it is readable: what attaching, zs_rpc, keeping a descriptor and a spin call. */
 static bool allows_requests(const struct sock_fprog *prog)
 {
     static const struct needed needed[] = {
@@ -107,8 +107,6 @@ static bool allows_requests(const struct sock_fprog *prog)
         {SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC},
         {SYS_connect, 0, 0},
     };
-    if (!user_readable(prog, sizeof *prog) || !user_readable(prog->filter, prog->len * sizeof *prog->filter))
-        return true; /* the kernel will not take it */
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
         uint32_t action = action_for(prog, &needed[i]) & SECCOMP_RET_ACTION_FULL;
         if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG)
@@ -134,52 +132,60 @@ int zsp_prctl_args(int op, const long a[4])
 {
     bool strict = op == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_STRICT;
     bool filter = op == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_FILTER;
-    bool requests = !strict;
     if (strict || filter)
         before_confinement();
-    if (filter)
-        requests = allows_requests((const struct sock_fprog *)a[1]);
     int r = REAL(prctl)(op, a[0], a[1], a[2], a[3]);
     if (r == 0 && (strict || filter))
-        confined(requests);
+        confined(filter && allows_requests((const struct sock_fprog *)a[1]));
     return r;
 }
 
 long zsp_seccomp(unsigned op, unsigned flags, void *arg)
 {
-    bool sets = op == SECCOMP_SET_MODE_STRICT || op == SECCOMP_SET_MODE_FILTER, requests = false;
+    bool sets = op == SECCOMP_SET_MODE_STRICT || op == SECCOMP_SET_MODE_FILTER;
     if (sets)
         before_confinement();
-    if (op == SECCOMP_SET_MODE_FILTER)
-        requests = allows_requests(arg);
     long r = REAL(syscall)(SYS_seccomp, (long)op, (long)flags, arg);
     if (r >= 0 && sets && !(r > 0 && (flags & SECCOMP_FILTER_FLAG_TSYNC) && !(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)))
-        confined(requests);
+        confined(op == SECCOMP_SET_MODE_FILTER && allows_requests(arg));
     return r;
 }
 
-/* The lowest numbers of descriptors that the library keeps are far above: under a lower limit it gets no more of them. */
-static bool lowers_files(__rlimit_resource_t what, const struct rlimit *to)
+/* Below this the library gets no more descriptors: those that it keeps have numbers far above. */
+#define FEW_FILES 64u
+
+static void before_limit(__rlimit_resource_t what, const struct rlimit *to)
 {
-    return what == RLIMIT_NOFILE && to != NULL && user_readable(to, sizeof *to) && to->rlim_cur < 64;
+    if (what != RLIMIT_NOFILE || to == NULL || atomic_load(&zs_proc.domain) == NULL)
+        return;
+    signals_guard();
+    if (user_readable(to, sizeof *to) && to->rlim_cur < FEW_FILES)
+        before_confinement();
+}
+
+/* The kernel took it, so that it is readable. */
+static void after_limit(__rlimit_resource_t what, const struct rlimit *to)
+{
+    if (what == RLIMIT_NOFILE && to != NULL && to->rlim_cur < FEW_FILES)
+        zs_proc.restricted = true;
 }
 
 int zsp_setrlimit(__rlimit_resource_t what, const struct rlimit *to)
 {
-    bool lower = lowers_files(what, to);
-    if (lower)
-        before_confinement();
+    before_limit(what, to);
     int r = REAL(setrlimit)(what, to);
-    zs_proc.restricted |= lower && r == 0;
+    if (r == 0)
+        after_limit(what, to);
     return r;
 }
 
 int zsp_prlimit(pid_t pid, __rlimit_resource_t what, const struct rlimit *to, struct rlimit *old)
 {
-    bool lower = (pid == 0 || pid == getpid()) && lowers_files(what, to);
-    if (lower)
-        before_confinement();
+    bool own = pid == 0 || pid == getpid();
+    if (own)
+        before_limit(what, to);
     int r = REAL(prlimit)(pid, what, to, old);
-    zs_proc.restricted |= lower && r == 0;
+    if (r == 0 && own)
+        after_limit(what, to);
     return r;
 }
