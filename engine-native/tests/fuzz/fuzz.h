@@ -53,6 +53,7 @@ struct host {
     bool full;                            /* the port takes nothing */
     int accept;                           /* what the listener says */
     uint64_t sent;                        /* frames */
+    uint32_t accepted;                    /* connections */
 };
 
 /* The bed, once per process. */

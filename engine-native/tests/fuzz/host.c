@@ -99,6 +99,7 @@ static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
     *s = (struct sock){0};
     sock_open(h->bed, s);
     s->conn = c;
+    h->accepted++;
     tcp_attach(c, s->own, &sock_ops, s);
     return 0;
 }

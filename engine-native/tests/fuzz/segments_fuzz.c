@@ -164,7 +164,7 @@ static void step(struct talk *t)
             sock_write(s, (uint64_t)take8(&t->in) << p, h->now);
         break;
     case 5:
-        if (open && !t->urgent)
+        if (open && !t->urgent && h->accepted == 1) /* a later connection's stream begins at another sequence number */
             sock_read(s, (uint64_t)take8(&t->in) << p, h->now);
         else if (open)
             host_drain(s, (uint64_t)take8(&t->in) << p, h->now);
