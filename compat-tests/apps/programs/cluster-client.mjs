@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// cluster-client.mjs PORT COUNT: COUNT requests, each on its own connection; prints the workers that answered.
+// cluster-client.mjs PORT COUNT: COUNT requests to TEST_HOST (127.0.0.1), each on its own connection; prints the workers that answered.
 import { get } from 'node:http';
 
 const [port, count] = process.argv.slice(2).map(Number);
@@ -7,7 +7,7 @@ const expected = 'x'.repeat(20_000);
 
 function ask() {
   return new Promise((resolve, reject) => {
-    get({ port, host: '127.0.0.1', agent: false }, (response) => {
+    get({ port, host: process.env.TEST_HOST ?? '127.0.0.1', agent: false }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk) => (text += chunk));
       response.on('end', () => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// cluster.mjs PORT WORKERS: an HTTP server as a cluster; each answer names its worker. NODE_CLUSTER_SCHED_POLICY decides.
+// cluster.mjs PORT WORKERS: an HTTP server as a cluster at TEST_HOST (127.0.0.1); each answer names its worker.
 import cluster from 'node:cluster';
 import { createServer } from 'node:http';
 
@@ -13,5 +13,6 @@ if (cluster.isPrimary) {
   process.once('SIGTERM', () => cluster.disconnect(() => process.exit(0)));
 } else {
   const body = 'x'.repeat(20_000);
-  createServer((_request, response) => response.end(`${cluster.worker.id}:${body}`)).listen(port, '127.0.0.1');
+  const server = createServer((_request, response) => response.end(`${cluster.worker.id}:${body}`));
+  server.listen(port, process.env.TEST_HOST ?? '127.0.0.1');
 }

@@ -72,9 +72,9 @@ const echo = (node: string) => async (t: Ground) => {
 const cluster = (node: string, policy: string) => async (t: Ground) => {
   const port = await t.port();
   const env = { NODE_CLUSTER_SCHED_POLICY: policy, TEST_HOST: t.host };
-  const server = t.server([node, own('cluster.mjs'), `${port}`, '3'], { env });
+  const server = t.server([node, program('cluster.mjs'), `${port}`, '3'], { env });
   await server.says(/ready/);
-  const { stdout } = await t.ok([node, own('cluster-client.mjs'), `${port}`, '100'], { env });
+  const { stdout } = await t.ok([node, program('cluster-client.mjs'), `${port}`, '100'], { env });
   // Who accepts when the workers compete is the scheduler's affair; each answer is checked by the client.
   const workers = (JSON.parse(stdout) as string[]).length;
   assert.ok(policy === 'rr' ? workers === 3 : workers >= 1, stdout);
