@@ -153,7 +153,7 @@ static bool orphans(struct engine *e)
 {
     struct tracked *t, *next;
     HASH_ITER(by_session, e->by_session, t, next)
-        if (!t->closing && !client_lives(e, t->creator))
+        if (!t->closing && !client_alive(e, t->creator))
             return true;
     return false;
 }

@@ -28,12 +28,6 @@ bool client_alive(const struct engine *e, uint32_t id)
     return client_get(e, id) != NULL;
 }
 
-bool client_lives(const struct engine *e, uint32_t id)
-{
-    const struct client *c = e->clients[ZS_CLIENT_SLOT(id) % ZS_MAX_CLIENTS];
-    return c != NULL && c->id == id;
-}
-
 struct client *client_by_pid(const struct engine *e, pid_t pid)
 {
     for (uint32_t i = 0; i < ZS_MAX_CLIENTS; i++)

@@ -268,7 +268,6 @@ void ctl_request(struct engine *e, struct conn *c, const struct zs_ctl_request *
 int client_attach(struct engine *e, struct conn *c, const struct zs_ctl_request *r, struct zs_ctl_reply *reply);
 bool client_alive(const struct engine *e, uint32_t id);
 struct client *client_get(const struct engine *e, uint32_t id);
-bool client_lives(const struct engine *e, uint32_t id);
 struct client *client_by_pid(const struct engine *e, pid_t pid);
 /* Its control connection ended. */
 void client_eof(struct engine *e, struct client *c);
