@@ -2,24 +2,10 @@
 /** Started programs: each in a session of its own, so that everything that it starts is found and ended by id. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import type { Outcome, StartOptions } from '../../ts-launcher/src/compat/case.js';
 import { until, within } from './wait.js';
 
-/** How a program ended and what it wrote. */
-export interface Outcome {
-  readonly status: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-export interface StartOptions {
-  readonly cwd?: string;
-  readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Text for standard input, which is closed after it; `open` leaves it open for {@link Program.write}. */
-  readonly input?: string | Buffer | 'open';
-  /** For {@link Program.ended}. */
-  readonly timeoutMs?: number;
-}
+export type { Outcome, StartOptions };
 
 export class Program {
   stdout = '';
