@@ -119,7 +119,7 @@ static int wait_connected(struct zsock *k, int fd)
     return -(int)atomic_exchange(&k->s->error, 0);
 }
 
-static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len, bool *use_kernel)
+static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len, bool block, bool *use_kernel)
 {
     struct zs_addr to;
     enum zs_reason reason;
@@ -138,7 +138,9 @@ static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, soc
     }
     if (r < 0)
         return r;
-    if (atomic_load(&k->nonblock)) {
+    if (stream_syn_waits(k))
+        return 0;
+    if (!block) {
         k->connecting = true;
         return -EINPROGRESS; /* as Linux, on loopback too */
     }
@@ -174,6 +176,33 @@ static int connect_again(struct zsock *k, int fd, const struct sockaddr *addr, s
     }
     k->connecting = k->deferred = false;
     return -(int)atomic_exchange(&k->s->error, 0);
+}
+
+int conn_fastopen(struct zsock *k, int fd, const struct sockaddr *to, socklen_t len, int flags)
+{
+    uint32_t before = k->pre.bits & ZS_O_FASTOPEN;
+    bool use_kernel = false, block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
+    if (to != NULL && len >= sizeof(sa_family_t) && to->sa_family == AF_UNSPEC)
+        return -EOPNOTSUPP;
+    if (atomic_load(&k->kind) == ZK_CONN)
+        return stream_syn_waits(k) ? 0 : connect_again(k, fd, to, len);
+    if (atomic_load(&k->kind) != ZK_TCP)
+        return -EISCONN;
+    if (to == NULL)
+        return -EINVAL;
+    k->pre.bits |= ZS_O_FASTOPEN;
+    int r = connect_tcp(k, fd, to, len, block, &use_kernel);
+    k->pre.bits = (k->pre.bits & ~ZS_O_FASTOPEN) | before;
+    if (k->s != NULL && before == 0)
+        atomic_fetch_and(&k->s->opts.bits, ~ZS_O_FASTOPEN);
+    return use_kernel ? 1 : r;
+}
+
+int conn_fastopen_sent(struct zsock *k, bool block)
+{
+    atomic_fetch_and(&k->s->flags, ~ZS_F_SYN_WAITS);
+    k->connecting = k->deferred = true;
+    return block ? wait_connected(k, k->fd) : 0;
 }
 
 /* A connect over the wire failed and its error was told: the socket may be used for another (tcp_v4_connect). */
@@ -250,13 +279,13 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
     int r;
     switch (atomic_load(&k->kind)) {
     case ZK_TCP:
-        r = connect_tcp(k, fd, addr, len, &use_kernel);
+        r = connect_tcp(k, fd, addr, len, !atomic_load(&k->nonblock), &use_kernel);
         break;
     case ZK_CONN:
         if (failed_before(k)) {
             disconnect(k);
             k->soft_error = 0;
-            r = connect_tcp(k, fd, addr, len, &use_kernel);
+            r = connect_tcp(k, fd, addr, len, !atomic_load(&k->nonblock), &use_kernel);
         } else {
             r = connect_again(k, fd, addr, len);
         }

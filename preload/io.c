@@ -75,6 +75,15 @@ static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t 
     }
 }
 
+#define SEND_BY_KERNEL ((ssize_t)-SSIZE_MAX) /* no errno */
+/* MSG_FASTOPEN connects first. 0: go on, 1: the socket is the kernel's now, negative errno. */
+static int fast_open(struct zsock *k, int fd, const struct msghdr *msg, int flags)
+{
+    if (ZS_LIKELY(!(flags & MSG_FASTOPEN)) || atomic_load(&k->kind) == ZK_UDP)
+        return 0;
+    return conn_fastopen(k, fd, msg->msg_name, msg->msg_namelen, flags);
+}
+
 /* The headers as the kernel checks them (copy_msghdr_from_user). */
 static ssize_t recv_message(struct zsock *k, int fd, struct msghdr *msg, int flags)
 {
@@ -94,7 +103,8 @@ static ssize_t send_message(struct zsock *k, int fd, const struct msghdr *msg, i
     socklen_t name = msg->msg_namelen < sizeof(struct sockaddr_storage) ? msg->msg_namelen : sizeof(struct sockaddr_storage);
     if (msg->msg_name != NULL && !user_readable(msg->msg_name, name))
         return -EFAULT;
-    return do_send(k, fd, msg->msg_iov, msg->msg_iovlen, msg, flags);
+    int r = fast_open(k, fd, msg, flags);
+    return r == 1 ? SEND_BY_KERNEL : r < 0 ? r : do_send(k, fd, msg->msg_iov, msg->msg_iovlen, msg, flags);
 }
 
 /* ---- Receive ---- */
@@ -255,7 +265,9 @@ ssize_t zsp_send(int fd, const void *buf, size_t n, int flags)
     if (k == NULL)
         return REAL(send)(fd, buf, n, flags);
     struct iovec iov = {(void *)buf, n < SSIZE_MAX ? n : SSIZE_MAX};
-    return call_end(&c, fd, do_send(k, fd, &iov, 1, NULL, flags));
+    const struct msghdr nowhere = {0};
+    int r = fast_open(k, fd, &nowhere, flags); /* without an address it never becomes the kernel's */
+    return call_end(&c, fd, r < 0 ? r : do_send(k, fd, &iov, 1, NULL, flags));
 }
 
 ssize_t zsp_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t len)
@@ -264,17 +276,16 @@ ssize_t zsp_sendto(int fd, const void *buf, size_t n, int flags, const struct so
     struct zsock *k = call_begin(&c, "sendto", fd);
     if (k == NULL)
         return REAL(sendto)(fd, buf, n, flags, to, len);
-    if (atomic_load(&k->kind) == ZK_TCP && (flags & MSG_FASTOPEN)) {
-        /* Connects and sends; the kernel does both (tcp(7)). */
-        call_end(&c, fd, 0);
-        sock_to_kernel(k, fd, ZS_REASON_OPTION);
-        return REAL(sendto)(fd, buf, n, flags, to, len);
-    }
     struct iovec iov = {(void *)buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_name = (void *)to, .msg_namelen = len};
     if (to != NULL && (len > sizeof(struct sockaddr_storage) || !user_readable(to, len)))
         return call_end(&c, fd, len > sizeof(struct sockaddr_storage) ? -EINVAL : -EFAULT);
-    return call_end(&c, fd, do_send(k, fd, &iov, 1, &msg, flags));
+    int r = fast_open(k, fd, &msg, flags);
+    if (r == 1) {
+        call_end(&c, fd, 0);
+        return REAL(sendto)(fd, buf, n, flags, to, len);
+    }
+    return call_end(&c, fd, r < 0 ? r : do_send(k, fd, &iov, 1, &msg, flags));
 }
 
 ssize_t zsp_sendmsg(int fd, const struct msghdr *msg, int flags)
@@ -286,7 +297,12 @@ ssize_t zsp_sendmsg(int fd, const struct msghdr *msg, int flags)
             scm_sent(msg);
         return REAL(sendmsg)(fd, msg, flags);
     }
-    return call_end(&c, fd, send_message(k, fd, msg, flags));
+    ssize_t r = send_message(k, fd, msg, flags);
+    if (r == SEND_BY_KERNEL) {
+        call_end(&c, fd, 0);
+        return REAL(sendmsg)(fd, msg, flags);
+    }
+    return call_end(&c, fd, r);
 }
 
 int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
@@ -306,6 +322,10 @@ int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
         if (r < 0)
             break;
         v[sent++].msg_len = (unsigned)r;
+    }
+    if (r == SEND_BY_KERNEL) {
+        call_end(&c, fd, 0);
+        return REAL(sendmmsg)(fd, v, n, flags);
     }
     return (int)call_end(&c, fd, sent > 0 ? (long)sent : r);
 }

@@ -56,6 +56,7 @@ void opt_fill(struct zs_opts *o, const struct zs_preopts *p)
     atomic_store_explicit(&o->linger2, p->linger2, memory_order_relaxed);
     atomic_store_explicit(&o->defer_accept, (uint8_t)p->defer_accept, memory_order_relaxed);
     atomic_store_explicit(&o->notsent_lowat, p->notsent_lowat, memory_order_relaxed);
+    atomic_store_explicit(&o->fastopen, (uint16_t)p->fastopen, memory_order_relaxed);
 }
 
 void opt_apply(struct zsock *k)
@@ -98,7 +99,8 @@ static uint32_t bit_of(int level, int name)
     if (level == SOL_SOCKET)
         return name == SO_KEEPALIVE ? ZS_O_KEEPALIVE : name == SO_REUSEADDR ? ZS_O_REUSEADDR : name == SO_OOBINLINE ? ZS_O_OOBINLINE : 0;
     if (level == IPPROTO_TCP)
-        return name == TCP_NODELAY ? ZS_O_NODELAY : name == TCP_CORK ? ZS_O_CORK : 0;
+        return name == TCP_NODELAY ? ZS_O_NODELAY : name == TCP_CORK ? ZS_O_CORK
+               : name == TCP_FASTOPEN_CONNECT ? ZS_O_FASTOPEN : name == TCP_FASTOPEN_NO_COOKIE ? ZS_O_FASTOPEN_NO_COOKIE : 0;
     return 0;
 }
 
@@ -236,7 +238,7 @@ struct zs_preopts opt_current(const struct zsock *k)
         .keepcnt = atomic_load(&o->keepcnt), .user_timeout = atomic_load(&o->user_timeout),
         .congestion = atomic_load(&o->congestion), .maxseg = atomic_load(&o->maxseg), .syncnt = atomic_load(&o->syncnt),
         .linger2 = atomic_load(&o->linger2), .defer_accept = atomic_load(&o->defer_accept),
-        .notsent_lowat = atomic_load(&o->notsent_lowat), .sig_owner = k->pre.sig_owner,
+        .notsent_lowat = atomic_load(&o->notsent_lowat), .fastopen = atomic_load(&o->fastopen), .sig_owner = k->pre.sig_owner,
         .peek_off = k->pre.peek_off,
     };
 }

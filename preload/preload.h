@@ -93,7 +93,7 @@ struct zs_preopts {
     uint32_t sndbuf, rcvbuf, bits, rcvlowat;
     uint64_t sndtimeo_us, rcvtimeo_us;
     int32_t linger;
-    uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion, maxseg, syncnt, defer_accept, notsent_lowat;
+    uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion, maxseg, syncnt, defer_accept, notsent_lowat, fastopen;
     int32_t linger2, sig_owner;
     int32_t peek_off; /* SO_PEEK_OFF, -1 off */
 };
@@ -396,6 +396,11 @@ void addr_copy_out(const struct zs_addr *a, int family, struct sockaddr *sa, soc
 void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason); /* forget it: the kernel serves it from now on */
 void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t session);
 void sock_why_conn(const struct zsock *k, int fd); /* why a connection is where it is */
+/* MSG_FASTOPEN: connects to `to`. 0: what is to be sent may go (it goes with the SYN when stream_syn_waits()); 1: the socket is the
+ * kernel's now; negative errno as tcp_sendmsg_fastopen has it. */
+int conn_fastopen(struct zsock *k, int fd, const struct sockaddr *to, socklen_t len, int flags);
+/* The first write of such a connection is in the ring. block: waits until the connection is there. 0 or negative errno. */
+int conn_fastopen_sent(struct zsock *k, bool block);
 int sock_listen_again(struct zsock *k, struct zs_domain *d);
 void sock_final(struct zsock *k, int fd);
 void sock_detach_fd(struct zsock *k, int fd);
@@ -418,6 +423,11 @@ ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n);
 /* As send and recv of one piece, of lent memory: see zstack interface.h. No SIGPIPE. stream_take: 0 is the end of the stream. */
 int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags);
 int64_t stream_take(struct zsock *k, struct zs_taken *t, int flags);
+/* Its SYN waits for the first write (Fast Open). */
+static inline bool stream_syn_waits(const struct zsock *k)
+{
+    return atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_SYN_WAITS;
+}
 uint64_t stream_unsent(const struct zsock *k); /* bytes that the stack has not sent yet */
 bool stream_may_fill(const struct zsock *k, unsigned wake); /* TCP_NOTSENT_LOWAT; wake: 1 for readiness, as the kernel */
 void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */

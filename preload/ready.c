@@ -35,7 +35,7 @@ static uint32_t conn_events(struct zsock *k, uint32_t interest)
     uint32_t err = atomic_load_explicit(&s->error, memory_order_relaxed);
     if (atomic_load_explicit(&s->state, memory_order_relaxed) == ZS_S_EMBRYO) {
         if (err == 0 && atomic_load_explicit(&s->rx_prod.fin, memory_order_relaxed) == 0)
-            return 0; /* on its way */
+            return stream_syn_waits(k) ? EPOLLOUT | EPOLLWRNORM : 0; /* on its way */
         return (err != 0 ? EPOLLERR : 0) | EPOLLHUP | EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLRDNORM | EPOLLWRNORM;
     }
     uint32_t fin = atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire);

@@ -211,7 +211,7 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
         return -(int64_t)atomic_exchange(&s->error, 0);
     if (fin == ZS_RST)
         return atomic_load(&s->state) == ZS_S_EMBRYO ? -ENOTCONN : 0; /* a connect that failed */
-    return atomic_load(&s->state) == ZS_S_EMBRYO ? (k->connecting ? -EAGAIN : -ENOTCONN) : -EAGAIN;
+    return atomic_load(&s->state) == ZS_S_EMBRYO && !k->connecting && !stream_syn_waits(k) ? -ENOTCONN : -EAGAIN;
 }
 
 static void count_in(struct zsock *k, uint64_t n)
@@ -283,7 +283,7 @@ static int send_check(struct zsock *k, bool *swallow)
         return -(int)atomic_exchange(&s->error, 0);
     uint32_t state = atomic_load_explicit(&s->state, memory_order_relaxed);
     if (state == ZS_S_EMBRYO)
-        return k->connecting ? -EAGAIN : -ENOTCONN;
+        return stream_syn_waits(k) ? 0 : k->connecting ? -EAGAIN : -ENOTCONN;
     if (atomic_load_explicit(&k->peer->rx_prod.fin, memory_order_relaxed) != 0)
         return -EPIPE;
     uint32_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
@@ -489,9 +489,39 @@ static ssize_t send_urgent(struct zsock *k, const struct iovec *iov, size_t n, i
     return one < 0 && r > 0 ? r : r + one;
 }
 
+/* The first write of a connection whose SYN waited for it. As in Linux, a blocking one returns when the connection is there. */
+static ssize_t send_with_syn(struct zsock *k, const struct iovec *iov, size_t n, int flags)
+{
+    struct source src = {.iov = iov, .file = -1, .unchecked = true};
+    bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
+    ssize_t r = send_all(k, &src, n, flags | MSG_DONTWAIT);
+    if (r < 0)
+        return r;
+    int err = conn_fastopen_sent(k, block);
+    if (err < 0)
+        return err;
+    src.unchecked = false;
+    while (block && (size_t)r < n) {
+        size_t done = (size_t)r;
+        while (done >= iov->iov_len) {
+            done -= iov->iov_len;
+            iov++;
+        }
+        struct iovec rest = {(uint8_t *)iov->iov_base + done, iov->iov_len - done};
+        src.iov = &rest;
+        ssize_t more = send_all(k, &src, rest.iov_len, flags);
+        if (more <= 0)
+            break;
+        r += more;
+    }
+    return r;
+}
+
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
 {
     struct source src = {.iov = iov, .file = -1, .unchecked = true};
+    if (ZS_UNLIKELY(stream_syn_waits(k)))
+        return send_with_syn(k, iov, n, flags);
     tell_more(k, flags & MSG_MORE);
     if (!(flags & MSG_OOB) || n == 0)
         return send_all(k, &src, n, flags);

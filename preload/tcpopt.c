@@ -85,6 +85,9 @@ int tcpopt_remember(struct zs_preopts *p, int name, int v)
     case TCP_DEFER_ACCEPT:
         p->defer_accept = retransmissions(v);
         return 1;
+    case TCP_FASTOPEN:
+        p->fastopen = v < 0 ? 0 : (uint32_t)v < ZS_BACKLOG_MAX ? (uint32_t)v : ZS_BACKLOG_MAX; /* net.core.somaxconn */
+        return 1;
     case TCP_NOTSENT_LOWAT:
         p->notsent_lowat = (uint32_t)v;
         return 1;

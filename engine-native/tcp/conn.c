@@ -65,6 +65,7 @@ void tcp_destroy(struct stack *st)
         while (!LIST_EMPTY(&t->listen[i]))
             tcp_unlisten(st, LIST_FIRST(&t->listen[i]));
     tcp_loans_destroy(st);
+    tcp_tfo_destroy(st);
     rte_hash_free(t->flows);
     free(t);
 }
@@ -212,7 +213,10 @@ void tcp_listener_leave(struct tcp_conn *c)
     if (c->listener == NULL)
         return;
     LIST_REMOVE(c, half_open);
-    c->listener->half_open--;
+    if (c->tfo & TCP_TFO_SYN_OUT)
+        c->listener->tfo_pending--;
+    else
+        c->listener->half_open--;
     c->listener = NULL;
 }
 
@@ -309,6 +313,7 @@ int tcp_listen(struct stack *st, const struct ip_addr *ip, rte_be16_t port, uint
     l->ops = ops;
     l->arg = arg;
     LIST_INIT(&l->half_open_list);
+    LIST_INIT(&l->tfo_list);
     LIST_INSERT_HEAD(&st->tcp->listen[listen_bucket(port)], l, link);
     *listener = l;
     return 0;
@@ -318,6 +323,8 @@ void tcp_unlisten(struct stack *st, struct tcp_listener *l)
 {
     while (!LIST_EMPTY(&l->half_open_list))
         tcp_conn_abort(LIST_FIRST(&l->half_open_list), ECONNABORTED);
+    while (!LIST_EMPTY(&l->tfo_list)) /* their sockets have them already */
+        tcp_listener_leave(LIST_FIRST(&l->tfo_list));
     tcp_reap(st);
     LIST_REMOVE(l, link);
     free(l);

@@ -79,8 +79,10 @@ int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const stru
     NET_COUNT(st, TCP_OPENED_ACTIVE);
     if (st->conf.ecn)
         c->flags |= TCP_F_ECN_TRY;
+    bool waits = tcp_app(c) != NULL && tcp_tfo_connect(c, &tcp_app(c)->opts);
     tcp_set_state(c, TCP_SYN_SENT);
-    tcp_send_syn(c);
+    if (!waits)
+        tcp_send_syn(c);
     tcp_reap(st);
     *conn = c;
     return 0;
@@ -103,7 +105,10 @@ uint8_t tcp_syn_flags(const struct tcp_conn *c)
 void tcp_send_syn(struct tcp_conn *c)
 {
     bool again = seq_gt(c->snd_max, c->iss);
-    c->snd_nxt = c->snd_max = seq_add(c->iss, 1);
+    uint32_t len = again || !(c->state == TCP_SYN_SENT) ? 0 : tcp_tfo_syn_data(c);
+    c->tfo &= (uint8_t)~TCP_TFO_WAITS;
+    c->snd_nxt = seq_add(c->iss, 1);
+    c->snd_max = seq_max(c->snd_max, seq_add(c->snd_nxt, len));
     if (again) {
         NET_COUNT(c->st, TCP_RETRANSMITTED);
         c->flags &= ~TCP_F_RTT_TIMED;
@@ -113,7 +118,12 @@ void tcp_send_syn(struct tcp_conn *c)
         c->stuck_since = c->st->now;
         c->rtt_start = c->st->now;
     }
-    tcp_transmit(c, c->iss, tcp_syn_flags(c), 0, 0);
+    if (len > 0) {
+        c->tfo |= TCP_TFO_DATA;
+        NET_COUNT(c->st, TCP_TFO_SENT);
+    }
+    if (!tcp_transmit(c, c->iss, tcp_syn_flags(c), 0, len) && c->state == TCP_CLOSED)
+        return;
     tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
 }
 
@@ -157,8 +167,15 @@ static void established(struct tcp_conn *c, const struct tcp_seg *s)
     else if (c->retries > 0)
         c->rto_us = TCP_RTO_SYN_LOST_US; /* RFC 6298 5.7 */
     c->flags &= ~TCP_F_RTT_TIMED;
+    if (c->tfo != 0)
+        tcp_tfo_answered(c, s);
     c->retries = c->backoff = 0;
-    c->snd_una = s->ack;
+    c->snd_una = seq_add(c->iss, 1);
+    if (seq_gt(s->ack, c->snd_una)) /* data that went with the SYN */
+        tcp_acked(c, s->ack);
+    if (c->state == TCP_CLOSED)
+        return;
+    c->snd_nxt = c->snd_max = s->ack;
     tcp_timer_clear(c, TCP_T_RETRANSMIT);
     tcp_cc_follow(c);
     tcp_set_state(c, TCP_ESTABLISHED);
@@ -199,8 +216,10 @@ void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *
     if (iss_after != NULL)
         begin_beyond(c, *iss_after);
     tcp_set_passive(c, l);
+    tcp_learn_syn(c, s);
+    if (tcp_tfo_accept(c, s, l)) /* else data on a SYN is left for the peer to retransmit */
+        return;
     tcp_listener_join(c, l);
-    tcp_learn_syn(c, s); /* data on a SYN is left for the peer to retransmit */
     tcp_set_state(c, TCP_SYN_RECEIVED);
     tcp_send_syn(c);
 }
@@ -232,6 +251,8 @@ void tcp_syn_sent_input(struct tcp_conn *c, struct tcp_seg *s)
     }
     c->flags |= TCP_F_ACK_NOW;
     established(c, s);
+    if (c->state == TCP_CLOSED)
+        return;
     /* What follows the SYN is ordinary. */
     s->seq = seq_add(s->seq, 1);
     s->flags &= (uint8_t)~RTE_TCP_SYN_FLAG;
@@ -272,5 +293,5 @@ bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s)
     c->snd_wl1 = s->seq;
     c->snd_wl2 = s->ack;
     established(c, s);
-    return true;
+    return c->state != TCP_CLOSED;
 }

@@ -205,6 +205,8 @@ static bool ack_input(struct tcp_conn *c, const struct tcp_seg *s)
     }
     if (c->keep_probes > 0 || tcp_timer_on(c, TCP_T_PERSIST))
         c->keep_probes = c->retries = 0; /* alive */
+    if ((c->tfo & TCP_TFO_SYN_OUT) && seq_geq(s->ack, c->snd_una))
+        tcp_tfo_confirmed(c);
     if (seq_lt(s->ack, c->snd_una))
         return true; /* an old one; its data may be new */
     bool dup = is_dupack(c, s);
@@ -244,6 +246,10 @@ static bool ack_input(struct tcp_conn *c, const struct tcp_seg *s)
  * one before RCV.NXT, so that 3.10.7.4's first check would turn away what figure 8 of the RFC accepts. */
 static bool known_syn(struct tcp_conn *c, struct tcp_seg *s)
 {
+    if ((c->tfo & TCP_TFO_SYN_OUT) && (s->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_SYN_FLAG && seq_eq(s->seq, c->irs)) {
+        tcp_tfo_syn_again(c);
+        return true;
+    }
     if (c->state != TCP_SYN_RECEIVED || !(s->flags & RTE_TCP_SYN_FLAG) || !seq_eq(s->seq, c->irs))
         return false;
     if (s->flags & RTE_TCP_ACK_FLAG) {
@@ -381,6 +387,8 @@ void tcp_poke(struct tcp_conn *c, uint64_t now)
         tcp_reap(st);
         return;
     }
+    if ((c->tfo & TCP_TFO_WAITS) && (zs_rx_avail(own) > 0 || atomic_load_explicit(&own->rx_prod.fin, memory_order_acquire) != 0))
+        tcp_send_syn(c);
     if (closed && c->state == TCP_FIN_WAIT_2 && !tcp_timer_on(c, TCP_T_TIME_WAIT))
         tcp_orphan(c);
     if (c->state == TCP_CLOSED) {

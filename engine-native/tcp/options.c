@@ -2,7 +2,7 @@
  * TCP options in and out: MSS, window scale, timestamps, SACK (RFC 9293 3.2, 7323, 2018). Unknown ones are skipped by their length. */
 #include "tcp_conn.h"
 
-enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3, OPT_SACK_OK = 4, OPT_SACK = 5, OPT_TS = 8 };
+enum { OPT_END = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3, OPT_SACK_OK = 4, OPT_SACK = 5, OPT_TS = 8, OPT_TFO = 34 };
 
 static uint32_t be32_at(const uint8_t *p)
 {
@@ -45,6 +45,10 @@ bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o)
         }
         if (p[i] == OPT_SACK_OK && n == 2)
             o->sack_ok = true;
+        if (p[i] == OPT_TFO && (n == 2 || (n >= 2 + TCP_TFO_COOKIE_MIN && n <= 2 + TCP_TFO_COOKIE_MAX && n % 2 == 0))) {
+            o->tfo = p + i + 2;
+            o->tfo_len = (uint8_t)(n - 2);
+        }
         if (p[i] == OPT_SACK)
             parse_sack(p + i, n, o);
         if (p[i] == OPT_TS && n == 10) {
@@ -76,6 +80,21 @@ static uint32_t build_sack(struct tcp_conn *c, uint8_t *p)
     return 4 + 8 * blocks;
 }
 
+/* RFC 7413 4.1.1. A long cookie beside all other options has no room: it is left out, and the peer takes no data. */
+static uint32_t build_tfo(struct tcp_conn *c, bool ack, uint8_t *p, uint32_t room)
+{
+    uint8_t cookie[TCP_TFO_COOKIE_MAX];
+    bool has;
+    uint32_t len = tcp_tfo_option(c, ack, cookie, &has), all = (2 + len + 3) & ~3u;
+    if (!has || all > room)
+        return 0;
+    memset(p, OPT_NOP, all);
+    p[all - len - 2] = OPT_TFO;
+    p[all - len - 1] = (uint8_t)(2 + len);
+    memcpy(p + all - len, cookie, len);
+    return all;
+}
+
 uint32_t tcp_options_build(struct tcp_conn *c, uint8_t flags, uint8_t *p)
 {
     uint32_t n = 0;
@@ -99,6 +118,8 @@ uint32_t tcp_options_build(struct tcp_conn *c, uint8_t flags, uint8_t *p)
         put_be32(p + n + 8, flags & RTE_TCP_ACK_FLAG ? c->ts_recent : 0); /* RFC 7323 3.2: 0 without ACK */
         n += 12;
     }
+    if (syn && c->tfo != 0)
+        n += build_tfo(c, flags & RTE_TCP_ACK_FLAG, p + n, TCP_OPTIONS_MAX - n);
     if (!syn && (flags & RTE_TCP_ACK_FLAG))
         n += build_sack(c, p + n);
     return n;

@@ -55,6 +55,7 @@ void tcp_recovery_ack(struct tcp_conn *c, tcp_seq ack, uint32_t acked)
 static void give_up(struct tcp_conn *c)
 {
     NET_COUNT(c->st, TCP_TIMED_OUT);
+    tcp_tfo_failed(c);
     if (c->listener != NULL) { /* a stranger that may not even exist: no more packets for it */
         tcp_conn_end(c, ETIMEDOUT);
         return;
@@ -64,10 +65,10 @@ static void give_up(struct tcp_conn *c)
 
 void tcp_retransmit_timeout(struct tcp_conn *c)
 {
-    bool handshake = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
+    bool handshake = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED, unanswered = c->tfo & TCP_TFO_SYN_OUT;
     NET_COUNT(c->st, TCP_RTO);
     /* An answered SYN,ACK may wait for data for longer than an unanswered one for its answer. */
-    uint32_t most = !handshake ? TCP_RETRIES : c->flags & TCP_F_ACKED ? RTE_MAX(c->syn_retries, c->defer) : c->syn_retries;
+    uint32_t most = !handshake && !unanswered ? TCP_RETRIES : c->flags & TCP_F_ACKED ? RTE_MAX(c->syn_retries, c->defer) : c->syn_retries;
     if (c->retries >= most || tcp_user_timeout_over(c, c->stuck_since)) {
         give_up(c);
         return;
@@ -81,6 +82,14 @@ void tcp_retransmit_timeout(struct tcp_conn *c)
         else
             tcp_send_syn(c);
         return;
+    }
+    if (unanswered) { /* data that followed the SYN,ACK goes after it again */
+        tcp_tfo_syn_again(c);
+        if (tcp_flight(c) == 0) {
+            c->retries++;
+            tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
+            return;
+        }
     }
     /* RFC 5681 3.1: once per loss, not per retransmission; fast recovery that failed has reduced already. */
     bool new_loss = c->retries++ == 0 && !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS));

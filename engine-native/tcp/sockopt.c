@@ -89,7 +89,7 @@ static uint8_t info_options(const struct tcp_conn *c)
 {
     return (uint8_t)((c->flags & TCP_F_TS ? ZS_TCPI_TIMESTAMPS : 0) | (c->flags & TCP_F_SACK ? ZS_TCPI_SACK : 0) |
                      (c->flags & TCP_F_WS ? ZS_TCPI_WSCALE : 0) | (c->flags & TCP_F_ECN ? ZS_TCPI_ECN : 0) |
-                     (c->ce_seen > 0 ? ZS_TCPI_ECN_SEEN : 0));
+                     (c->ce_seen > 0 ? ZS_TCPI_ECN_SEEN : 0) | (c->tfo & TCP_TFO_TAKEN ? ZS_TCPI_SYN_DATA : 0));
 }
 
 static uint8_t info_ca_state(const struct tcp_conn *c)
@@ -120,7 +120,7 @@ void tcp_info(struct tcp_conn *c, uint64_t now, struct zs_tcp_info *o)
     uint32_t ts = c->flags & TCP_F_TS ? 12 : 0;
     c->st->now = now;
     *o = (struct zs_tcp_info){
-        .state = c->state, .ca_state = info_ca_state(c), .retransmits = c->retries,
+        .state = c->tfo & TCP_TFO_SYN_OUT && c->state == TCP_ESTABLISHED ? TCP_SYN_RECEIVED : c->state, .ca_state = info_ca_state(c), .retransmits = c->retries,
         .probes = tcp_timer_on(c, TCP_T_PERSIST) ? c->backoff : c->keep_probes, .backoff = c->backoff,
         .options = info_options(c), .snd_wscale = c->flags & TCP_F_WS ? c->snd_scale : 0,
         .rcv_wscale = c->flags & TCP_F_WS ? c->rcv_scale : 0,

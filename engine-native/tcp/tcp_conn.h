@@ -68,8 +68,21 @@ enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_
 #define TCP_F_UNCORK (1u << 30)       /* what was held back goes out */
 #define TCP_F_CWR_SEQ (1u << 31)      /* cwr_seq is valid */
 
+/* tcp_conn.tfo, fastopen.c */
+#define TCP_TFO_ASK (1u << 0)     /* our SYN carries the peer's cookie, or asks for one */
+#define TCP_TFO_BARE (1u << 1)    /* TCP_FASTOPEN_NO_COOKIE: data without a cookie */
+#define TCP_TFO_WAITS (1u << 2)   /* our SYN waits for the data that goes with it */
+#define TCP_TFO_DATA (1u << 3)    /* our SYN carried data */
+#define TCP_TFO_TAKEN (1u << 4)   /* data on a SYN was taken, there or here */
+#define TCP_TFO_GIVE (1u << 5)    /* our SYN,ACK carries a cookie */
+#define TCP_TFO_SYN_OUT (1u << 6) /* opened by a SYN with data: our SYN,ACK is not acknowledged. snd_una is beyond it */
+#define TCP_TFO_COOKIE_LEN 8u     /* of ours */
+#define TCP_TFO_COOKIE_MIN 4u     /* RFC 7413 4.1.1 */
+#define TCP_TFO_COOKIE_MAX 16u
+
 struct tcp_conn;
 struct tcp_board;
+struct tcp_tfo_peers;
 struct tcp_sack_out;
 
 /* Sequence numbers from start to before end. */
@@ -140,6 +153,7 @@ struct tcp_conn {
     tcp_seq recover; /* RFC 6582, 6675's RecoveryPoint */
     uint64_t timed_out;
     uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at, or the recovery that undo.c does */
+    uint8_t tfo;        /* TCP_TFO_* */
     bool may_undo;      /* undo.c: the two above, undo_left and timed_out are of the last recovery */
     uint32_t undo_left; /* bytes that recovery sent again and the peer has not told to have twice */
     /* RFC 8985 */
@@ -183,7 +197,7 @@ struct tcp_conn {
     tcp_seq queued;
     uint32_t queued_flush;
 
-    struct tcp_listener *listener; /* half-open through it, else NULL */
+    struct tcp_listener *listener; /* half-open through it, or TCP_TFO_SYN_OUT, else NULL */
     union { /* a connection is on one list at a time */
         LIST_ENTRY(tcp_conn) half_open;
         SLIST_ENTRY(tcp_conn) dead;
@@ -198,9 +212,10 @@ struct tcp_listener {
     LIST_ENTRY(tcp_listener) link;
     struct ip_addr ip;
     rte_be16_t port;
-    uint32_t half_open, backlog;
+    uint32_t half_open, backlog, tfo_pending; /* connections in the lists below */
     uint64_t cookies_until; /* SYN cookies that were sent can come back until then */
     LIST_HEAD(, tcp_conn) half_open_list;
+    LIST_HEAD(, tcp_conn) tfo_list; /* accepted, TCP_TFO_SYN_OUT */
     const struct tcp_listener_ops *ops;
     void *arg;
 };
@@ -223,6 +238,7 @@ struct tcp_table {
     uint64_t look_after;
     LIST_HEAD(, tcp_loans) loans;
     const struct tcp_cc_ops *cc;
+    struct tcp_tfo_peers *tfo; /* fastopen.c; NULL: none yet */
     SLIST_HEAD(, tcp_conn) dead;
     TAILQ_HEAD(tcp_time_waits, tcp_conn) time_waits;
     LIST_HEAD(, tcp_listener) listen[TCP_LISTEN_BUCKETS];
@@ -236,6 +252,8 @@ struct tcp_options {
     uint8_t sacks;
     struct tcp_block sack[TCP_SACK_MAX];
     uint32_t tsval, tsecr;
+    const uint8_t *tfo; /* Fast Open's cookie, in the packet; NULL: no such option */
+    uint8_t tfo_len;    /* 0: the option asks for one */
 };
 
 /* A received segment, header parsed; m's data begins with the payload. */
@@ -346,6 +364,18 @@ void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *
 void tcp_syn_sent_input(struct tcp_conn *c, struct tcp_seg *s);
 /* ACK in SYN-RECEIVED. True: the connection is established and the segment goes on. */
 bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s);
+
+/* ---- fastopen.c ---- */
+bool tcp_tfo_connect(struct tcp_conn *c, const struct zs_opts *o); /* true: the SYN waits for data */
+uint32_t tcp_tfo_syn_data(const struct tcp_conn *c); /* bytes of own's ring that go with our SYN */
+uint32_t tcp_tfo_option(struct tcp_conn *c, bool ack, uint8_t out[TCP_TFO_COOKIE_MAX], bool *has);
+void tcp_tfo_answered(struct tcp_conn *c, const struct tcp_seg *s);
+void tcp_tfo_failed(struct tcp_conn *c);
+/* A SYN for l; c has learned it. True: the connection is open and s done with. */
+bool tcp_tfo_accept(struct tcp_conn *c, struct tcp_seg *s, struct tcp_listener *l);
+void tcp_tfo_syn_again(struct tcp_conn *c);
+void tcp_tfo_confirmed(struct tcp_conn *c);
+void tcp_tfo_destroy(struct stack *st);
 
 /* ---- output.c ---- */
 /* Sends one segment; `off`: where its payload begins in own's ring. False: no buffer, or the connection ended. */

@@ -21,7 +21,7 @@ struct tcp_flow driver_flow(const struct driver *s)
 
 /* ---- Packets out, as text ---- */
 
-static int describe_options(struct driver *s, const uint8_t *p, const uint8_t *end, char *line, size_t size)
+static int describe_options(struct driver *s, const uint8_t *p, const uint8_t *end, bool ack, char *line, size_t size)
 {
     size_t n = 0;
     const char *sep = " <";
@@ -42,6 +42,15 @@ static int describe_options(struct driver *s, const uint8_t *p, const uint8_t *e
             memcpy(&e, p + i + 4, 4);
             n += (size_t)snprintf(line + n, size - n, "%s%u-%u", i > 2 ? "," : sep[0] == ',' ? ",sack " : " <sack ",
                                   rte_be_to_cpu_32(v) - s->peer_iss, rte_be_to_cpu_32(e) - s->peer_iss);
+        }
+        if (p[0] == 34) {
+            n += (size_t)snprintf(line + n, size - n, "%sfo%s", sep, p[1] > 2 ? " " : "");
+            for (int i = 2; i < p[1]; i++)
+                n += (size_t)snprintf(line + n, size - n, ack ? "%.0d" : "%02x", ack ? 0 : p[i]);
+            if (ack) {
+                n += (size_t)snprintf(line + n, size - n, "given");
+                memcpy(s->cookie, p + 2, sizeof s->cookie);
+            }
         }
         if (p[0] == 8) {
             memcpy(&v, p + 2, 4);
@@ -82,7 +91,7 @@ static void describe_tcp(struct driver *s, const struct frame *f, char *line, si
     }
     uint32_t at = rte_be_to_cpu_32(h->sent_seq) - s->p->iss, n = 0;
     for (uint32_t i = 0; i < len; i++)
-        assert_int_equal(payload[i], byte_at(0, at - 1 + i));
+        assert_int_equal(payload[i], byte_at(0, at - !(h->tcp_flags & RTE_TCP_SYN_FLAG) + i));
     static const struct {
         uint8_t flag;
         char letter;
@@ -99,7 +108,7 @@ static void describe_tcp(struct driver *s, const struct frame *f, char *line, si
     n += (uint32_t)snprintf(line + n, size - n, " win %u", rte_be_to_cpu_16(h->rx_win));
     static const char *const ecn[] = {"", " ect1", " ect0", " ce"};
     n += (uint32_t)snprintf(line + n, size - n, "%s", ecn[(v6 ? rte_be_to_cpu_32(ip6->vtc_flow) >> 20 : ip->type_of_service) & 3]);
-    describe_options(s, (const uint8_t *)(h + 1), payload, line + n, size - n);
+    describe_options(s, (const uint8_t *)(h + 1), payload, h->tcp_flags & RTE_TCP_ACK_FLAG, line + n, size - n);
 }
 
 static void describe(void *arg, const struct frame *f, char *line, size_t size)
@@ -204,7 +213,7 @@ void driver_in(struct driver *s, const struct driver_segment *g)
                               .tcp_urp = rte_cpu_to_be_16(g->urgent)};
     memcpy(h + 1, g->options, g->options_len);
     for (uint32_t i = 0; i < g->len; i++)
-        buf[sizeof *h + g->options_len + i] = byte_at(0, g->seq - 1 + i);
+        buf[sizeof *h + g->options_len + i] = byte_at(0, g->seq - !(g->flags & RTE_TCP_SYN_FLAG) + i);
     uint16_t len = (uint16_t)(20 + g->options_len + g->len);
     struct rte_mbuf *m = s->bed->ip6 ? ip6_frame(s->bed, IPPROTO_TCP, buf, len) : ip_frame(s->bed, IPPROTO_TCP, 7, 0, buf, len);
     void *ip = rte_pktmbuf_mtod_offset(m, void *, 14);

@@ -27,6 +27,7 @@ struct driver {
     } peers[DRIVER_PEERS], *p; /* p: who speaks */
     bool hold;                 /* packets wait in the port's queue */
     int accept_result;         /* what accept says: 0, or negative errno */
+    uint8_t cookie[8];         /* of Fast Open, last given by the stack */
     struct zs_opts opts;       /* of the listener, or the socket to come */
 };
 

@@ -22,6 +22,19 @@ struct script {
 
 /* ---- Segments in ---- */
 
+/* RFC 7413's option: no cookie, the one that the stack gave, or one in hexadecimal digits. */
+static uint32_t fast_open(const struct script *s, const char *text, uint8_t *p)
+{
+    uint32_t len = strncmp(text, " given", 6) == 0 ? sizeof s->d.cookie : 0, byte;
+    memcpy(p + 2, s->d.cookie, len);
+    for (text += *text == ' '; len < 16 && *text != 'g' && sscanf(text, "%2x", &byte) == 1; text += 2)
+        p[2 + len++] = (uint8_t)byte;
+    p[0] = 34;
+    p[1] = (uint8_t)(2 + len);
+    memset(p + 2 + len, 1, -(2 + len) & 3u);
+    return (2 + len + 3) & ~3u;
+}
+
 static uint32_t parse_options(struct script *s, const char *text, uint8_t *p)
 {
     uint32_t n = 0, a, b;
@@ -53,6 +66,8 @@ static uint32_t parse_options(struct script *s, const char *text, uint8_t *p)
             memcpy(p + n + 4, &e, 4);
             *sack = (uint8_t)(*sack + 8);
             n += 8;
+        } else if (strncmp(o, "fo", 2) == 0) {
+            n += fast_open(s, o + 2, p + n);
         } else if (strncmp(o, "unknown", 7) == 0) {
             memcpy(p + n, (uint8_t[]){254, 4, 0xf9, 0x89}, 4);
             n += 4;
@@ -197,7 +212,8 @@ static bool number_option(struct zs_opts *o, const char *name, uint32_t v)
     static const struct {
         const char *name;
         uint32_t bit;
-    } bits[] = {{"nodelay", ZS_O_NODELAY}, {"cork", ZS_O_CORK}, {"more", ZS_O_MORE}, {"quickack", ZS_O_QUICKACK}};
+    } bits[] = {{"nodelay", ZS_O_NODELAY}, {"cork", ZS_O_CORK}, {"more", ZS_O_MORE}, {"quickack", ZS_O_QUICKACK},
+                {"fastopen", ZS_O_FASTOPEN}, {"nocookie", ZS_O_FASTOPEN_NO_COOKIE}};
     for (size_t i = 0; i < RTE_DIM(bits); i++)
         if (strcmp(name, bits[i].name) == 0) {
             if (v != 0)
@@ -212,6 +228,8 @@ static bool number_option(struct zs_opts *o, const char *name, uint32_t v)
         atomic_store(&o->syncnt, (uint8_t)v);
     else if (strcmp(name, "defer") == 0)
         atomic_store(&o->defer_accept, (uint8_t)v);
+    else if (strcmp(name, "pending") == 0)
+        atomic_store(&o->fastopen, (uint16_t)v);
     else if (strcmp(name, "linger2") == 0)
         atomic_store(&o->linger2, (int32_t)v);
     else if (strcmp(name, "user_timeout") == 0)

@@ -2,9 +2,10 @@
 /** All suites. */
 import type { Suite } from '../harness/case.js';
 import { errors } from './errors.js';
+import { fastopen } from './fastopen.js';
 import { messages } from './messages.js';
 import { options } from './options.js';
 import { readiness } from './readiness.js';
 import { transfer } from './transfer.js';
 
-export const suites: readonly Suite[] = [messages, errors, readiness, transfer, options];
+export const suites: readonly Suite[] = [messages, errors, readiness, transfer, options, fastopen];

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 6u
+#define ZS_LAYOUT_VERSION 7u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -102,6 +102,7 @@ enum zs_session_state { ZS_S_FREE, ZS_S_EMBRYO, ZS_S_QUEUED, ZS_S_OPEN, ZS_S_CLO
 #define ZS_F_FAULT (1u << 8)      /* shared state was found inconsistent; the connection was reset */
 #define ZS_F_WIRE (1u << 10)      /* TCP: the other end is a connection of the engine's stack */
 
+#define ZS_F_SYN_WAITS (1u << 12) /* ZS_F_WIRE: the SYN waits for what is written first, which goes with it (Fast Open) */
 #define ZS_F_HOLDS (1u << 11)     /* ZS_F_WIRE: what is lent to this end has a hold, so that it can be taken over */
 
 /* Subscriber word: 0 free, else the fields below. A hint: the waiter checks the session itself. */
@@ -197,7 +198,9 @@ struct zs_opts {
     _Atomic uint16_t congestion;     /* ZS_CC_* */
     _Atomic uint8_t keepcnt, syncnt; /* 0 the stack's */
     _Atomic uint8_t defer_accept;    /* listener: retransmissions of a SYN,ACK to wait for data, 0 none */
-    uint8_t pad[5];
+    uint8_t pad0;
+    _Atomic uint16_t fastopen;       /* listener: connections opened by data on a SYN and not confirmed, at most; 0 none */
+    uint8_t pad[2];
 };
 #define ZS_CC_DEFAULT 0u /* the stack's */
 #define ZS_CC_RENO 1u
@@ -211,6 +214,8 @@ struct zs_opts {
 #define ZS_O_BROADCAST (1u << 6)
 #define ZS_O_DELACK (1u << 7)   /* TCP_QUICKACK was set to 0 */
 #define ZS_O_MORE (1u << 8)     /* the last send had MSG_MORE */
+#define ZS_O_FASTOPEN (1u << 9) /* connect: data goes with the SYN where the peer allows it (TCP_FASTOPEN_CONNECT, MSG_FASTOPEN) */
+#define ZS_O_FASTOPEN_NO_COOKIE (1u << 10)
 #define ZS_O_RECVERR (1u << 16)  /* UDP: IP_RECVERR, errors of IPv4 are queued */
 #define ZS_O_RECVERR6 (1u << 17) /* UDP: IPV6_RECVERR */
 #define ZS_O_PMTU_DONT (1u << 18)  /* UDP: IP_PMTUDISC_DONT, the path's MTU is no error */

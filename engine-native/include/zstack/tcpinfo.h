@@ -14,6 +14,7 @@
 #define ZS_TCPI_WSCALE 4u
 #define ZS_TCPI_ECN 8u
 #define ZS_TCPI_ECN_SEEN 16u
+#define ZS_TCPI_SYN_DATA 32u
 /* As enum tcp_ca_state */
 enum zs_tcp_ca_state { ZS_CA_OPEN, ZS_CA_DISORDER, ZS_CA_CWR, ZS_CA_RECOVERY, ZS_CA_LOSS };
 

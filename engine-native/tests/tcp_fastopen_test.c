@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * TCP Fast Open (RFC 7413), segment by segment. tcp_script.h has the notation. */
+#include "tcp_cases.h"
+
+/* ---- Server: cookies ---- */
+#define LISTEN "option pending 2", "listen"
+/* Peer 7 has asked for the cookie, and went. */
+#define GIVEN LISTEN, "as 7", "< S 0:0(0) win 65535 <mss 1460,fo>", "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>", "< R 1:1(0)", "as 0"
+#define SYN_DATA "< S 0:100(100) win 65535 <mss 1460,fo given>"
+#define TAKEN GIVEN, SYN_DATA, "> S. 0:0(0) ack 101 win 65535 <mss 1460>"
+
+CASE(cookie_is_given, LISTEN, "< S 0:0(0) win 65535 <mss 1460,fo>", "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>", "< . 1:1(0) ack 1",
+     "state ESTABLISHED", "count tcp_tfo_cookie_tx 1", "count tcp_tfo_accepted 0", "info options 0")
+CASE(cookie_is_given_beside_all_options, LISTEN, "< S 0:0(0) win 65535 <mss 1460,sackOK,ws 7,ts 100 0,fo>",
+     "> S. 0:0(0) ack 1 win 65535 <mss 1460,ws 7,sackOK,ts 0 100,fo given>")
+CASE(no_cookie_unless_the_listener_wants, "listen", "< S 0:0(0) win 65535 <mss 1460,fo>", "> S. 0:0(0) ack 1 win 65535 <mss 1460>")
+CASE(no_cookie_unless_asked, LISTEN, SYN_IN, "> S. 0:0(0) ack 1 win 65535 <mss 1460>")
+CASE(data_without_cookie_is_not_taken, LISTEN, "< S 0:100(100) win 65535 <mss 1460>", "> S. 0:0(0) ack 1 win 65535 <mss 1460>",
+     "< P. 1:101(100) ack 1", "state ESTABLISHED", "read 100", "+41", "> . 1:1(0) ack 101", "count tcp_tfo_accepted 0")
+CASE(wrong_cookie_brings_the_right_one, LISTEN, "< S 0:100(100) win 65535 <mss 1460,fo 0102030405060708>",
+     "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>", "count tcp_tfo_cookie_bad 1", "count tcp_tfo_accepted 0", "state CLOSED")
+CASE(short_cookie_is_wrong, LISTEN, "< S 0:100(100) win 65535 <mss 1460,fo 01020304>", "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>",
+     "count tcp_tfo_cookie_bad 1")
+CASE(malformed_cookie_is_no_option, LISTEN, "< S 0:100(100) win 65535 <mss 1460,fo 010203>", "> S. 0:0(0) ack 1 win 65535 <mss 1460>",
+     "count tcp_tfo_cookie_bad 0")
+CASE(data_without_cookie_where_none_is_needed, "option nocookie", LISTEN, "< S 0:100(100) win 65535 <mss 1460>", "> S. 0:0(0) ack 101",
+     "read 100", "count tcp_tfo_accepted 1")
+
+/* ---- Server: data ---- */
+CASE(data_is_taken, TAKEN, "read 100", "info state 3", "info options 32", "count tcp_tfo_accepted 1", "< . 101:101(0) ack 1", "info state 4",
+     "state ESTABLISHED", "write 10", "> P. 1:11(10) ack 101")
+CASE(answer_precedes_the_handshakes_end, TAKEN, "read 100", "write 10", "> P. 1:11(10) ack 101", "< . 101:101(0) ack 11", "+5000",
+     "count tcp_retransmitted 0", "info state 4")
+CASE(answer_and_end, TAKEN, "read 100", "write 10", "> P. 1:11(10) ack 101", "close", "> F. 11:11(0) ack 101", "< F. 101:101(0) ack 12",
+     "> . 12:12(0) ack 102", "state TIME-WAIT")
+CASE(answers_keep_to_the_initial_window, TAKEN, "read 100", "write 20000", "> . 1:1461(1460)", "> . 1461:2921(1460)", "> . 2921:4381(1460)",
+     "> . 4381:5841(1460)", "> . 5841:7301(1460)", "> . 7301:8761(1460)", "> . 8761:10221(1460)", "> . 10221:11681(1460)",
+     "> . 11681:13141(1460)", "> . 13141:14601(1460)")
+CASE(lost_syn_ack_is_sent_again, TAKEN, "read 100", "+1001", "> S. 0:0(0) ack 101", "< . 101:101(0) ack 1", "state ESTABLISHED", "+9000",
+     "count tcp_retransmitted 1")
+CASE(lost_syn_ack_and_answer, TAKEN, "read 100", "write 10", "> P. 1:11(10)", "+1001", "> S. 0:0(0) ack 101", "> P. 1:11(10) ack 101",
+     "< . 101:101(0) ack 11", "+9000")
+CASE(syn_again_is_answered_again, TAKEN, "read 100", "< S 0:0(0) win 65535 <mss 1460>", "> S. 0:0(0) ack 101", "< . 101:101(0) ack 1", "state ESTABLISHED")
+CASE(syn_ack_is_given_up, TAKEN, "read 100", "+63000", "> S. 0:0(0)", "> S. 0:0(0)", "> S. 0:0(0)", "> S. 0:0(0)", "> S. 0:0(0)", "error 110", "gone")
+CASE(reset_ends_it, TAKEN, "< R 101:101(0)", "gone")
+CASE(more_data_confirms, TAKEN, "< P. 101:201(100) ack 1", "+41", "> . 1:1(0) ack 201", "read 200", "info state 4")
+CASE(guessed_acknowledgement_does_not_confirm, TAKEN, "< . 101:101(0) ack 2", "> . 1:1(0) ack 101", "info state 3")
+CASE(unconfirmed_are_bounded, "option pending 1", "listen", "as 7", "< S 0:0(0) win 65535 <mss 1460,fo>", "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>",
+     "< R 1:1(0)", "as 1", SYN_DATA, "> S. 0:0(0) ack 101", "as 2", SYN_DATA, "> S. 0:0(0) ack 1", "count tcp_tfo_full 1", "as 1", "< . 101:101(0) ack 1",
+     "as 3", SYN_DATA, "> S. 0:0(0) ack 101", "count tcp_tfo_accepted 2")
+CASE(full_accept_queue_falls_back, GIVEN, "accept later", SYN_DATA, "> S. 0:0(0) ack 1", "accept ok", "< P. 1:101(100) ack 1", "state ESTABLISHED", "read 100", "+41",
+     "> . 1:1(0) ack 101")
+CASE(flood_goes_before_fast_open, "option pending 2", "listen 1", "as 7", "< S 0:0(0) win 65535 <mss 1460,fo>", "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>",
+     "as 0", SYN_DATA, "> S. 0:0(0) ack 1 win 65535 <mss 1460>", "count tcp_cookie_tx 1", "count tcp_tfo_accepted 0")
+
+/* ---- Client ---- */
+#define ASK "option fastopen", "connect", "> S 0:0(0) win 65535 <mss 1460,ws 7,sackOK,ts 0 0,fo>"
+/* The cookie is there, the connection that brought it is gone; peer 1 is next. */
+#define CACHED ASK, "< S. 0:0(0) ack 1 win 65535 <mss 1460,fo 0102030405060708>", "> . 1:1(0) ack 1", "abort", "> R. 1:1(0) ack 1", "as 1"
+#define SENT CACHED, "connect", "write 100", "> S 0:100(100) win 65535 <mss 1460,ws 7,sackOK,ts 0 0,fo 0102030405060708>"
+
+CASE(cookie_is_asked_for, ASK, "< S. 0:0(0) ack 1 win 65535 <mss 1460>", "> . 1:1(0) ack 1", "state ESTABLISHED", "info options 0", "count tcp_tfo_sent 0")
+CASE(nobody_asks_unasked, "connect", "> S 0:0(0) win 65535 <mss 1460,ws 7,sackOK,ts 0 0>")
+CASE(syn_waits_for_data, CACHED, "connect", "+5000", "state SYN-SENT", "write 100",
+     "> S 0:100(100) win 65535 <mss 1460,ws 7,sackOK,ts 0 0,fo 0102030405060708>")
+CASE(syn_does_not_wait_for_a_shutdown, CACHED, "connect", "shutdown", "> S 0:0(0)")
+CASE(waiting_syn_may_be_given_up, CACHED, "connect", "close", "gone")
+CASE(syn_data_is_acknowledged, SENT, "< S. 0:0(0) ack 101 win 65535 <mss 1460>", "> . 101:101(0) ack 1", "state ESTABLISHED", "info options 32",
+     "count tcp_tfo_taken 1", "count tcp_tfo_fallback 0", "write 10", "> P. 101:111(10) ack 1", "< . 1:1(0) ack 111")
+CASE(syn_ack_brings_data, SENT, "< S. 0:0(0) ack 101 win 65535 <mss 1460>", "> . 101:101(0) ack 1", "< P. 1:11(10) ack 101", "read 10", "+41", "> . 101:101(0) ack 11")
+CASE(syn_data_is_not_acknowledged, SENT, "< S. 0:0(0) ack 1 win 65535 <mss 1460>", "> P. 1:101(100) ack 1", "state ESTABLISHED", "info options 0",
+     "count tcp_tfo_fallback 1", "count tcp_tfo_taken 0", "< . 1:1(0) ack 101")
+CASE(syn_data_is_acknowledged_in_part, SENT, "< S. 0:0(0) ack 51 win 65535 <mss 1460>", "> P. 51:101(50) ack 1", "< . 1:1(0) ack 101", "count tcp_tfo_taken 1")
+CASE(bad_acknowledgement_is_refused, SENT, "< S. 0:0(0) ack 102 win 65535 <mss 1460>", "> R 102:102(0)", "state SYN-SENT")
+CASE(syn_data_is_at_most_the_peers_mss, ASK, "< S. 0:0(0) ack 1 win 65535 <mss 1000,fo 0102030405060708>", "> . 1:1(0) ack 1", "abort", "> R. 1:1(0) ack 1", "as 1",
+     "connect", "write 2000", "> S 0:960(960)", "< S. 0:0(0) ack 961 win 65535 <mss 1000>", "> . 961:1961(1000) ack 1", "< . 1:1(0) ack 1961",
+     "> P. 1961:2001(40)")
+CASE(syn_is_repeated_without_data, SENT, "+1001", "> S 0:0(0) win 65535 <mss 1460,ws 7,sackOK,ts 1000 0>", "< S. 0:0(0) ack 1 win 65535 <mss 1460>",
+     "> P. 1:101(100) ack 1", "< . 1:1(0) ack 101")
+CASE(repeated_syn_finds_its_data_taken, SENT, "+1001", "> S 0:0(0)", "< S. 0:0(0) ack 101 win 65535 <mss 1460>", "> . 101:101(0) ack 1", "count tcp_tfo_taken 1")
+CASE(loss_pauses_it, SENT, "+1001", "> S 0:0(0)", "< S. 0:0(0) ack 1 win 65535 <mss 1460>", "> P. 1:101(100)", "< . 1:1(0) ack 101", "abort", "> R. 101:101(0)", "as 2",
+     "connect", "> S 0:0(0) win 65535 <mss 1460,ws 7,sackOK,ts 0 0>", "count tcp_tfo_paused 1", "close", "+60000", "as 3", "connect", "write 10", "> S 0:10(10)")
+CASE(refusal_is_one, SENT, "< R. 0:0(0) ack 101", "error 111", "gone")
+CASE(long_cookie, ASK, "< S. 0:0(0) ack 1 win 65535 <mss 1460,fo 000102030405060708090a0b>", "> . 1:1(0) ack 1", "abort", "> R. 1:1(0) ack 1", "as 1", "connect", "write 10",
+     "> S 0:10(10) win 65535 <mss 1460,ws 7,sackOK,ts 0 0,fo 000102030405060708090a0b>")
+CASE(data_without_a_cookie, "option fastopen", "option nocookie", "connect", "write 10", "> S 0:10(10) win 65535 <mss 1460,ws 7,sackOK,ts 0 0>",
+     "< S. 0:0(0) ack 11 win 65535 <mss 1460>", "> . 11:11(0) ack 1")
+
+/* An argument: a pattern of names to run. */
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        T(cookie_is_given), T(cookie_is_given_beside_all_options), T(no_cookie_unless_the_listener_wants), T(no_cookie_unless_asked),
+        T(data_without_cookie_is_not_taken), T(wrong_cookie_brings_the_right_one), T(short_cookie_is_wrong),
+        T(malformed_cookie_is_no_option), T(data_without_cookie_where_none_is_needed), T(data_is_taken),
+        T(answer_precedes_the_handshakes_end), T(answer_and_end), T(answers_keep_to_the_initial_window), T(lost_syn_ack_is_sent_again),
+        T(lost_syn_ack_and_answer), T(syn_again_is_answered_again), T(syn_ack_is_given_up), T(reset_ends_it), T(more_data_confirms),
+        T(guessed_acknowledgement_does_not_confirm), T(unconfirmed_are_bounded), T(full_accept_queue_falls_back),
+        T(flood_goes_before_fast_open), T(cookie_is_asked_for), T(nobody_asks_unasked), T(syn_waits_for_data),
+        T(syn_does_not_wait_for_a_shutdown), T(waiting_syn_may_be_given_up), T(syn_data_is_acknowledged), T(syn_ack_brings_data),
+        T(syn_data_is_not_acknowledged), T(syn_data_is_acknowledged_in_part), T(bad_acknowledgement_is_refused),
+        T(syn_data_is_at_most_the_peers_mss), T(syn_is_repeated_without_data), T(repeated_syn_finds_its_data_taken), T(loss_pauses_it),
+        T(refusal_is_one), T(long_cookie), T(data_without_a_cookie),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    bed_start(&bed);
+    int failed = cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
+    bed.lend = bed.ip6 = true;
+    return failed + cmocka_run_group_tests_name("IPv6, payload lent", tests, NULL, NULL);
+}
