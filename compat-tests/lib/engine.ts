@@ -85,6 +85,8 @@ export interface EngineOptions {
   readonly namespace?: NetworkNamespace | undefined;
   /** Behind the port; native unless told otherwise. */
   readonly stack?: StackName | undefined;
+  /** `--ecn` of the native stack. */
+  readonly ecn?: 'passive' | 'on' | 'off';
   /** A port with its `--port` and the arguments of EAL that make its device; without it there is no DPDK. */
   readonly port?: { readonly port: string; readonly eal: readonly string[] } | undefined;
 }
@@ -110,6 +112,7 @@ export class Engine {
     const log = join(directory, `engine-${name}.log`);
     const fd = openSync(log, 'a');
     const args = ['--name', name, '--linger', '0', '--memory', String(options.memory ?? 1024), '--log-level', 'info'];
+    if (options.ecn !== undefined) args.push('--ecn', options.ecn);
     const dpdk = options.port === undefined ? ['--no-dpdk'] : ['--port', options.port.port, '--', ...options.port.eal];
     const program = options.stack === 'fstack' ? [ZSTACKD_FSTACK, '--stack', 'fstack'] : [ZSTACKD];
     const [file = '', ...rest] = [...(options.namespace?.prefix ?? []), ...program, ...args, ...dpdk];

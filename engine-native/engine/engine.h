@@ -19,6 +19,9 @@
 /* Exit statuses of zstackd, docs/INTERFACES.md. */
 enum engine_exit { ENGINE_EXIT_OK, ENGINE_EXIT_OTHER, ENGINE_EXIT_USAGE, ENGINE_EXIT_NAME_TAKEN, ENGINE_EXIT_DPDK };
 
+/* As Linux' tcp_ecn 2, 1, 0: who asks us gets it; and we ask; neither. */
+enum engine_ecn { ENGINE_ECN_PASSIVE, ENGINE_ECN_ON, ENGINE_ECN_OFF };
+
 struct engine_options {
     const char *name;
     uint32_t linger_s; /* 0: stays until told to stop */
@@ -33,6 +36,7 @@ struct engine_options {
     char **eal_argv;
     const char *ports[8]; /* texts of --port */
     uint32_t nports;
+    enum engine_ecn ecn;
     const char *stack; /* name of the TCP/IP stack behind the ports; NULL: the first of this program */
 };
 

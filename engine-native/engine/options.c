@@ -32,6 +32,7 @@ static const char usage[] =
     "  --port DEVICE[,KEY=VALUE...]\n"
     "                       serve a DPDK device; ip=A.B.C.D/LEN gateway= mtu= mac= bell=; up to 8 times\n"
     "  --stack NAME         TCP/IP stack behind the ports: native (default), fstack\n"
+    "  --ecn MODE           ECN of TCP: passive (default: when the peer asks), on (asked for, too), off; native stack\n"
     "  --version, --help\n";
 
 static enum options_result refuse(struct engine_failure *f, const char *format, ...)
@@ -90,6 +91,17 @@ static bool name_valid(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
+static bool ecn_mode(const char *text, enum engine_ecn *to)
+{
+    static const char *const names[] = {[ENGINE_ECN_PASSIVE] = "passive", [ENGINE_ECN_ON] = "on", [ENGINE_ECN_OFF] = "off"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *to = (enum engine_ecn)i;
+            return true;
+        }
+    return false;
+}
+
 /* One option with a value. */
 static enum options_result take(struct engine_options *o, const char *name, char *value, struct engine_failure *f)
 {
@@ -125,6 +137,8 @@ static enum options_result take(struct engine_options *o, const char *name, char
                    ? OPTIONS_RUN : refuse(f, "--stack: this program has no stack '%s' (fstack is in zstackd-fstack, which is built "
                                           "where libfstack is installed)", value);
     }
+    if (strcmp(name, "--ecn") == 0)
+        return ecn_mode(value, &o->ecn) ? OPTIONS_RUN : refuse(f, "--ecn: expected passive, on or off, got '%s'", value);
     o->log_file = value;
     return value[0] != 0 ? OPTIONS_RUN : refuse(f, "--log-file: expected a path");
 }
@@ -132,7 +146,7 @@ static enum options_result take(struct engine_options *o, const char *name, char
 static bool has_value(const char *name)
 {
     static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--log-level", "--log-file", "--port",
-                                        "--stack"};
+                                        "--stack", "--ecn"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;

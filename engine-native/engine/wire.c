@@ -131,7 +131,7 @@ bool wire_open(struct engine *e, struct engine_failure *f)
         w->port_fd[i].fd = -1;
     e->wire = w;
     const struct wire_stack_conf conf = {.name = e->name, .view = &e->view, .events = &events, .engine = e,
-                                         .ports = e->opt.ports, .nports = e->opt.nports,
+                                         .ports = e->opt.ports, .nports = e->opt.nports, .ecn = e->opt.ecn,
                                          .trace = e->opt.log_level >= LOG_L_DEBUG};
     w->stack = w->ops->open(&conf, e->now, f);
     if (w->stack == NULL)

@@ -79,6 +79,7 @@ struct wire_stack_conf {
     void *engine;
     const char *const *ports; /* as given to --port */
     uint32_t nports;
+    enum engine_ecn ecn; /* a stack that cannot choose leaves it as it is */
     bool trace; /* log what happens, a line per change of state */
 };
 

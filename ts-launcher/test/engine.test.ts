@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineEvent } from '../src/engine/admin.js';
+import { engineArguments } from '../src/engine/start.js';
 import { ealArguments, parseCpuList } from '../src/engine/eal.js';
 import { adminAddress } from '../src/engine/name.js';
 import { statusSchema, whySchema } from '../src/engine/protocol.js';
@@ -213,6 +214,16 @@ describe('engine subcommands', () => {
     expect(option.status).toBe(2);
     expect(option.stderr).toContain('did you mean --json?');
   });
+});
+
+test.each([
+  [{}, undefined],
+  [{ ecn: 'on' }, 'on'],
+  [{ ecn: 'off' }, 'off'],
+] as const)('ECN of an engine: %j', async (flags, told) => {
+  const { options } = await resolveOptions(flags, { XDG_CONFIG_HOME: '/nonexistent' }, '/');
+  const args = engineArguments(options, 0, { dpdk: false, ports: [] });
+  expect(args.includes('--ecn') ? args[args.indexOf('--ecn') + 1] : undefined).toBe(told);
 });
 
 describe('EAL arguments', () => {

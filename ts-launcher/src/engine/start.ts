@@ -36,6 +36,7 @@ export function engineArguments(options: Options, linger: number, { dpdk, ports 
     ...['--log-level', options.log],
     ...(options.cores === undefined ? [] : ['--cores', options.cores]),
     ...(options.stack === 'native' ? [] : ['--stack', options.stack]),
+    ...(options.ecn === 'passive' ? [] : ['--ecn', options.ecn]),
     ...(dpdk ? [...enginePorts(ports), '--', ...ealArguments(options, ports)] : ['--no-dpdk']),
   ];
 }

@@ -124,6 +124,15 @@ export const OPTIONS = {
     text: "TCP/IP stack behind the ports: Z-stack's own, or FreeBSD's through libfstack",
     engine: true,
   },
+  ecn: {
+    flag: '--ecn <mode>',
+    env: 'ZSTACK_ECN',
+    toml: 'ecn',
+    type: { kind: 'choice', values: ['passive', 'on', 'off'] },
+    default: 'passive',
+    text: 'congestion marks of TCP (ECN): when the peer asks, asked for as well, never; native stack',
+    engine: true,
+  },
   netns: {
     flag: '--netns <name>',
     env: 'ZSTACK_NETNS',
