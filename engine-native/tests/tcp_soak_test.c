@@ -61,8 +61,25 @@ static void act(struct sock *s, uint64_t total, bool slow, uint64_t *seed, uint6
     }
 }
 
-static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, uint16_t mtu, bool slow,
-                uint64_t *duration)
+/* What the wire does from the beginning, or, being so bad that handshakes would give up, once they are over. Units: net_wire.h. */
+struct weather {
+    uint32_t loss, duplicate, corrupt, burst, burst_end, reorder;
+    uint64_t delay, jitter, late, rate, room;
+    bool later;
+};
+
+static void blow(struct wire *w, const struct weather *x)
+{
+    w->loss = x->loss;
+    w->duplicate = x->duplicate;
+    w->corrupt = x->corrupt;
+    w->burst = x->burst;
+    w->burst_end = x->burst_end;
+    w->reorder = x->reorder;
+    w->late = x->late;
+}
+
+static void run_in(const struct weather *weather, uint64_t seed, uint64_t total, uint16_t mtu, bool slow, uint64_t *duration)
 {
     static struct wire w;
     static struct peer_ends p;
@@ -72,14 +89,14 @@ static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, ui
     p = (struct peer_ends){0};
     wire_open(&w, &bed, seed, mtu, seed % 2 ? NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM : 0);
     the_wire = &w;
-    /* A handshake gives up after six repetitions: a wire this bad becomes so after it. */
-    bool later = loss > 1000;
     struct ip_addr any = bed_any(&bed);
-    w.loss = later ? 0 : loss;
-    w.duplicate = w.corrupt = other;
-    w.jitter = other ? 3 * MS : 0;
-    w.rate = rate;
-    w.room = rate; /* a second's worth */
+    if (!weather->later)
+        blow(&w, weather);
+    w.jitter = weather->jitter;
+    w.rate = weather->rate;
+    w.room = weather->room;
+    if (weather->delay != 0)
+        w.delay = weather->delay;
     assert_int_equal(tcp_listen(w.end[1].st, &any, RTE_BE16(80), 16, &listener_ops, &p, &l), 0);
     uint64_t app_seed = seed + 99, begin = w.now;
     for (int i = 0; i < CONNS; i++) {
@@ -99,8 +116,8 @@ static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, ui
             act(&p.server[i], total, slow, &app_seed, w.now);
             open |= !p.client[i].closed_here || !p.server[i].closed_here;
         }
-        if (later && connected)
-            w.loss = loss;
+        if (weather->later && connected)
+            blow(&w, weather);
         wire_flush(&w);
     }
     if (open)
@@ -131,10 +148,29 @@ static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, ui
     bed_check_empty(&bed);
 }
 
+static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, uint16_t mtu, bool slow, uint64_t *duration)
+{
+    const struct weather weather = {
+        .loss = loss,
+        .duplicate = other,
+        .corrupt = other,
+        .jitter = other ? 3 * MS : 0,
+        .rate = rate,
+        .room = rate, /* a second's worth */
+        .later = loss > 1000, /* a handshake gives up after six repetitions */
+    };
+    run_in(&weather, seed, total, mtu, slow, duration);
+}
+
+static unsigned number(const char *variable, unsigned usual)
+{
+    const char *n = getenv(variable);
+    return n != NULL ? (unsigned)atoi(n) : usual;
+}
+
 static unsigned seeds(unsigned usual)
 {
-    const char *n = getenv("ZSTACK_SOAK_SEEDS");
-    return n != NULL ? (unsigned)atoi(n) : usual;
+    return number("ZSTACK_SOAK_SEEDS", usual);
 }
 
 static void test_clean(void **state)
@@ -189,8 +225,67 @@ static void test_half_an_hour(void **state)
     assert_true(t >= 1800 * SEC);
 }
 
+/* ---- The network model: a wire of its own for each seed ---- */
+
+static unsigned model_seed; /* that is being tried; 0: none */
+
+static uint64_t one_of(uint64_t *s, const uint64_t *from, size_t n)
+{
+    return from[rnd(s) % n];
+}
+#define ONE_OF(s, ...) one_of(s, (const uint64_t[]){__VA_ARGS__}, RTE_DIM(((const uint64_t[]){__VA_ARGS__})))
+
+static void model(unsigned seed, uint64_t *duration)
+{
+    uint64_t s = seed * UINT64_C(0x9e3779b97f4a7c15);
+    struct weather x = {
+        .delay = ONE_OF(&s, 10000, MS / 10, MS, 10 * MS, 100 * MS),
+        .rate = ONE_OF(&s, 0, 125000, 1250000, 12500000), /* no limit, 1, 10, 100 Mbit/s */
+        .loss = (uint32_t)ONE_OF(&s, 0, 0, 10, 100, 500),
+        .burst = (uint32_t)ONE_OF(&s, 0, 0, 0, 10, 50),
+        .burst_end = 2500,
+        .reorder = (uint32_t)ONE_OF(&s, 0, 0, 100, 2500),
+        .duplicate = (uint32_t)ONE_OF(&s, 0, 0, 100, 500),
+        .corrupt = (uint32_t)ONE_OF(&s, 0, 0, 50, 300),
+        .jitter = ONE_OF(&s, 0, 0, MS / 10, 3 * MS),
+        .later = true, /* three lost solicitations in a row are an unreachable neighbour, as with Linux */
+    };
+    x.late = x.delay / 2 + MS;
+    x.room = ONE_OF(&s, 15000, 60000, 250000);
+    bed.lend = rnd(&s) & 1;
+    bed.ip6 = rnd(&s) & 1;
+    bed.congestion = rnd(&s) & 1 ? "reno" : "cubic";
+    uint16_t mtu = (uint16_t)ONE_OF(&s, 1500, 1500, 1280);
+    run_in(&x, seed, 1000 + rnd(&s) % 60000, mtu, rnd(&s) % 4 == 0, duration);
+}
+
+/* ZSTACK_MODEL_SEEDS of them, from ZSTACK_MODEL_FIRST on; the nightly form has 10,000. */
+static void test_model(void **state)
+{
+    (void)state;
+    unsigned first = number("ZSTACK_MODEL_FIRST", 1), n = number("ZSTACK_MODEL_SEEDS", getenv("ZSTACK_TEST_ALL") != NULL ? 10000 : 2000);
+    uint64_t t = 0;
+    assert_true(first > 0 && n > 0);
+    for (model_seed = first; model_seed < first + n; model_seed++) {
+        model(model_seed, &t);
+        if ((model_seed - first + 1) % 1000 == 0)
+            printf("  %u of %u\n", model_seed - first + 1, n);
+    }
+    model_seed = 0;
+    printf("  %u wires, %.1f s of virtual time each, every byte right\n", n, (double)t / (double)SEC / n);
+}
+
+static int tell_seed(void **state)
+{
+    (void)state;
+    if (model_seed != 0)
+        printf("  ZSTACK_MODEL_FIRST=%u ZSTACK_MODEL_SEEDS=1 repeats it\n", model_seed);
+    return 0;
+}
+
 int main(void)
 {
+    const struct CMUnitTest models[] = {cmocka_unit_test_teardown(test_model, tell_seed)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),
         cmocka_unit_test(test_bad_wire),
@@ -198,7 +293,13 @@ int main(void)
         cmocka_unit_test(test_slow_readers),
     };
     bed_start(&bed);
-    int failed = cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("network model", models, NULL, NULL);
+    if (getenv("ZSTACK_MODEL_FIRST") != NULL)
+        return failed; /* one of its seeds is to be repeated */
+    bed.lend = bed.ip6 = false;
+    bed.congestion = NULL;
+    memory = (struct tcp_memory){0};
+    failed += cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
     bed.lend = true;
     memory = (struct tcp_memory){0};
     failed += cmocka_run_group_tests_name("payload lent", tests, NULL, NULL);
