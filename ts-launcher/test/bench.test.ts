@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { wireProblem } from '../src/bench/bed.js';
 import { CASES, json, wrkRequests } from '../src/bench/cases.js';
 import { escapeXml, short, svg, ticks, type Chart } from '../src/bench/chart.js';
-import { parseMachineStat, parseProcessStat } from '../src/bench/cpu.js';
+import { cpuOf, parseFamilyStat, parseMachineStat, parseProcessStat, parseProgramsStat } from '../src/bench/cpu.js';
 import {
   curveOf,
   findCapacity,
@@ -16,10 +16,12 @@ import {
   type LoadPoint,
   type OverloadResult,
 } from '../src/bench/overload.js';
+import { pathName, parseBulk, queueOf, usualPaths, type PathRow } from '../src/bench/path.js';
 import { commandLine } from '../src/bench/processes.js';
+import { parseScale } from '../src/bench/scale.js';
 import { summarize } from '../src/bench/statistics.js';
 import { DEFAULT_WIRE, WIRE_CASES } from '../src/bench/wire-cases.js';
-import { overloadText } from '../src/commands/bench-text.js';
+import { overloadText, pathText } from '../src/commands/bench-text.js';
 import { ROOT } from '../src/paths.js';
 import { outcome, Sandbox } from './support.js';
 
@@ -37,6 +39,20 @@ describe('CPU time', () => {
   test('of a process whose name has blanks and brackets', () => {
     const text = '12 (a) b) c) S 1 12 12 0 -1 4194304 100 0 0 0 250 50 7 7 20 0 1 0 1234';
     expect(parseProcessStat(text)).toBeCloseTo(3);
+    expect(parseFamilyStat(text)).toBeCloseTo(3.14);
+  });
+
+  test('of programs: without interrupts', () => {
+    expect(parseProgramsStat('cpu  100 10 50 9000 700 5 25 10 0 0\n')).toBeCloseTo(1.7);
+  });
+
+  test('of a family: a child that has ended counts, and its parent alone does not have it', () => {
+    const times = () => [cpuOf([process.pid], parseFamilyStat), cpuOf([process.pid])] as const;
+    const [family, own] = times();
+    const burn = 'while (process.cpuUsage().user < 200_000);';
+    execFileSync(process.execPath, ['-e', burn], { timeout: 60_000 });
+    const [familyAfter, ownAfter] = times();
+    expect(familyAfter - family - (ownAfter - own)).toBeGreaterThan(0.15);
   });
 
   test('of the machine: all but idle and waiting', () => {
@@ -83,6 +99,45 @@ describe('cases over a wire', () => {
       ...[...inside, join(ROOT, 'zstack-run'), '--quiet', '--engine', 'e', '--'],
       ...pinned,
     ]);
+  });
+});
+
+describe('emulated paths', () => {
+  const kind = { rate: 1000, rtt: 10, loss: 0.1, late: 0, by: 0 };
+  const row = (ratio: number, others: number): PathRow => ({
+    ...kind,
+    ...{
+      direction: 'send',
+      kernel: summarize([100]),
+      zstack: summarize([100 * ratio]),
+      ratio,
+      accelerated: true,
+      others,
+    },
+  });
+
+  test('every loss with every delay, and reordering; a queue of a round trip, 2 ms at least', () => {
+    const names = usualPaths(1000).map(pathName);
+    expect(names).toContain('0 ms, 0 % lost');
+    expect(names).toContain('50 ms, 5 % lost');
+    expect(names).toContain('10 ms, 0 % lost, 25 % late by 1 ms');
+    expect(new Set(names).size).toBe(14);
+    expect(queueOf(kind)).toBe(1_250_000);
+    expect(queueOf({ ...kind, rtt: 0 })).toBe(250_000);
+  });
+
+  test('goodput is read of what was received, in the time that it took', () => {
+    expect(parseBulk('{"bytes":1000000,"seconds":2}')).toBe(4);
+    expect(() => parseBulk('{"bytes":1000000,"seconds":0}')).toThrow('no result');
+    expect(() => parseScale('{"connections":10}')).toThrow('no result');
+  });
+
+  test('the table says where others had a part in it', () => {
+    const plan = { rounds: 1, seconds: 1, congestion: 'cubic' };
+    const quiet = pathText({ ...plan, rows: [row(0.9, 0.01), row(1.2, 0.02)] });
+    expect(quiet).toContain('in 50 % of the rows, the middle ratio x1.05');
+    expect(quiet).not.toContain('DISTURBED');
+    expect(pathText({ ...plan, rows: [row(0.9, 0.01), row(1.2, 0.3)] })).toContain('DISTURBED: in 1 of 2 rows');
   });
 });
 

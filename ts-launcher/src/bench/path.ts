@@ -8,6 +8,7 @@ import { LauncherError } from '../errors.js';
 import type { Resolved } from '../options/resolve.js';
 import { part } from '../paths.js';
 import { Bed } from './bed.js';
+import { Others } from './cpu.js';
 import { runProgram, startServer, type World } from './processes.js';
 import { median, summarize, type Summary } from './statistics.js';
 
@@ -36,6 +37,8 @@ export interface PathRow extends PathKind {
   readonly ratio: number;
   /** The engine's port carried it. */
   readonly accelerated: boolean;
+  /** The most that programs beside the benchmark took of the CPUs in one of the measurements, 0 to 1. */
+  readonly others: number;
 }
 
 export interface PathPlan {
@@ -105,6 +108,7 @@ export async function runPath(resolved: Resolved, plan: PathPlan): Promise<PathR
 
 class Experiment {
   private accelerated = true;
+  private others = 0;
 
   constructor(
     private readonly bed: Bed,
@@ -123,8 +127,8 @@ class Experiment {
       }
     }
     const [kernel, zstack] = [summarize(values.kernel), summarize(values.zstack)];
-    const { kind, direction, accelerated } = this;
-    return { ...kind, direction, kernel, zstack, ratio: zstack.median / kernel.median, accelerated };
+    const { kind, direction, accelerated, others } = this;
+    return { ...kind, direction, kernel, zstack, ratio: zstack.median / kernel.median, accelerated, others };
   }
 
   /** A path of its own for each measurement: no state of the one before, the same losses for the same seed. */
@@ -149,12 +153,14 @@ class Experiment {
       try {
         const target = `${bed.address('path', 'far')}:${port}`;
         const send = [part('bulk'), 'client', target, this.direction, String(plan.seconds), plan.congestion];
+        const watch = new Others(engine === undefined ? [] : [engine.pid]);
         const stdout = await runProgram(
           { ...near, command: send },
           world,
           engine?.name ?? '',
           plan.seconds * 10_000 + 60_000,
         );
+        this.others = Math.max(this.others, watch.share());
         if (engine !== undefined) this.accelerated &&= ((await bed.portOf(engine)).tx_packets ?? 0) > 10;
         return parseBulk(stdout);
       } finally {
@@ -165,6 +171,14 @@ class Experiment {
       await path.stop();
     }
   }
+}
+
+/** Above this share of the CPUs other programs are part of what was measured. */
+export const QUIET = 0.05;
+
+/** The rows beside whose measurements others had more than that. */
+export function disturbed(result: PathResult): number {
+  return result.rows.filter(({ others }) => others > QUIET).length;
 }
 
 /** The share of rows where Z-stack carries at least as much. */

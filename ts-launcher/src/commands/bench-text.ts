@@ -1,6 +1,6 @@
 /** Results of benchmarks for people. */
 import { TARGET_NAMES, type OverloadResult } from '../bench/overload.js';
-import { atLeast, middleRatio, pathName, type PathResult } from '../bench/path.js';
+import { atLeast, disturbed, middleRatio, pathName, QUIET, type PathResult } from '../bench/path.js';
 import type { BenchResult, CaseResult } from '../bench/run.js';
 import type { StackResult } from '../bench/stacks.js';
 import type { Summary } from '../bench/statistics.js';
@@ -130,15 +130,30 @@ export function scaleText(rows: readonly ScaleRow[], rounds: number): string {
 export function pathText(result: PathResult): string {
   const rows = result.rows.map(({ direction, kernel, zstack, ratio, accelerated, ...kind }) => [
     ...[pathName(kind), direction, kernel.median.toFixed(1), tenths(kernel), zstack.median.toFixed(1), tenths(zstack)],
-    ...[`x${ratio.toFixed(2)}`, accelerated ? 'yes' : 'NO'],
+    ...[`x${ratio.toFixed(2)}`, accelerated ? 'yes' : 'NO', `${(100 * kind.others).toFixed(0)} %`],
   ]);
-  const head = ['round trip and loss', 'near end', 'kernel', '(min..max)', 'Z-stack', '(min..max)', 'ratio', 'engine'];
+  const head = [
+    'round trip and loss',
+    'near end',
+    'kernel',
+    '(min..max)',
+    'Z-stack',
+    '(min..max)',
+    'ratio',
+    'engine',
+    'others',
+  ];
   const [first] = result.rows;
   const foot = [
     `Mbit/s of payload, every byte checked: medians of ${result.rounds} rounds of ${result.seconds} s, alternating; ${result.congestion}, a bottleneck of ${first?.rate ?? 0} Mbit/s with a queue of one round trip (2 ms at least)`,
     `both ends' kernels and the emulated path share this machine's CPUs; Z-stack over af_packet; at least the kernel's in ${(100 * atLeast(result)).toFixed(0)} % of the rows, the middle ratio x${middleRatio(result).toFixed(2)}`,
   ];
-  return `${plainTable(head, rows, [2, 4, 6])}\n\n${foot.join('\n')}`;
+  const busy = disturbed(result);
+  if (busy > 0)
+    foot.push(
+      `DISTURBED: in ${busy} of ${result.rows.length} rows other programs took more than ${100 * QUIET} % of the CPUs; measure again on a quiet machine`,
+    );
+  return `${plainTable(head, rows, [2, 4, 6, 8])}\n\n${foot.join('\n')}`;
 }
 
 function tenths({ min, max }: Summary): string {
