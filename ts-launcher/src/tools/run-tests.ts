@@ -72,7 +72,10 @@ function sanitized(reports: string): Counts {
   const target = ALL ? [] : ['--target', 'zstack_stack_tests'];
   if (!configured || tell('cmake', ['--build', directory, ...target]) !== 0) return { ...NONE, failed: 1 };
   const args = ['--parallel', '2', '--no-tests=error', ...(ALL ? [] : ['--tests-regex', '^(net|tcp|shm|fuzz)_'])];
-  return native(reports, directory, args, { ZSTACK_SOAK_SEEDS: ALL ? '12' : '2' });
+  return native(reports, directory, args, {
+    ZSTACK_SOAK_SEEDS: ALL ? '12' : '2',
+    ZSTACK_MODEL_SEEDS: ALL ? '2000' : '200',
+  });
 }
 
 /** Runs tests of a Jest project; its report, if it wrote one, and whether it ended well. */
