@@ -33,7 +33,12 @@ test.each(DIRECTIONS)(
     const port = await freePort();
     const server = ends.server([PYTHON, wireProgram('options.py'), 'serve', ends.host, `${port}`]);
     await server.says(/ready/);
-    const client = await ends.ok([PYTHON, wireProgram('options.py'), 'connect', ends.host, `${port}`]);
+    const client = await ends
+      .ok([PYTHON, wireProgram('options.py'), 'connect', ends.host, `${port}`])
+      .catch(async (error: unknown) => {
+        // Often the other end failed first, and only that one knows why.
+        throw new Error(`the server: ${(await server.ended()).stderr}`, { cause: error });
+      });
     const { status, stdout, stderr } = await server.ended();
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     const connected = JSON.parse(client.stdout) as Told;
