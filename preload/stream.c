@@ -327,6 +327,7 @@ static int64_t sent(struct zsock *k, int64_t put)
 /* Where the bytes of a send come from: memory, a file that is read straight into the ring, or memory that is lent. */
 struct source {
     const struct iovec *iov;
+    size_t skip; /* the first bytes of iov that were sent before */
     int file; /* -1: iov */
     off_t *off; /* file position to use and advance, NULL: the descriptor's own */
     bool end; /* the file ended */
@@ -419,7 +420,7 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
             r = user_iov(src->iov, SIZE_MAX, 0, n, false) ? 0 : -EFAULT;
         }
         if (r == 0)
-            r = (ssize_t)send_once(k, src, done, n - done);
+            r = (ssize_t)send_once(k, src, src->skip + done, n - done);
         if (src->end)
             break;
         if (r > 0) {
@@ -500,21 +501,11 @@ static ssize_t send_with_syn(struct zsock *k, const struct iovec *iov, size_t n,
     int err = conn_fastopen_sent(k, block);
     if (err < 0)
         return err;
-    src.unchecked = false;
-    while (block && (size_t)r < n) {
-        size_t done = (size_t)r;
-        while (done >= iov->iov_len) {
-            done -= iov->iov_len;
-            iov++;
-        }
-        struct iovec rest = {(uint8_t *)iov->iov_base + done, iov->iov_len - done};
-        src.iov = &rest;
-        ssize_t more = send_all(k, &src, rest.iov_len, flags);
-        if (more <= 0)
-            break;
-        r += more;
-    }
-    return r;
+    if (!block || (size_t)r == n)
+        return r;
+    src.skip = (size_t)r;
+    ssize_t rest = send_all(k, &src, n - (size_t)r, flags);
+    return rest > 0 ? r + rest : r;
 }
 
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)

@@ -7,7 +7,7 @@ import struct
 import sys
 
 TCP_FASTOPEN_CONNECT, TCPI_OPT_SYN_DATA = 30, 32
-WAYS = ("sendto", "sendto", "connect", "nonblocking", "large")
+WAYS = ("sendto", "sendto", "connect", "nonblocking", "large", "pieces")
 role, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 with open("/proc/sys/net/ipv4/tcp_fastopen", "w") as f:  # of this end's network namespace
@@ -29,7 +29,7 @@ def with_syn(s):
 
 
 def message(i):
-    return bytes((i + j) % 251 for j in range(200_000 if WAYS[i] == "large" else 100))
+    return bytes((i + j) % 251 for j in range({"large": 200_000, "pieces": 4_000_000}.get(WAYS[i], 100)))
 
 
 def opened(i):
@@ -44,6 +44,12 @@ def opened(i):
         s.setblocking(False)
         assert s.sendto(data, socket.MSG_FASTOPEN, (host, port)) == len(data)
         s.settimeout(20)
+    elif WAYS[i] == "pieces":
+        s.settimeout(None)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # the first piece has no room at once
+        s.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+        s.connect((host, port))
+        assert s.sendmsg([data[:1_200_000], b"", data[1_200_000:1_800_000], data[1_800_000:]]) == len(data)
     else:
         s.settimeout(None)
         sent = s.sendto(data, socket.MSG_FASTOPEN, (host, port))
