@@ -2,10 +2,8 @@
 /** TCP Fast Open (RFC 7413) between Z-stack at one end and a kernel at the other: the first connection brings the cookie, from the
  * second on the data goes with the SYN, and both ends say so. */
 import { WireMeter } from '../lib/accel.js';
-import { freePort } from '../lib/ports.js';
 import { type Direction, useStage } from '../lib/stage.js';
-import { PYTHON } from '../lib/talk.js';
-import { wireProgram } from './wire.js';
+import { bothEnds } from './wire.js';
 
 const DIRECTIONS: readonly (readonly [string, Direction])[] = [
   ['served under Z-stack', 'in'],
@@ -20,14 +18,9 @@ test.each(DIRECTIONS)(
   async (_name, direction) => {
     const ends = stage.ends(direction);
     const used = await WireMeter.start(stage.engines);
-    const port = await freePort();
-    const server = ends.server([PYTHON, wireProgram('fastopen.py'), 'serve', ends.host, `${port}`]);
-    await server.says(/ready/);
-    const client = await ends.ok([PYTHON, wireProgram('fastopen.py'), 'connect', ends.host, `${port}`]);
-    const { status, stdout, stderr } = await server.ended();
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(JSON.parse(client.stdout)).toEqual(WITH_SYN);
-    expect(JSON.parse(stdout.replace('ready\n', ''))).toEqual(WITH_SYN);
+    const { served, connected } = await bothEnds<boolean[]>(ends, 'fastopen.py');
+    expect(connected).toEqual(WITH_SYN);
+    expect(served).toEqual(WITH_SYN);
     await used.used(WITH_SYN.length, 4_000_000);
   },
   90_000,

@@ -2,10 +2,8 @@
 /** What tcp(7) offers beside read and write, between Z-stack at one end and a kernel at the other: urgent data, MSG_MORE, TCP_CORK,
  * TCP_DEFER_ACCEPT, TCP_MAXSEG, TCP_NOTSENT_LOWAT, TCP_CONGESTION, TCP_INFO. */
 import { WireMeter } from '../lib/accel.js';
-import { freePort } from '../lib/ports.js';
 import { type Direction, useStage } from '../lib/stage.js';
-import { PYTHON } from '../lib/talk.js';
-import { wireProgram } from './wire.js';
+import { bothEnds } from './wire.js';
 
 interface Told {
   readonly congestion: string;
@@ -30,19 +28,7 @@ test.each(DIRECTIONS)(
   async (_name, direction) => {
     const ends = stage.ends(direction);
     const used = await WireMeter.start(stage.engines);
-    const port = await freePort();
-    const server = ends.server([PYTHON, wireProgram('options.py'), 'serve', ends.host, `${port}`]);
-    await server.says(/ready/);
-    const client = await ends
-      .ok([PYTHON, wireProgram('options.py'), 'connect', ends.host, `${port}`])
-      .catch(async (error: unknown) => {
-        // Often the other end failed first, and only that one knows why.
-        throw new Error(`the server: ${(await server.ended()).stderr}`, { cause: error });
-      });
-    const { status, stdout, stderr } = await server.ended();
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    const connected = JSON.parse(client.stdout) as Told;
-    const served = JSON.parse(stdout.replace('ready\n', '')) as Told;
+    const { served, connected } = await bothEnds<Told>(ends, 'options.py');
     const ours = direction === 'in' ? served : connected;
     expect(ours.congestion).toBe('cubic');
     for (const told of [connected, served]) {

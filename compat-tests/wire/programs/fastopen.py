@@ -3,8 +3,9 @@
 prints one JSON object: for each connection whether data on its SYN was taken, as TCP_INFO has it."""
 import json
 import socket
-import struct
 import sys
+
+from streams import exactly
 
 TCP_FASTOPEN_CONNECT, TCPI_OPT_SYN_DATA = 30, 32
 WAYS = ("sendto", "sendto", "connect", "nonblocking", "large", "pieces")
@@ -12,16 +13,6 @@ role, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 with open("/proc/sys/net/ipv4/tcp_fastopen", "w") as f:  # of this end's network namespace
     f.write("3")
-
-
-def exactly(s, n):
-    data = b""
-    while len(data) < n:
-        piece = s.recv(n - len(data))
-        if not piece:
-            raise EOFError(f"{len(data)} of {n} bytes")
-        data += piece
-    return data
 
 
 def with_syn(s):

@@ -13,6 +13,8 @@ import sys
 import termios
 import time
 
+from streams import exactly
+
 TCP_NOTSENT_LOWAT, TCP_CORK, SIOCATMARK, SIOCOUTQNSD = 25, 3, 0x8905, 0x894B
 LIMIT = 20
 role, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -22,16 +24,6 @@ def number(s, request):
     buf = array.array("i", [0])
     fcntl.ioctl(s, request, buf)
     return buf[0]
-
-
-def exactly(s, n):
-    data = b""
-    while len(data) < n:
-        piece = s.recv(n - len(data))
-        if not piece:
-            raise EOFError(f"{len(data)} of {n} bytes")
-        data += piece
-    return data
 
 
 def info(s):
