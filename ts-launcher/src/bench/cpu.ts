@@ -6,33 +6,38 @@ import { descendants } from './processes.js';
 /** The unit of the times in /proc, as the kernel shows them to programs: a hundredth of a second. */
 const TICK_S = 0.01;
 
+/** Fields of /proc/PID/stat after the name, which is in brackets and may contain anything; their sum, seconds. */
+function processTicks(text: string, fields: readonly number[]): number {
+  const all = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return fields.reduce((sum, i) => sum + Number(all[i]), 0) * TICK_S;
+}
+
 /** User and system time, of all threads, in /proc/PID/stat; seconds. */
 export function parseProcessStat(text: string): number {
-  // The name, in brackets, may contain anything.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK_S;
+  return processTicks(text, [11, 12]);
 }
 
 /** The same with the children that ended and were waited for; seconds. */
 export function parseFamilyStat(text: string): number {
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return [11, 12, 13, 14].reduce((sum, i) => sum + Number(fields[i]), 0) * TICK_S;
+  return processTicks(text, [11, 12, 13, 14]);
 }
+
+/** The first line of /proc/stat: the sum of these fields, of all CPUs; seconds. */
+function machineTicks(text: string, fields: readonly (keyof typeof MACHINE)[]): number {
+  const all = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '').split(' ').map(Number);
+  return fields.reduce((sum, name) => sum + (all[MACHINE[name]] ?? 0), 0) * TICK_S;
+}
+
+const MACHINE = { user: 0, nice: 1, system: 2, irq: 5, softirq: 6, steal: 7 } as const;
 
 /** The time in /proc/stat that programs had, and other virtual machines; no interrupts; seconds. */
 export function parseProgramsStat(text: string): number {
-  const [user = 0, nice = 0, system = 0, , , , , steal = 0] = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '')
-    .split(' ')
-    .map(Number);
-  return (user + nice + system + steal) * TICK_S;
+  return machineTicks(text, ['user', 'nice', 'system', 'steal']);
 }
 
 /** All the time in /proc/stat that some CPU was not idle; seconds. Interrupts and soft interrupts included. */
 export function parseMachineStat(text: string): number {
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '')
-    .split(' ')
-    .map(Number);
-  return (user + nice + system + irq + softirq + steal) * TICK_S;
+  return machineTicks(text, ['user', 'nice', 'system', 'irq', 'softirq', 'steal']);
 }
 
 /** CPU time of these processes, as far as they still exist; seconds. */
