@@ -15,6 +15,23 @@ static struct bed bed;
         script_run(&bed, #name, lines);                           \
     }
 
+/* The beginning of a program of scripts. Its argument: a pattern of names to run. */
+static inline void cases_begin(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    bed_start(&bed);
+}
+
+/* Runs an array of scripts over both protocols, over IPv6 with payload lent; the number of failures. */
+#define RUN_BOTH_PROTOCOLS(tests) run_both_protocols(tests, RTE_DIM(tests))
+static inline int run_both_protocols(const struct CMUnitTest *tests, size_t n)
+{
+    int failed = _cmocka_run_group_tests("IPv4", tests, n, NULL, NULL);
+    bed.lend = bed.ip6 = true;
+    return failed + _cmocka_run_group_tests("IPv6, payload lent", tests, n, NULL, NULL);
+}
+
 #define SYN_IN "< S 0:0(0) win 65535 <mss 1460>"
 #define OPEN_WIN(win) "listen", SYN_IN, "> S. 0:0(0) ack 1", "< . 1:1(0) ack 1 win " win, "state ESTABLISHED"
 #define OPEN OPEN_WIN("65535")

@@ -154,8 +154,6 @@ int main(int argc, char **argv)
         T(unused_window_does_not_grow), T(window_starts_again_after_rest), T(slow_start_doubles), T(test_cubic_region),
         T(test_friendly_region), T(test_fast_convergence), T(test_idle_is_no_growth), T(test_floor), T(test_names),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    bed_start(&bed);
+    cases_begin(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,7 +73,6 @@ CASE(paws_timestamps_wrap, "listen", "< S 0:0(0) win 65535 <mss 1460,ts 42949672
 CASE(icmp_port_unreachable_is_soft_once_open, OPEN, "write 10", "> P. 1:11(10)", "icmp 3 3 1", "state ESTABLISHED", "< . 1:1(0) ack 11", "+5000")
 CASE(icmp_about_acknowledged_data_is_nothing, OPEN, "write 10", "> P. 1:11(10)", "< . 1:1(0) ack 11", "icmp 3 4 1 mtu 600", "count pmtu_learned 0", "count icmp_ignored 1")
 
-/* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -91,10 +90,6 @@ int main(int argc, char **argv)
         T(data_behind_a_fin_is_nothing), T(paws_lets_a_reset_pass), T(paws_same_timestamp_is_new_enough),
         T(paws_timestamps_wrap), T(icmp_port_unreachable_is_soft_once_open), T(icmp_about_acknowledged_data_is_nothing),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    bed_start(&bed);
-    int failed = cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
-    bed.lend = bed.ip6 = true;
-    return failed + cmocka_run_group_tests_name("IPv6, payload lent", tests, NULL, NULL);
+    cases_begin(argc, argv);
+    return RUN_BOTH_PROTOCOLS(tests);
 }

@@ -86,7 +86,6 @@ CASE(long_cookie, ASK, "< S. 0:0(0) ack 1 win 65535 <mss 1460,fo 000102030405060
 CASE(data_without_a_cookie, "option fastopen", "option nocookie", "connect", "write 10", "> S 0:10(10) win 65535 <mss 1460,ws 7,sackOK,ts 0 0>",
      "< S. 0:0(0) ack 11 win 65535 <mss 1460>", "> . 11:11(0) ack 1")
 
-/* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -102,10 +101,6 @@ int main(int argc, char **argv)
         T(syn_data_is_at_most_the_peers_mss), T(syn_is_repeated_without_data), T(repeated_syn_finds_its_data_taken), T(loss_pauses_it),
         T(refusal_is_one), T(long_cookie), T(data_without_a_cookie),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    bed_start(&bed);
-    int failed = cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
-    bed.lend = bed.ip6 = true;
-    return failed + cmocka_run_group_tests_name("IPv6, payload lent", tests, NULL, NULL);
+    cases_begin(argc, argv);
+    return RUN_BOTH_PROTOCOLS(tests);
 }

@@ -145,7 +145,6 @@ static void test_ports_differ_by_destination_and_key(void **state)
     bed_check_empty(&bed);
 }
 
-/* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -163,11 +162,7 @@ int main(int argc, char **argv)
         T(connect_replaces_time_wait_with_timestamps), T(time_wait_ignores_data),
     };
     const struct CMUnitTest numbers[] = {T(test_isn_is_a_keyed_hash_and_a_clock), T(test_ports_differ_by_destination_and_key)};
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    bed_start(&bed);
+    cases_begin(argc, argv);
     int failed = cmocka_run_group_tests_name("numbers", numbers, NULL, NULL);
-    failed += cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
-    bed.lend = bed.ip6 = true;
-    return failed + cmocka_run_group_tests_name("IPv6, payload lent", tests, NULL, NULL);
+    return failed + RUN_BOTH_PROTOCOLS(tests);
 }

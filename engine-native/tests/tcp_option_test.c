@@ -88,7 +88,6 @@ CASE(urgent_pointer_of_a_repetition, OPEN, "< PU. 1:11(10) ack 1 urg 10", "+41",
 CASE(urgent_pointer_without_flag_is_nothing, OPEN, "< P. 1:11(10) ack 1 urg 5", "nothing-urgent", "read 10", "+41", "> . 1:1(0) ack 11")
 CASE(urgent_pointer_after_the_end_is_nothing, OPEN, "< F. 1:1(0) ack 1", "> . 1:1(0) ack 2", "< U. 2:2(0) ack 1 urg 5", "nothing-urgent")
 
-/* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -108,10 +107,6 @@ int main(int argc, char **argv)
         T(urgent_pointer_of_a_repetition), T(urgent_pointer_without_flag_is_nothing),
         T(urgent_pointer_after_the_end_is_nothing),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    bed_start(&bed);
-    int failed = cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
-    bed.lend = bed.ip6 = true;
-    return failed + cmocka_run_group_tests_name("IPv6, payload lent", tests, NULL, NULL);
+    cases_begin(argc, argv);
+    return RUN_BOTH_PROTOCOLS(tests);
 }

@@ -107,7 +107,6 @@ CASE(timeout_in_recovery_is_not_undone, RECOVERING_TWO, "+401", "> . 10221:11681
      "< . 1:1(0) ack 10221 <sack 1461-2921>", "< . 1:1(0) ack 17521", "< . 1:1(0) ack 17521 <sack 10221-11681>",
      "count tcp_spurious_recovery 0", "info snd_ssthresh 5")
 
-/* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -123,9 +122,7 @@ int main(int argc, char **argv)
         T(undone_recovery_makes_patient), T(duplicates_show_a_false_recovery), T(one_duplicate_of_two_proves_nothing),
         T(timeout_in_recovery_is_not_undone),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    bed_start(&bed);
+    cases_begin(argc, argv);
     int failed = cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
     bed.lend = true;
     return failed + cmocka_run_group_tests_name("payload lent", tests, NULL, NULL);

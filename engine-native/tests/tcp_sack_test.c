@@ -114,7 +114,6 @@ CASE(sack_across_the_wrap, "iss 4294965000", "peer 4294967200", OPEN_SACK, "writ
      SACK("1461-2921"), SACK("1461-4381"), SACK("1461-5841"), "> . 1:1461(1460)", "< . 101:201(100) ack 14601",
      "> . 14601:14601(0) ack 1 <sack 101-201>", "< . 1:101(100) ack 14601", "> . 14601:14601(0) ack 201", "read 200")
 
-/* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -132,9 +131,7 @@ int main(int argc, char **argv)
         T(fin_alone_is_resent), T(closed_window_is_probed_with_sack), T(new_probe_may_be_accepted),
         T(shrunk_window_holds_resending), T(sack_across_the_wrap),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    bed_start(&bed);
+    cases_begin(argc, argv);
     int failed = cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
     bed.lend = true;
     return failed + cmocka_run_group_tests_name("payload lent", tests, NULL, NULL);

@@ -190,7 +190,6 @@ CASE(mss_without_option_is_1220, "listen", "< S 0:0(0) win 65535", "> S. 0:0(0) 
      "< . 1:1(0) ack 1", "write 2000", "> . 1:1221(1220)", "< . 1:1(0) ack 1221", "> P. 1221:2001(780)")
 
 #define T(name) cmocka_unit_test(name)
-/* An argument: a pattern of names to run. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -222,9 +221,7 @@ int main(int argc, char **argv)
     };
     const struct CMUnitTest tests4[] = {T(passive_open_offers_nothing_unasked)};
     const struct CMUnitTest tests6[] = {T(mss_without_option_is_1220)};
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    bed_start(&bed);
+    cases_begin(argc, argv);
     int failed = cmocka_run_group_tests_name("IPv4 alone", tests4, NULL, NULL);
     failed += cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
     bed.lend = true;

@@ -61,11 +61,10 @@ static void act(struct sock *s, uint64_t total, bool slow, uint64_t *seed, uint6
     }
 }
 
-/* What the wire does from the beginning, or, being so bad that handshakes would give up, once they are over. Units: net_wire.h. */
+/* What the wire does. Units: net_wire.h. */
 struct weather {
     uint32_t loss, duplicate, corrupt, burst, burst_end, reorder;
-    uint64_t delay, jitter, late, rate, room;
-    bool later;
+    uint64_t delay, jitter, late, rate, room; /* delay 0: the wire's own */
 };
 
 static void blow(struct wire *w, const struct weather *x)
@@ -77,9 +76,16 @@ static void blow(struct wire *w, const struct weather *x)
     w->burst_end = x->burst_end;
     w->reorder = x->reorder;
     w->late = x->late;
+    w->jitter = x->jitter;
+    w->rate = x->rate;
+    w->room = x->room;
+    if (x->delay != 0)
+        w->delay = x->delay;
 }
 
-static void run_in(const struct weather *weather, uint64_t seed, uint64_t total, uint16_t mtu, bool slow, uint64_t *duration)
+/* `opening` lasts until all connections are open. */
+static void run_in(const struct weather *opening, const struct weather *then, uint64_t seed, uint64_t total, uint16_t mtu, bool slow,
+                   uint64_t *duration)
 {
     static struct wire w;
     static struct peer_ends p;
@@ -90,13 +96,7 @@ static void run_in(const struct weather *weather, uint64_t seed, uint64_t total,
     wire_open(&w, &bed, seed, mtu, seed % 2 ? NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM : 0);
     the_wire = &w;
     struct ip_addr any = bed_any(&bed);
-    if (!weather->later)
-        blow(&w, weather);
-    w.jitter = weather->jitter;
-    w.rate = weather->rate;
-    w.room = weather->room;
-    if (weather->delay != 0)
-        w.delay = weather->delay;
+    blow(&w, opening);
     assert_int_equal(tcp_listen(w.end[1].st, &any, RTE_BE16(80), 16, &listener_ops, &p, &l), 0);
     uint64_t app_seed = seed + 99, begin = w.now;
     for (int i = 0; i < CONNS; i++) {
@@ -116,8 +116,8 @@ static void run_in(const struct weather *weather, uint64_t seed, uint64_t total,
             act(&p.server[i], total, slow, &app_seed, w.now);
             open |= !p.client[i].closed_here || !p.server[i].closed_here;
         }
-        if (weather->later && connected)
-            blow(&w, weather);
+        if (connected)
+            blow(&w, then);
         wire_flush(&w);
     }
     if (open)
@@ -150,16 +150,18 @@ static void run_in(const struct weather *weather, uint64_t seed, uint64_t total,
 
 static void run(uint64_t seed, uint64_t total, uint32_t loss, uint32_t other, uint16_t mtu, bool slow, uint64_t *duration)
 {
-    const struct weather weather = {
+    const struct weather then = {
         .loss = loss,
         .duplicate = other,
         .corrupt = other,
         .jitter = other ? 3 * MS : 0,
         .rate = rate,
         .room = rate, /* a second's worth */
-        .later = loss > 1000, /* a handshake gives up after six repetitions */
     };
-    run_in(&weather, seed, total, mtu, slow, duration);
+    struct weather opening = then;
+    if (loss > 1000) /* a handshake gives up after six repetitions */
+        opening.loss = 0;
+    run_in(&opening, &then, seed, total, mtu, slow, duration);
 }
 
 static unsigned number(const char *variable, unsigned usual)
@@ -248,15 +250,16 @@ static void model(unsigned seed, uint64_t *duration)
         .duplicate = (uint32_t)ONE_OF(&s, 0, 0, 100, 500),
         .corrupt = (uint32_t)ONE_OF(&s, 0, 0, 50, 300),
         .jitter = ONE_OF(&s, 0, 0, MS / 10, 3 * MS),
-        .later = true, /* three lost solicitations in a row are an unreachable neighbour, as with Linux */
     };
     x.late = x.delay / 2 + MS;
     x.room = ONE_OF(&s, 15000, 60000, 250000);
+    /* Three lost solicitations in a row are an unreachable neighbour, as with Linux: not before connections are open. */
+    const struct weather opening = {.delay = x.delay, .jitter = x.jitter, .rate = x.rate, .room = x.room};
     bed.lend = rnd(&s) & 1;
     bed.ip6 = rnd(&s) & 1;
     bed.congestion = rnd(&s) & 1 ? "reno" : "cubic";
     uint16_t mtu = (uint16_t)ONE_OF(&s, 1500, 1500, 1280);
-    run_in(&x, seed, 1000 + rnd(&s) % 60000, mtu, rnd(&s) % 4 == 0, duration);
+    run_in(&opening, &x, seed, 1000 + rnd(&s) % 60000, mtu, rnd(&s) % 4 == 0, duration);
 }
 
 /* ZSTACK_MODEL_SEEDS of them, from ZSTACK_MODEL_FIRST on; the nightly form has 10,000. */
