@@ -54,7 +54,8 @@ static bool open_stack(struct native *n, const struct wire_stack_conf *conf, uin
     struct stack_conf sc = {.pool = n->tx, .indirect_pool = n->indirect, .rx = &n->rx, .view = n->view, .name = "wire",
                             .max_conns = MAX_CONNS, .max_neighbours = MAX_NEIGHBOURS, .reass_max_bytes = REASS_BYTES,
                             .ooo_max_segs = OOO_SEGMENTS, .ecn = conf->ecn == ENGINE_ECN_ON,
-                            .without = conf->ecn == ENGINE_ECN_OFF ? NET_WITHOUT_ECN : 0, .trace = conf->trace ? trace : NULL, .conflict = conflict, .trace_arg = n};
+                            .without = conf->ecn == ENGINE_ECN_OFF ? NET_WITHOUT_ECN : 0,
+                            .trace = conf->trace ? trace : NULL, .conflict = conflict, .trace_arg = n};
     n->st = random_bytes(sc.key, sizeof sc.key) ? stack_create(&sc, now) : NULL;
     if (n->st == NULL)
         engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",

@@ -50,8 +50,10 @@ static bool good_cookie(const struct tcp_conn *c, const struct tcp_options *o)
 static struct peer *set_of(const struct stack *st, const struct ip_addr *ip)
 {
     uint8_t hash[crypto_shorthash_BYTES];
+    if (st->tcp->tfo == NULL)
+        return NULL;
     crypto_shorthash(hash, ip->b, sizeof ip->b, st->conf.key);
-    return st->tcp->tfo == NULL ? NULL : st->tcp->tfo->at[hash[0] % SETS];
+    return st->tcp->tfo->at[hash[0] % SETS];
 }
 
 static struct peer *find(const struct stack *st, const struct ip_addr *ip)
@@ -79,9 +81,9 @@ static struct peer *make(struct stack *st, const struct ip_addr *ip)
     return p;
 }
 
-static bool paused(const struct stack *st, const struct peer *p)
+static bool has_cookie(const struct peer *p)
 {
-    return p != NULL && st->now < p->paused;
+    return p != NULL && p->len != 0;
 }
 
 /* ---- Client ---- */
@@ -90,15 +92,15 @@ static bool paused(const struct stack *st, const struct peer *p)
 bool tcp_tfo_connect(struct tcp_conn *c, const struct zs_opts *o)
 {
     uint32_t bits = atomic_load_explicit(&o->bits, memory_order_relaxed);
-    const struct peer *p = find(c->st, &c->flow.remote_ip);
     if (!(bits & ZS_O_FASTOPEN))
         return false;
-    if (paused(c->st, p)) {
+    const struct peer *p = find(c->st, &c->flow.remote_ip);
+    if (p != NULL && c->st->now < p->paused) {
         NET_COUNT(c->st, TCP_TFO_PAUSED);
         return false;
     }
     c->tfo = bits & ZS_O_FASTOPEN_NO_COOKIE ? TCP_TFO_BARE : TCP_TFO_ASK;
-    if (!(c->tfo & TCP_TFO_BARE) && (p == NULL || p->len == 0))
+    if (!(c->tfo & TCP_TFO_BARE) && !has_cookie(p))
         return false;
     c->tfo |= TCP_TFO_WAITS;
     atomic_fetch_or(&tcp_app(c)->flags, ZS_F_SYN_WAITS);
@@ -109,9 +111,11 @@ bool tcp_tfo_connect(struct tcp_conn *c, const struct zs_opts *o)
 uint32_t tcp_tfo_syn_data(const struct tcp_conn *c)
 {
     const struct zs_session *own = tcp_own(c);
-    const struct peer *p = find(c->st, &c->flow.remote_ip);
-    if (!(c->tfo & (TCP_TFO_ASK | TCP_TFO_BARE)) || own == NULL || (!(c->tfo & TCP_TFO_BARE) && (p == NULL || p->len == 0)))
+    if (!(c->tfo & TCP_TFO_WAITS) || own == NULL)
         return 0;
+    const struct peer *p = find(c->st, &c->flow.remote_ip);
+    if (!(c->tfo & TCP_TFO_BARE) && !has_cookie(p))
+        return 0; /* it gave way to another peer's meanwhile */
     uint32_t mss = p != NULL && p->mss != 0 ? p->mss : ip_is_v4(&c->flow.remote_ip) ? TCP_MSS_DEFAULT : TCP_MSS_DEFAULT6;
     mss = RTE_MIN(mss, (uint32_t)RTE_MIN(tcp_path_mss(c), c->rcv_mss));
     return (uint32_t)RTE_MIN(zs_rx_avail(own), (uint64_t)(mss > TCP_OPTIONS_MAX ? mss - TCP_OPTIONS_MAX : 0));
@@ -129,7 +133,7 @@ uint32_t tcp_tfo_option(struct tcp_conn *c, bool ack, uint8_t out[TCP_TFO_COOKIE
         return TCP_TFO_COOKIE_LEN;
     }
     struct peer *p = find(c->st, &c->flow.remote_ip);
-    if (p == NULL || p->len == 0)
+    if (!has_cookie(p))
         return 0;
     p->used = c->st->now + 1;
     memcpy(out, p->cookie, p->len);

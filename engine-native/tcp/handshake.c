@@ -105,7 +105,7 @@ uint8_t tcp_syn_flags(const struct tcp_conn *c)
 void tcp_send_syn(struct tcp_conn *c)
 {
     bool again = seq_gt(c->snd_max, c->iss);
-    uint32_t len = again || !(c->state == TCP_SYN_SENT) ? 0 : tcp_tfo_syn_data(c);
+    uint32_t len = tcp_tfo_syn_data(c);
     c->tfo &= (uint8_t)~TCP_TFO_WAITS;
     c->snd_nxt = seq_add(c->iss, 1);
     c->snd_max = seq_max(c->snd_max, seq_add(c->snd_nxt, len));

@@ -367,7 +367,7 @@ bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s);
 
 /* ---- fastopen.c ---- */
 bool tcp_tfo_connect(struct tcp_conn *c, const struct zs_opts *o); /* true: the SYN waits for data */
-uint32_t tcp_tfo_syn_data(const struct tcp_conn *c); /* bytes of own's ring that go with our SYN */
+uint32_t tcp_tfo_syn_data(const struct tcp_conn *c); /* bytes of own's ring that go with our SYN; 0 unless it waited for them */
 uint32_t tcp_tfo_option(struct tcp_conn *c, bool ack, uint8_t out[TCP_TFO_COOKIE_MAX], bool *has);
 void tcp_tfo_answered(struct tcp_conn *c, const struct tcp_seg *s);
 void tcp_tfo_failed(struct tcp_conn *c);
