@@ -145,6 +145,15 @@ EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
 
 /* ---- syscall(2) ---- */
 
+/* A call of the library that gives a negative errno, as syscall(2) gives it. */
+static long result(long r)
+{
+    if (r >= 0)
+        return r;
+    errno = (int)-r;
+    return -1;
+}
+
 long zsp_syscall_args(long n, const long a[6])
 {
     switch (n) {
@@ -153,13 +162,9 @@ long zsp_syscall_args(long n, const long a[6])
         return zsp_##call;
 #include "calls.def"
     case SYS_io_uring_setup:
-        /* Its operations name descriptors behind our back. Programs that use it through syscall(2), libuv among them, fall
-         * back to the calls above when the kernel has none. */
-        if (zs_proc.conf.enabled) {
-            errno = ENOSYS;
-            return -1;
-        }
-        break;
+        return result(zsp_io_uring_setup((unsigned)a[0], (void *)a[1]));
+    case SYS_io_uring_register:
+        return result(zsp_io_uring_register((unsigned)a[0], (unsigned)a[1], (void *)a[2], (unsigned)a[3]));
     }
     return REAL(syscall)(n, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

@@ -1,5 +1,6 @@
 /** Reading ELF files, finding commands, and what is refused. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { outOfReach } from '../src/commands/why.js';
 import { machineName, OWN_MACHINE, readElf } from '../src/target/elf.js';
 import { inspect, refusal, scriptInterpreter } from '../src/target/inspect.js';
 import { findCommand } from '../src/target/lookup.js';
@@ -122,6 +124,13 @@ describe('inspect', () => {
     expect(error?.what).toContain('LD_PRELOAD');
   });
 
+  test('a program that uses liburing is told about its rings', () => {
+    const library = join(directory, 'liburing.so.2');
+    compile('liburing.so.2', '-shared', '-fPIC', '-Wl,-soname,liburing.so.2');
+    const findings = inspect(compile('uring', '-Wl,--no-as-needed', '-xnone', library), PATH);
+    expect(findings.filter(({ status }) => status !== 'ok')).toMatchObject([{ name: 'io_uring', status: 'warn' }]);
+  });
+
   test('a script is as good as its interpreter', () => {
     const program = compile('interpreter', '-static');
     const script = file('script', `#! ${program} -x\n`);
@@ -158,5 +167,34 @@ describe('findCommand', () => {
     expect(failure(directory, PATH)).toBe('ZS1102');
     expect(failure(`${plain}/x`, PATH)).toBe('ZS1101');
     expect(failure('', PATH)).toBe('ZS1101');
+  });
+});
+
+describe('outOfReach', () => {
+  /** Runs a program that writes a line, and hands over its pid. */
+  async function running(command: string, args: readonly string[], look: (pid: number) => void): Promise<void> {
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    try {
+      await once(child.stdout, 'data');
+      if (child.pid === undefined) throw new Error(`${command} does not run`);
+      look(child.pid);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  }
+
+  test('a static program, an ordinary one, one with a ring', async () => {
+    const source = file('talks.c', '#include <unistd.h>\nint main(void){write(1,"x",1);pause();return 0;}\n');
+    const program = join(directory, 'talks');
+    execFileSync('cc', ['-static', '-o', program, source]);
+    await running(program, [], (pid) =>
+      expect(outOfReach(pid, false)).toEqual([expect.stringContaining(`${program} is statically linked`)]),
+    );
+    await running('/bin/sh', ['-c', 'echo x; read line'], (pid) => expect(outOfReach(pid, false)).toEqual([]));
+    const ring =
+      'import ctypes, sys; fd = ctypes.CDLL(None).syscall(425, 8, ctypes.create_string_buffer(120)); print(fd, flush=True); sys.stdin.read()';
+    await running('python3', ['-c', ring], (pid) =>
+      expect(outOfReach(pid, true)).toEqual([expect.stringMatching(/^io_uring at descriptor \d+: for files/)]),
+    );
   });
 });

@@ -6,9 +6,14 @@
  *   conformance --inherited ...   what the cases about exec run in the new program */
 #include "lib.h"
 
+#ifdef HAVE_LIBURING
+#define LIBURING(X) X(liburing)
+#else
+#define LIBURING(X)
+#endif
 #define TABLES X(data) X(flags) X(bulk) X(files) X(closing) X(shutdown) X(timeouts) X(connect) X(backlog) X(listen) \
     X(names) X(options) X(tcpopts) X(urgent) X(epoll) X(edge) X(sets) X(poll) X(signals) X(sigmore) X(fds) X(stdio) X(procs) X(exec) \
-    X(scm) X(udp) X(udpmore) X(confine)
+    X(scm) X(udp) X(udpmore) X(confine) X(uring) LIBURING(X)
 #define X(name) extern const struct conf_case name##_cases[];
 TABLES
 #undef X

@@ -222,17 +222,6 @@ transfer.tcp('io_signal', (t) => {
   t.result('none without O_ASYNC', t.near.libc.sigtimedwait([SIGIO], 0));
 });
 
-transfer.kernel('io_uring_files', 'rings carry no sockets of ours', (t) => {
-  const params = Buffer.alloc(120);
-  const raw = t.near.libc.raw('syscall', 'lliz', 425, 8, params);
-  t.log(
-    raw.r >= 0 || raw.err === 'ENOSYS' || raw.err === 'EPERM'
-      ? 'a ring, or none for a reason that programs know'
-      : raw.err,
-  );
-  if (raw.r >= 0) t.near.libc.close(raw.r);
-});
-
 transfer.wired(
   'close_while_blocked',
   (t) => {

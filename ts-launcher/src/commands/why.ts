@@ -1,10 +1,11 @@
 /** `zstack-run why PID [FD]`: per socket, who serves it and why. */
 import type { Command } from 'commander';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { checked, whySchema, type SocketReport, type WhyAnswer } from '../engine/protocol.js';
 import { addOptions } from '../cli.js';
 import { LauncherError } from '../errors.js';
 import { print } from '../output.js';
+import { inspect } from '../target/inspect.js';
 import { runningEngine } from './engine.js';
 import { bytes, plainTable } from './format.js';
 import type { Register } from './index.js';
@@ -21,7 +22,10 @@ export const register: Register = (program, context) => {
       const { client } = await runningEngine(options.engine);
       try {
         const answer = checked(whySchema, await client.request('why', fd === undefined ? { pid } : { pid, fd }), 'why');
-        print(flags.json === true ? JSON.stringify(answer, null, 2) : whyText(answer, processName(pid), fd));
+        const name = processName(pid);
+        const notes = fd === undefined ? outOfReach(pid, answer.attached) : [];
+        const text = (): string => [whyText(answer, name, fd), ...notes].join('\n');
+        print(flags.json === true ? JSON.stringify({ ...answer, notes }, null, 2) : text());
       } finally {
         client.close();
       }
@@ -39,6 +43,38 @@ function processName(pid: number): string {
     return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
   } catch {
     throw new LauncherError('ZS1402', `there is no process ${pid}`, 'see `zstack-run engine status` for the programs');
+  }
+}
+
+/**
+ * What the library does not see of a process: all of it when the program cannot be preloaded, rings that it set up by system
+ * calls of its own. Nothing where `/proc` may not be read.
+ */
+export function outOfReach(pid: number, attached: boolean): string[] {
+  const notes: string[] = [];
+  try {
+    if (!attached)
+      for (const { status, evidence } of inspect(readlinkSync(`/proc/${pid}/exe`), undefined))
+        if (status !== 'ok') notes.push(evidence);
+    const rings = readdirSync(`/proc/${pid}/fd`).filter((fd) => isRing(pid, fd));
+    if (rings.length > 0)
+      notes.push(
+        `io_uring at descriptor ${rings.join(', ')}: ` +
+          (attached
+            ? 'for files; its operations on sockets are refused, unless the program made it by system calls of its own'
+            : 'what it does with sockets is not seen'),
+      );
+  } catch {
+    // It ended, or belongs to somebody else.
+  }
+  return notes;
+}
+
+function isRing(pid: number, fd: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`) === 'anon_inode:[io_uring]';
+  } catch {
+    return false; // closed meanwhile
   }
 }
 

@@ -86,10 +86,10 @@ function inspectElf(file: string, elf: ElfInfo, capabilities: boolean): Finding[
   }
   if (elf.needed.some((name) => name.startsWith('liburing'))) {
     findings.push({
-      name: 'system calls',
+      name: 'io_uring',
       status: 'warn',
-      evidence: `${file} uses liburing, whose system calls pass the C library by`,
-      remedy: 'let it use epoll where it offers the choice',
+      evidence: `${file} uses liburing: its rings are for files, what they are asked to do with sockets fails with EACCES`,
+      remedy: 'let it use epoll for its sockets where it offers the choice',
     });
   }
   return findings;
