@@ -150,6 +150,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     struct zs_thread *t = &zs_thread;
     if (is_guarded(sig) && on_guarded(sig, info, context))
         return;
+    async_translate(info);
     if (t->depth == 0 || t->sleeping || synchronous(sig, info)) {
         deliver(sig, info, context);
         if (t->sleeping) {

@@ -14,6 +14,7 @@ void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t ses
     k->gen = atomic_load(&k->s->gen);
     k->peer = zs_session_peer(&d->view, k->s);
     opt_apply(k);
+    async_apply(k);
     atomic_store(&k->kind, ZK_CONN);
     sock_why_conn(k, fd);
 }
@@ -101,6 +102,8 @@ static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enu
     sock_become_conn(k, fd, d, c.session);
     k->deferred = c.deferred;
     ep_sock_decided(k);
+    if (atomic_load(&k->s->state) != ZS_S_EMBRYO)
+        zs_async_raise(&d->view, k->s, ZS_ASYNC_OUT); /* as tcp_finish_connect */
     return 0;
 }
 

@@ -57,7 +57,13 @@ static long ioctl_sock(struct zsock *k, int fd, unsigned long req, long arg)
     if (req == FIOSETOWN || req == SIOCSPGRP) {
         long r = zs_sys(SYS_ioctl, fd, req, arg);
         if (r == 0)
-            urgent_owner(k, *out);
+            async_owner(k, F_OWNER_PID, *out);
+        return r;
+    }
+    if (req == FIOASYNC) {
+        long r = zs_sys(SYS_ioctl, fd, req, arg);
+        if (r == 0)
+            async_switch(k, fd, *out != 0);
         return r;
     }
     return zs_sys(SYS_ioctl, fd, req, arg);
@@ -68,8 +74,10 @@ long zsp_fcntl_sock(struct zsock *k, int fd, int cmd, long arg)
     bool both = sock_accelerated(k) && atomic_load(&k->kind) != ZK_CONN; /* the placeholder is always non-blocking */
     if (cmd == F_SETFL) {
         long r = zs_sys(SYS_fcntl, fd, F_SETFL, both ? arg | O_NONBLOCK : arg);
-        if (r == 0)
+        if (r == 0) {
             atomic_store(&k->nonblock, (arg & O_NONBLOCK) != 0);
+            async_switch(k, fd, arg & O_ASYNC);
+        }
         if (r == 0 && both && (arg & O_NONBLOCK))
             atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
         else if (r == 0 && both)
@@ -78,11 +86,13 @@ long zsp_fcntl_sock(struct zsock *k, int fd, int cmd, long arg)
     }
     long r = zs_sys(SYS_fcntl, fd, cmd, arg);
     if (r == 0 && cmd == F_SETOWN)
-        urgent_owner(k, (int)arg);
+        async_owner(k, F_OWNER_PID, (int)arg);
     if (r == 0 && cmd == F_SETOWN_EX) {
         const struct f_owner_ex *own = (const struct f_owner_ex *)arg;
-        urgent_owner(k, own->type == F_OWNER_PGRP ? -own->pid : own->pid);
+        async_owner(k, own->type, own->type == F_OWNER_PGRP ? -own->pid : own->pid);
     }
+    if (r == 0 && cmd == F_SETSIG)
+        async_signal(k, (int)arg);
     if (cmd == F_GETFL && r >= 0 && both && !atomic_load(&k->nonblock))
         r &= ~O_NONBLOCK;
     return r;

@@ -26,7 +26,8 @@ int dgram_bound(struct zsock *k, int fd)
         atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
     else /* a placeholder that was registered before is non-blocking itself */
         atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
-    zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    zs_sys(SYS_fcntl, fd, F_SETFL, zs_sys(SYS_fcntl, fd, F_GETFL, 0) | O_NONBLOCK);
+    async_apply(k);
     atomic_fetch_add(&zs_proc.endpoints, 1);
     zs_why(d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
     ep_sock_decided(k);

@@ -28,7 +28,8 @@ static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int b
         atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
     else /* a placeholder that was registered before is non-blocking itself */
         atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
-    zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    zs_sys(SYS_fcntl, fd, F_SETFL, zs_sys(SYS_fcntl, fd, F_GETFL, 0) | O_NONBLOCK);
+    async_apply(k);
     opt_apply(k); /* what the wire's handshakes need to know */
     return 0;
 }

@@ -62,8 +62,6 @@ void opt_fill(struct zs_opts *o, const struct zs_preopts *p)
 void opt_apply(struct zsock *k)
 {
     opt_fill(&k->s->opts, &k->pre);
-    if (k->pre.sig_owner != 0)
-        atomic_store_explicit(&k->s->sig_owner, k->pre.sig_owner, memory_order_relaxed);
     if (atomic_load(&k->kind) == ZK_CONN && (atomic_load(&k->s->flags) & ZS_F_WIRE))
         zs_notify(&k->d->view, k->peer); /* what waits for a cork, or an acknowledgement, may go now */
 }
@@ -72,7 +70,6 @@ void opt_apply(struct zsock *k)
 void opt_inherit(struct zsock *k, const struct zsock *listener)
 {
     k->pre = listener->pre;
-    k->pre.sig_owner = 0; /* of the description, not of the socket */
     for (uint32_t i = 0; i < listener->nplain; i++) {
         const struct zs_plainopt *o = &listener->plain[i];
         zs_sys(SYS_setsockopt, k->fd, o->level, o->name, &o->value, sizeof o->value);
@@ -238,7 +235,7 @@ struct zs_preopts opt_current(const struct zsock *k)
         .keepcnt = atomic_load(&o->keepcnt), .user_timeout = atomic_load(&o->user_timeout),
         .congestion = atomic_load(&o->congestion), .maxseg = atomic_load(&o->maxseg), .syncnt = atomic_load(&o->syncnt),
         .linger2 = atomic_load(&o->linger2), .defer_accept = atomic_load(&o->defer_accept),
-        .notsent_lowat = atomic_load(&o->notsent_lowat), .fastopen = atomic_load(&o->fastopen), .sig_owner = k->pre.sig_owner,
+        .notsent_lowat = atomic_load(&o->notsent_lowat), .fastopen = atomic_load(&o->fastopen),
         .peek_off = k->pre.peek_off,
     };
 }

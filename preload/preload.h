@@ -94,8 +94,15 @@ struct zs_preopts {
     uint64_t sndtimeo_us, rcvtimeo_us;
     int32_t linger;
     uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion, maxseg, syncnt, defer_accept, notsent_lowat, fastopen;
-    int32_t linger2, sig_owner;
+    int32_t linger2;
     int32_t peek_off; /* SO_PEEK_OFF, -1 off */
+};
+
+/* F_SETOWN, F_SETSIG, O_ASYNC: fields of struct zs_session, for a socket that has none yet. */
+struct zs_async {
+    int32_t owner, tgid;
+    uint32_t born, word;
+    uint8_t sig;
 };
 
 /* Options of UDP sockets that datagrams over rings and wire need: X(identifier, level, name). */
@@ -163,6 +170,7 @@ struct zsock {
     _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
     _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
     struct zs_preopts pre;
+    struct zs_async async; /* of the description: not inherited by accept */
     struct zs_plainopt plain[6]; /* a listener's other options, for what it accepts */
     uint32_t nplain;
     _Atomic uint32_t lock;    /* guards items */
@@ -461,7 +469,14 @@ uint64_t urgent_limit(struct zs_view *v, struct zs_session *s, uint64_t n, bool 
 uint64_t urgent_readable(const struct zs_session *s, uint64_t avail);    /* of the bytes there, what a read gets */
 uint64_t urgent_before_mark(const struct zs_session *s, uint64_t avail); /* FIONREAD */
 ssize_t urgent_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags);
-void urgent_owner(struct zsock *k, int pid); /* F_SETOWN */
+
+/* ---- async.c ---- */
+/* F_OWNER_*; 0 or below: nobody, or a process group. */
+void async_owner(struct zsock *k, int type, int pid);
+void async_switch(struct zsock *k, int fd, bool on); /* O_ASYNC */
+void async_signal(struct zsock *k, int sig);         /* F_SETSIG */
+void async_apply(struct zsock *k);                   /* it has a session now */
+void async_translate(siginfo_t *info);               /* what a signal handler of the program sees */
 
 /* ---- options.c ---- */
 int opt_get(struct zsock *k, int fd, int level, int name, void *val, socklen_t *len);

@@ -243,7 +243,7 @@ static int shutdown_conn(struct zsock *k, int how)
         zs_session_fin(v, k->index);
     if (how == SHUT_RD || how == SHUT_RDWR)
         atomic_fetch_or(&k->s->flags, ZS_F_SHUT_RD);
-    zs_notify(v, k->s); /* own waiters: the state they see changed */
+    zs_notify_own(v, k->s); /* own waiters: the state they see changed */
     return 0;
 }
 

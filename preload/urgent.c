@@ -100,10 +100,3 @@ ssize_t urgent_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
         }
     return n > 0;
 }
-
-void urgent_owner(struct zsock *k, int pid)
-{
-    k->pre.sig_owner = pid;
-    if (k->s != NULL)
-        atomic_store(&k->s->sig_owner, pid);
-}

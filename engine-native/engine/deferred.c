@@ -99,7 +99,7 @@ static int try_connect(struct engine *e, struct pending_group *g, struct pending
     uint32_t embryo = ZS_S_EMBRYO;
     atomic_compare_exchange_strong(&c->state, &embryo, ZS_S_OPEN);
     COUNT(e, DEFERRED_DONE);
-    zs_notify(&e->view, c);
+    zs_notify_room(&e->view, c);
     zs_notify(&e->view, zs_session_at(&e->view, g->session));
     return 0;
 }

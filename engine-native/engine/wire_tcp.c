@@ -120,7 +120,7 @@ void wire_connected(void *engine, void *conn)
     if (app == NULL)
         return;
     atomic_compare_exchange_strong(&app->state, &embryo, ZS_S_OPEN);
-    zs_notify(&e->view, app);
+    zs_notify_room(&e->view, app);
 }
 
 void wire_closed(void *engine, void *conn)

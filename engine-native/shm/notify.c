@@ -7,6 +7,7 @@
 
 #include "ops.h"
 
+#include <poll.h>
 #include <signal.h>
 #include "sys.h"
 
@@ -62,7 +63,8 @@ static bool signal_list(struct zs_view *v, _Atomic uint64_t *subs, uint32_t n, b
     return exclusive_done;
 }
 
-void zs_notify(struct zs_view *v, struct zs_session *s)
+/* True when a thread that waits for data was woken. */
+static bool wake(struct zs_view *v, struct zs_session *s)
 {
     atomic_thread_fence(memory_order_seq_cst);
     bool done = signal_list(v, s->subs, ZS_SUBS_INLINE, false);
@@ -72,12 +74,35 @@ void zs_notify(struct zs_view *v, struct zs_session *s)
         if (more != NULL && ZS_BLOCK_CLASS(ref) == 0)
             signal_list(v, more, ZS_SUBS_BLOCK, done);
     }
-    if (atomic_load(&s->rx_wait) != 0) {
-        atomic_store(&s->rx_wait, 0);
-        zs_futex_wake(&s->rx_wait, INT_MAX);
-        if (v->stats)
-            atomic_fetch_add_explicit(&v->stats->wakeups, 1, memory_order_relaxed);
+    if (atomic_load(&s->rx_wait) == 0)
+        return false;
+    atomic_store(&s->rx_wait, 0);
+    zs_futex_wake(&s->rx_wait, INT_MAX);
+    if (v->stats)
+        atomic_fetch_add_explicit(&v->stats->wakeups, 1, memory_order_relaxed);
+    return true;
+}
+
+void zs_notify(struct zs_view *v, struct zs_session *s)
+{
+    bool woken = wake(v, s);
+    if (__builtin_expect(atomic_load_explicit(&s->async, memory_order_relaxed) != 0, 0)) {
+        long band = zs_async_band(v, s);
+        /* Data for a thread that waits for it is no news (SOCKWQ_ASYNC_WAITDATA). */
+        if (band != 0 && (!woken || s->kind == ZS_KIND_TCP_LISTEN || !(band & POLLIN)))
+            zs_async_raise(v, s, band);
     }
+}
+
+void zs_notify_room(struct zs_view *v, struct zs_session *s)
+{
+    wake(v, s);
+    zs_async_raise(v, s, ZS_ASYNC_OUT);
+}
+
+void zs_notify_own(struct zs_view *v, struct zs_session *s)
+{
+    wake(v, s);
 }
 
 static int claim_in(_Atomic uint64_t *subs, uint32_t n, uint64_t word)
@@ -221,6 +246,9 @@ void zs_urgent_put(struct zs_session *rx, uint64_t word)
 void zs_urgent_signal(struct zs_session *s)
 {
     int32_t owner = atomic_load_explicit(&s->sig_owner, memory_order_relaxed);
-    if (owner != 0)
+    int32_t tgid = atomic_load_explicit(&s->sig_tgid, memory_order_relaxed);
+    if (tgid != 0)
+        zs_sys(SYS_tgkill, tgid, owner, SIGURG);
+    else if (owner != 0)
         zs_sys(SYS_kill, owner, SIGURG);
 }

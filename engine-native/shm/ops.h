@@ -88,6 +88,8 @@ void zs_urgent_put(struct zs_session *rx, uint64_t word);
 /* SIGURG to whoever F_SETOWN named for the socket: an urgent byte came. */
 void zs_urgent_signal(struct zs_session *s);
 void zs_notify(struct zs_view *v, struct zs_session *s);
+void zs_notify_room(struct zs_view *v, struct zs_session *s); /* it became writable */
+void zs_notify_own(struct zs_view *v, struct zs_session *s);  /* what the socket's own process did: no signal comes of it */
 /* Adds a subscriber; -ENOBUFS when no room. Removes one. */
 int zs_subscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint32_t slot, uint32_t flags);
 void zs_unsubscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint32_t slot);
@@ -98,6 +100,14 @@ void zs_waiter_free(struct zs_view *v, uint32_t waiter);
 /* Takes up to `max` slots whose bits are set. */
 uint32_t zs_waiter_harvest(struct zs_waiter *waiter, uint32_t *slots, uint32_t max);
 int zs_futex_wake(_Atomic uint32_t *word, int count);
+
+/* ---- Signals of O_ASYNC sockets (async.c) ---- */
+/* Raises what F_SETOWN and F_SETSIG ask for; band: POLL* bits as si_band has them. */
+void zs_async_raise(struct zs_view *v, struct zs_session *s, long band);
+long zs_async_band(struct zs_view *v, const struct zs_session *s);
+#define ZS_ASYNC_OUT (POLLOUT | POLLWRNORM | POLLWRBAND)
+/* When a process started, in a form that tells processes of one number apart; 0: there is none, or /proc does not tell. */
+uint32_t zs_born(int32_t pid);
 
 /* Sets one bit of a waiter and wakes it when it sleeps. Nothing happens when its generation is another. */
 void zs_waiter_signal(struct zs_view *v, uint32_t waiter, uint32_t gen, uint32_t slot);

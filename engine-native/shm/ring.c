@@ -412,7 +412,7 @@ static void return_room(struct zs_view *v, struct zs_session *rx, uint64_t head)
     uint32_t want = atomic_exchange(&rx->rx_prod.want_space, 0);
     struct zs_session *sender = zs_session_peer(v, rx);
     if ((want & ZS_WANT_EVENT) && sender != NULL)
-        zs_notify(v, sender);
+        zs_notify_room(v, sender);
     if (want & ZS_WANT_FUTEX)
         zs_futex_wake(&rx->rx_prod.want_space, INT_MAX);
 }

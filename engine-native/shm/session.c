@@ -71,6 +71,9 @@ void zs_session_free(struct zs_view *v, uint32_t index)
     memset((void *)&s->opts, 0, sizeof s->opts);
     atomic_store(&s->rx_dropped, 0);
     atomic_store(&s->sig_owner, 0);
+    atomic_store(&s->sig_tgid, 0);
+    atomic_store(&s->sig_born, 0);
+    atomic_store(&s->async, 0);
     atomic_store(&s->rx_wait, 0);
     atomic_store(&s->error, 0);
     atomic_store(&s->cookie, 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** All suites. */
 import type { Suite } from '../harness/case.js';
+import { async_ } from './async.js';
 import { errors } from './errors.js';
 import { fastopen } from './fastopen.js';
 import { messages } from './messages.js';
@@ -8,4 +9,4 @@ import { options } from './options.js';
 import { readiness } from './readiness.js';
 import { transfer } from './transfer.js';
 
-export const suites: readonly Suite[] = [messages, errors, readiness, transfer, options, fastopen];
+export const suites: readonly Suite[] = [messages, errors, readiness, transfer, options, fastopen, async_];

@@ -202,26 +202,6 @@ transfer.tcp('high_descriptor', (t) => {
   high.recv(10);
 });
 
-transfer.tcp('io_signal', (t) => {
-  const [near, far] = t.pair();
-  const SIGIO = 29;
-  t.ok('sigprocmask', t.near.libc.sigprocmask([SIGIO]));
-  const thread = Buffer.alloc(8); // F_OWNER_TID: the thread that has it blocked, not any other of Node's
-  thread.writeInt32LE(process.pid, 4);
-  t.ok('F_SETOWN_EX', t.near.libc.fcntlBytes(near.fd, F.SETOWN_EX, thread));
-  t.near.libc.fcntl(near.fd, F.SETFL, O.ASYNC);
-  t.near.libc.sigtimedwait([SIGIO], 0);
-  far.send('x');
-  near.readable();
-  t.result('SIGIO', t.near.libc.sigtimedwait([SIGIO], 2000));
-  near.recv(10);
-  t.near.libc.fcntl(near.fd, F.SETFL, 0);
-  t.near.libc.sigtimedwait([SIGIO], 0);
-  far.send('x');
-  near.readable();
-  t.result('none without O_ASYNC', t.near.libc.sigtimedwait([SIGIO], 0));
-});
-
 transfer.wired(
   'close_while_blocked',
   (t) => {

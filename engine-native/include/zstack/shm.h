@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 7u
+#define ZS_LAYOUT_VERSION 8u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -222,6 +222,12 @@ struct zs_opts {
 #define ZS_O_JOINED_ONLY (1u << 20)  /* UDP: IP_MULTICAST_ALL 0, only of groups that this socket joined */
 #define ZS_O_JOINED_ONLY6 (1u << 21)
 
+/* zs_session.async: signals are on, the signal (0: SIGIO), and the descriptor that it names. */
+#define ZS_ASYNC_ON (1u << 31)
+#define ZS_ASYNC(sig, fd) (ZS_ASYNC_ON | (uint32_t)(sig) << 24 | ((uint32_t)(fd) & 0xffffffu))
+#define ZS_ASYNC_SIG(word) (((word) >> 24) & 0x7fu)
+#define ZS_ASYNC_FD(word) ((word) & 0xffffffu)
+
 struct zs_session {
     /* line 0: identity */
     _Atomic uint32_t owner; /* client id; 0 free */
@@ -249,7 +255,8 @@ struct zs_session {
     _Atomic uint64_t subs[ZS_SUBS_INLINE];
     _Atomic uint32_t subs_block; /* overflow block reference */
     _Atomic uint32_t rx_wait;    /* futex: 1 while threads sleep for data, EOF or error */
-    uint8_t pad2[8];
+    _Atomic uint32_t async;      /* O_ASYNC: ZS_ASYNC_*, 0 off */
+    uint8_t pad2[4];
     /* line 3, 4: the direction that ends here */
     struct zs_dir_prod rx_prod; /* written by the peer */
     struct zs_dir_cons rx_cons; /* written by this end */
@@ -257,8 +264,10 @@ struct zs_session {
     struct zs_opts opts;
     /* line 6: counters of this end */
     _Atomic uint64_t rx_dropped; /* UDP: datagrams without room */
-    _Atomic int32_t sig_owner;   /* F_SETOWN: who gets SIGURG. Process, or below 0 process group; 0 nobody */
-    uint8_t pad6[52];
+    _Atomic int32_t sig_owner;   /* F_SETOWN: who gets SIGURG and SIGIO. Process, thread, or below 0 process group; 0 nobody */
+    _Atomic int32_t sig_tgid;    /* not 0: sig_owner is a thread of that process (F_OWNER_TID) */
+    _Atomic uint32_t sig_born;   /* when that process started, zs_born(); 0 not known */
+    uint8_t pad6[44];
     /* line 7: the rings of the direction that ends here, written by the peer */
     struct zs_dir_rings rx_rings;
 };
