@@ -277,7 +277,7 @@ static ssize_t send_kernel(struct zsock *k, int fd, const struct msghdr *msg, in
     return r;
 }
 
-ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
+static ssize_t send_datagram(struct zsock *k, int fd, const struct msghdr *msg, int flags)
 {
     struct sending g = {.fallback = 0};
     size_t n = iov_total(msg);
@@ -310,6 +310,17 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
     stamp(&rec);
     deliver(k, g.dst, &rec, msg->msg_iov, msg->msg_iovlen);
     return (ssize_t)n;
+}
+
+/* One series of completions, whatever the way: the kernel's own would have numbers of their own. */
+ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
+{
+    if (ZS_LIKELY(!zerocopy_asked(k, flags)))
+        return send_datagram(k, fd, msg, flags);
+    ssize_t r = send_datagram(k, fd, msg, flags & ~MSG_ZEROCOPY);
+    if (r >= 0) /* its header counts */
+        zerocopy_done(k);
+    return r;
 }
 
 /* ---- Receive ---- */
@@ -381,7 +392,11 @@ ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
         ssize_t r = flags & MSG_ERRQUEUE ? 0 : take_error(k);
         if (r != 0)
             return r;
-        r = flags & MSG_ERRQUEUE ? errq_recv(k, msg) : -EAGAIN;
+        if (flags & MSG_ERRQUEUE)
+            r = zerocopy_pending(k) ? zerocopy_recv(k, msg) : -EAGAIN;
+        if ((flags & MSG_ERRQUEUE) && (r == 0 || (r = errq_recv(k, msg)) != -EAGAIN))
+            return r;
+        r = -EAGAIN;
         if (r != -EAGAIN)
             return r;
         bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % 16 == 15;

@@ -21,7 +21,7 @@ struct epitem {
     bool disarmed;    /* EPOLLONESHOT fired */
     bool fresh;       /* added or modified: an edge by itself */
     uint64_t seen_tail;             /* what the last edge had seen */
-    uint32_t seen_state, seen_out;
+    uint32_t seen_state, seen_out, seen_zc;
     uint32_t emitted;               /* serial of the wait that last reported it */
     int emitted_at;                 /* where in its output */
     struct epitem *next_of_sock;

@@ -8,7 +8,7 @@
 
 /* ---- Shared-memory side ---- */
 
-/* Has anything happened since the last edge was reported? Data that arrived, the state, room after a short write. `all`: the
+/* Has anything happened since the last edge was reported? Data that arrived, the state, a completion, room after a short write. `all`: the
  * events before the interest was applied: an end is news to who asked for EPOLLIN only. */
 static bool is_edge(struct epitem *it, uint32_t mask, uint32_t all, bool reported)
 {
@@ -18,11 +18,13 @@ static bool is_edge(struct epitem *it, uint32_t mask, uint32_t all, bool reporte
                         : atomic_load(&k->s->rx_prod.tail);
     uint32_t state = all & (EPOLLERR | EPOLLHUP | EPOLLRDHUP);
     uint32_t out = atomic_load(&k->out_seq);
-    bool edge = it->fresh || tail != it->seen_tail || state != it->seen_state || ((mask & EPOLLOUT) && out != it->seen_out);
+    uint32_t zc = all & EPOLLERR ? atomic_load(&k->s->zc_sent) : it->seen_zc; /* each completion is an edge */
+    bool edge = zc != it->seen_zc || it->fresh || tail != it->seen_tail || state != it->seen_state || ((mask & EPOLLOUT) && out != it->seen_out);
     if (edge && reported) {
         it->fresh = false;
         it->seen_tail = tail;
         it->seen_state = state;
+        it->seen_zc = zc;
         if (mask & EPOLLOUT)
             it->seen_out = out;
     }

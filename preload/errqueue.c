@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Errors about datagrams over the wire, kept for who asks for them (IP_RECVERR in ip(7), IPV6_RECVERR): records in the ring of a
- * session that the engine owns. The kernel keeps its own. */
+ * The error queue. Errors about datagrams over the wire, kept for who asks for them (IP_RECVERR in ip(7), IPV6_RECVERR): records in
+ * the ring of a session that the engine owns; the kernel keeps its own. And completions of MSG_ZEROCOPY (msg_zerocopy.rst in the
+ * kernel's documentation): what is sent is in a ring when the call returns, so that each is complete at once, and says that it was
+ * copied, as over Linux' loopback. */
 #include "dgram.h"
 
 #include <linux/errqueue.h>
@@ -54,29 +56,63 @@ struct report6 {
     struct sockaddr_in6 offender;
 };
 
-/* As ip_recv_error and ipv6_recv_error. */
-static void describe(const struct zsock *k, struct msghdr *msg, const struct zs_udp_record *rec, const struct zs_udp_error *err)
+/* As ip_recv_error and ipv6_recv_error. offender NULL: nobody's. */
+static void describe(const struct zsock *k, struct msghdr *msg, const struct sock_extended_err *ee, const struct zs_addr *offender)
 {
-    const struct sock_extended_err ee = {.ee_errno = err->err, .ee_origin = err->origin, .ee_type = err->type, .ee_code = err->code,
-                                         .ee_info = err->info};
-    bool icmp = err->origin == SO_EE_ORIGIN_ICMP || err->origin == SO_EE_ORIGIN_ICMP6;
     struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
     size_t used = 0;
-    if (icmp)
-        addr_to_sockaddr(&rec->from, k->family, &ss);
+    if (offender != NULL)
+        addr_to_sockaddr(offender, k->family, &ss);
     if (msg->msg_control == NULL)
         msg->msg_controllen = 0;
     if (k->family == AF_INET) {
-        struct report4 r = {.ee = ee};
+        struct report4 r = {.ee = *ee};
         memcpy(&r.offender, &ss, sizeof r.offender);
         dg_put_cmsg(msg, &used, IPPROTO_IP, IP_RECVERR, &r, sizeof r);
     } else {
-        struct report6 r = {.ee = ee};
+        struct report6 r = {.ee = *ee};
         memcpy(&r.offender, &ss, sizeof r.offender);
         dg_put_cmsg(msg, &used, IPPROTO_IPV6, IPV6_RECVERR, &r, sizeof r);
     }
     msg->msg_controllen = used;
 }
+
+/* ---- MSG_ZEROCOPY ---- */
+
+bool zerocopy_asked(const struct zsock *k, int flags)
+{
+    return (flags & MSG_ZEROCOPY) && k->s != NULL && (atomic_load_explicit(&k->s->opts.bits, memory_order_relaxed) & ZS_O_ZEROCOPY);
+}
+
+void zerocopy_done(struct zsock *k)
+{
+    atomic_fetch_add(&k->s->zc_sent, 1);
+    atomic_fetch_or(&k->s->flags, ZS_F_ZC_DONE);
+    zs_notify_own(&k->d->view, k->s);
+    zs_async_raise(&k->d->view, k->s, POLLERR);
+}
+
+ssize_t zerocopy_recv(struct zsock *k, struct msghdr *msg)
+{
+    struct zs_session *s = k->s;
+    if (!(atomic_load(&s->flags) & ZS_F_ZC_DONE))
+        return -EAGAIN;
+    atomic_fetch_and(&s->flags, ~ZS_F_ZC_DONE); /* before the look at the numbers: who sends meanwhile sets it again */
+    uint32_t first = atomic_load(&s->zc_told), next;
+    do {
+        next = atomic_load(&s->zc_sent);
+        if (first == next)
+            return -EAGAIN; /* somebody else fetched it */
+    } while (!atomic_compare_exchange_weak(&s->zc_told, &first, next));
+    const struct sock_extended_err ee = {.ee_origin = SO_EE_ORIGIN_ZEROCOPY, .ee_code = SO_EE_CODE_ZEROCOPY_COPIED,
+                                         .ee_info = first, .ee_data = next - 1};
+    msg->msg_flags = MSG_ERRQUEUE;
+    msg->msg_namelen = 0;
+    describe(k, msg, &ee, NULL);
+    return 0;
+}
+
+/* ---- Errors ---- */
 
 static size_t iov_room(const struct msghdr *msg)
 {
@@ -112,7 +148,10 @@ ssize_t errq_recv(struct zsock *k, struct msghdr *msg)
         addr_copy_out(&rec.to, k->family, msg->msg_name, &name);
         msg->msg_namelen = name;
     }
-    describe(k, msg, &rec, &err);
+    const struct sock_extended_err ee = {.ee_errno = err.err, .ee_origin = err.origin, .ee_type = err.type, .ee_code = err.code,
+                                         .ee_info = err.info};
+    bool icmp = err.origin == SO_EE_ORIGIN_ICMP || err.origin == SO_EE_ORIGIN_ICMP6;
+    describe(k, msg, &ee, icmp ? &rec.from : NULL);
     return got < 0 ? 0 : (ssize_t)got;
 }
 

@@ -32,8 +32,10 @@ static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t 
         return !bad ? -EFAULT : cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
     switch (atomic_load(&k->kind)) {
     case ZK_CONN:;
-        if (flags & MSG_ERRQUEUE)
-            return -EAGAIN;
+        if (flags & MSG_ERRQUEUE) {
+            struct msghdr own = {0};
+            return zerocopy_recv(k, msg != NULL ? msg : &own);
+        }
         if (msg != NULL) {
             msg->msg_namelen = 0;
             msg->msg_controllen = 0;

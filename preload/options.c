@@ -94,7 +94,8 @@ static void keep_plain(struct zsock *k, int level, int name, int value)
 static uint32_t bit_of(int level, int name)
 {
     if (level == SOL_SOCKET)
-        return name == SO_KEEPALIVE ? ZS_O_KEEPALIVE : name == SO_REUSEADDR ? ZS_O_REUSEADDR : name == SO_OOBINLINE ? ZS_O_OOBINLINE : 0;
+        return name == SO_KEEPALIVE ? ZS_O_KEEPALIVE : name == SO_REUSEADDR ? ZS_O_REUSEADDR : name == SO_OOBINLINE ? ZS_O_OOBINLINE
+               : name == SO_ZEROCOPY ? ZS_O_ZEROCOPY : 0;
     if (level == IPPROTO_TCP)
         return name == TCP_NODELAY ? ZS_O_NODELAY : name == TCP_CORK ? ZS_O_CORK
                : name == TCP_FASTOPEN_CONNECT ? ZS_O_FASTOPEN : name == TCP_FASTOPEN_NO_COOKIE ? ZS_O_FASTOPEN_NO_COOKIE : 0;
@@ -186,6 +187,8 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
         return -EFAULT;
     memcpy(&v, val, sizeof v);
     uint32_t bit = bit_of(level, name);
+    if (bit == ZS_O_ZEROCOPY && (v < 0 || v > 1))
+        return -EINVAL; /* unlike its kin (sk_setsockopt) */
     if (bit != 0) {
         p->bits = v ? p->bits | bit : p->bits & ~bit;
         return 1;

@@ -470,6 +470,15 @@ uint64_t urgent_readable(const struct zs_session *s, uint64_t avail);    /* of t
 uint64_t urgent_before_mark(const struct zs_session *s, uint64_t avail); /* FIONREAD */
 ssize_t urgent_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags);
 
+/* ---- MSG_ZEROCOPY (errqueue.c) ---- */
+bool zerocopy_asked(const struct zsock *k, int flags); /* this send gets a completion */
+void zerocopy_done(struct zsock *k);
+ssize_t zerocopy_recv(struct zsock *k, struct msghdr *msg); /* recvmsg(MSG_ERRQUEUE): 0, or -EAGAIN none */
+static inline bool zerocopy_pending(const struct zsock *k)
+{
+    return atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_ZC_DONE;
+}
+
 /* ---- async.c ---- */
 /* F_OWNER_*; 0 or below: nobody, or a process group. */
 void async_owner(struct zsock *k, int type, int pid);

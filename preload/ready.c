@@ -52,7 +52,7 @@ static uint32_t conn_events(struct zsock *k, uint32_t interest)
         ev |= EPOLLHUP;
     if (wr_shut || writable(k, interest))
         ev |= EPOLLOUT | EPOLLWRNORM;
-    if (err != 0)
+    if (err != 0 || zerocopy_pending(k))
         ev |= EPOLLERR;
     return ev;
 }
@@ -67,7 +67,7 @@ uint32_t sock_events(struct zsock *k, uint32_t interest)
     case ZK_UDP: /* the kernel side reports writable; with data both are one event */
         if (k->s == NULL)
             return 0;
-        if (atomic_load_explicit(&k->s->error, memory_order_relaxed) != 0 || errq_pending(k))
+        if (atomic_load_explicit(&k->s->error, memory_order_relaxed) != 0 || errq_pending(k) || zerocopy_pending(k))
             return EPOLLERR | EPOLLOUT | EPOLLWRNORM | (zs_rx_avail(k->s) != 0 ? EPOLLIN | EPOLLRDNORM : 0);
         if (zs_rx_avail(k->s) == 0)
             return 0;

@@ -508,7 +508,7 @@ static ssize_t send_with_syn(struct zsock *k, const struct iovec *iov, size_t n,
     return rest > 0 ? r + rest : r;
 }
 
-ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
+static ssize_t send_stream(struct zsock *k, const struct iovec *iov, size_t n, int flags)
 {
     struct source src = {.iov = iov, .file = -1, .unchecked = true};
     if (ZS_UNLIKELY(stream_syn_waits(k)))
@@ -517,6 +517,14 @@ ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flag
     if (!(flags & MSG_OOB) || n == 0)
         return send_all(k, &src, n, flags);
     return user_iov(iov, SIZE_MAX, 0, n, false) ? send_urgent(k, iov, n, flags) : -EFAULT;
+}
+
+ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
+{
+    ssize_t r = send_stream(k, iov, n, flags);
+    if (ZS_UNLIKELY(flags & MSG_ZEROCOPY) && r > 0 && zerocopy_asked(k, flags))
+        zerocopy_done(k);
+    return r;
 }
 
 int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags)

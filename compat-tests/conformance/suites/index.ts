@@ -8,5 +8,6 @@ import { messages } from './messages.js';
 import { options } from './options.js';
 import { readiness } from './readiness.js';
 import { transfer } from './transfer.js';
+import { zerocopy } from './zerocopy.js';
 
-export const suites: readonly Suite[] = [messages, errors, readiness, transfer, options, fastopen, async_];
+export const suites: readonly Suite[] = [messages, errors, readiness, transfer, options, fastopen, async_, zerocopy];

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 8u
+#define ZS_LAYOUT_VERSION 9u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -102,6 +102,7 @@ enum zs_session_state { ZS_S_FREE, ZS_S_EMBRYO, ZS_S_QUEUED, ZS_S_OPEN, ZS_S_CLO
 #define ZS_F_FAULT (1u << 8)      /* shared state was found inconsistent; the connection was reset */
 #define ZS_F_WIRE (1u << 10)      /* TCP: the other end is a connection of the engine's stack */
 #define ZS_F_HOLDS (1u << 11)     /* ZS_F_WIRE: what is lent to this end has a hold, so that it can be taken over */
+#define ZS_F_ZC_DONE (1u << 13)   /* completions of MSG_ZEROCOPY are to be fetched: zc_told is not zc_sent */
 #define ZS_F_SYN_WAITS (1u << 12) /* ZS_F_WIRE: the SYN waits for what is written first, which goes with it (Fast Open) */
 
 /* Subscriber word: 0 free, else the fields below. A hint: the waiter checks the session itself. */
@@ -215,6 +216,7 @@ struct zs_opts {
 #define ZS_O_MORE (1u << 8)     /* the last send had MSG_MORE */
 #define ZS_O_FASTOPEN (1u << 9) /* connect: data goes with the SYN where the peer allows it (TCP_FASTOPEN_CONNECT, MSG_FASTOPEN) */
 #define ZS_O_FASTOPEN_NO_COOKIE (1u << 10)
+#define ZS_O_ZEROCOPY (1u << 11) /* SO_ZEROCOPY */
 #define ZS_O_RECVERR (1u << 16)  /* UDP: IP_RECVERR, errors of IPv4 are queued */
 #define ZS_O_RECVERR6 (1u << 17) /* UDP: IPV6_RECVERR */
 #define ZS_O_PMTU_DONT (1u << 18)  /* UDP: IP_PMTUDISC_DONT, the path's MTU is no error */
@@ -267,7 +269,9 @@ struct zs_session {
     _Atomic int32_t sig_owner;   /* F_SETOWN: who gets SIGURG and SIGIO. Process, thread, or below 0 process group; 0 nobody */
     _Atomic int32_t sig_tgid;    /* not 0: sig_owner is a thread of that process (F_OWNER_TID) */
     _Atomic uint32_t sig_born;   /* when that process started, zs_born(); 0 not known */
-    uint8_t pad6[44];
+    _Atomic uint32_t zc_sent;    /* sends with MSG_ZEROCOPY: the next one's number, and the first that was not fetched yet */
+    _Atomic uint32_t zc_told;
+    uint8_t pad6[36];
     /* line 7: the rings of the direction that ends here, written by the peer */
     struct zs_dir_rings rx_rings;
 };
