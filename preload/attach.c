@@ -141,12 +141,11 @@ struct zs_domain *zs_attached(void)
     return d;
 }
 
-/* Nobody is there to carry what this connection says: for its user that is a reset. */
 static void reset_wire(struct zsock *k, int fd, void *arg)
 {
     (void)fd;
     if (k->d == arg && atomic_load(&k->kind) == ZK_CONN && (atomic_load(&k->s->flags) & ZS_F_WIRE) && k->peer != NULL)
-        zs_session_close(&k->d->view, zs_session_index(&k->d->view, k->peer), true);
+        stream_abandon(k);
 }
 
 void zs_engine_lost(struct zs_domain *d)

@@ -18,8 +18,6 @@ static void before_confinement(void)
     if (!zs_proc.conf.enabled || zs_passthrough())
         return;
     frame_begin();
-    if (atomic_load(zs_proc.wipe) != ZS_WIPE_SELF)
-        zs_child_notice();
     d = atomic_load(&zs_proc.domain);
     if (d != NULL && atomic_load(&d->alive))
         thread_wait(d);

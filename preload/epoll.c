@@ -118,7 +118,7 @@ static int created(int fd)
 {
     if (fd < 0 || !zs_proc.conf.enabled || zs_fdtab == NULL || zs_passthrough())
         return fd;
-    frame_begin();
+    frame_enter();
     fdtab_take(fd);
     struct epset *e = ep_set_new(fd);
     if (e != NULL)
@@ -262,6 +262,10 @@ void ep_set_polled(int fd)
     struct epset *e = ep_of(fd);
     if (e == NULL)
         return;
+    if (e->generation != atomic_load(&zs_proc.generation) && e->nshm > 0) { /* its waiters are the parent's */
+        client_self();
+        ep_rebuild(e);
+    }
     ep_lock(e);
     if (!e->polled) {
         e->polled = true;

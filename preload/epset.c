@@ -239,14 +239,15 @@ void ep_item_unsubscribe(struct epset *e, struct epitem *it)
     if (!it->subscribed)
         return;
     /* A forked child that has not rebuilt the set: the subscription is its parent's. */
-    if (e->generation == atomic_load(&zs_proc.generation))
+    bool own = e->generation == atomic_load(&zs_proc.generation);
+    if (own)
         zs_unsubscribe(&it->k->d->view, it->k->s, e->w[it->wait].index, it->slot);
     e->slots[it->slot] = NULL;
     e->free_slot_hint = it->slot;
     it->subscribed = false;
     /* The last socket of a dead engine: nothing comes from there any more. */
     struct zs_wait *w = &e->w[it->wait];
-    if (--e->wait_items[it->wait] == 0 && w->d != NULL && !atomic_load(&w->d->alive))
+    if (--e->wait_items[it->wait] == 0 && own && w->d != NULL && !atomic_load(&w->d->alive))
         zs_wait_close(w);
     e->nshm--;
     e->nconn -= !it->in_kernel;

@@ -348,8 +348,6 @@ static int wait_call(const char *name, int ep, struct epoll_event *ev, int max, 
         return -1;
     }
     frame_begin();
-    if (ZS_UNLIKELY(atomic_load(zs_proc.wipe) != ZS_WIPE_SELF))
-        zs_child_notice();
     int r = e->generation != atomic_load(&zs_proc.generation) ? ep_rebuild(e) : 0;
     if (r == 0)
         r = ep_wait(e, ev, max, timeout_ns, mask);

@@ -182,7 +182,7 @@ static bool file_actions_move(const posix_spawn_file_actions_t *fa)
 {
     bool moved = fa != NULL && zs_proc.conf.enabled && any_sock();
     if (moved && !zs_passthrough()) {
-        frame_begin();
+        frame_enter();
         share_all();
         frame_end();
     }

@@ -20,7 +20,7 @@ static void forget(int fd)
 
 static int close_entry(int fd, uintptr_t raw)
 {
-    frame_begin();
+    frame_enter();
     int r;
     if (fd_sock(raw) != NULL) {
         r = sock_close_fd(fd, raw);
@@ -78,7 +78,7 @@ int zsp_dup(int fd)
         errno = EBADF;
         return -1;
     }
-    frame_begin();
+    frame_enter();
     int to = REAL(dup)(fd);
     if (to >= 0)
         duplicated(fd, to);
@@ -102,7 +102,7 @@ static int dup_to(int fd, int to, int flags, bool three)
         errno = EINVAL;
         return -1;
     }
-    frame_begin();
+    frame_enter();
     /* The socket that is replaced ends as by close(2); the kernel swaps the descriptor itself in one step. */
     struct zsock *old = fd_sock(to_raw);
     if (old != NULL && zs_sys(SYS_fcntl, fd, F_GETFD) >= 0 && fdtab_take(to) == to_raw)
@@ -138,7 +138,7 @@ int zsp_fcntl_arg(int fd, int cmd, long arg)
         return -1;
     }
     if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) {
-        frame_begin();
+        frame_enter();
         int to = REAL(fcntl)(fd, cmd, arg);
         if (to >= 0)
             duplicated(fd, to);
@@ -179,7 +179,7 @@ int zsp_close_range(unsigned first, unsigned last, int flags)
     if (zs_fdtab == NULL || !zs_proc.conf.enabled || zs_passthrough() || first > last)
         return REAL(close_range)(first, last, flags);
     int r = 0;
-    frame_begin();
+    frame_enter();
     if (!((unsigned)flags & RANGE_CLOEXEC)) {
         int top = fdtab_top();
         for (unsigned fd = first; fd <= last && (int)fd < top; fd++) {

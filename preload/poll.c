@@ -304,8 +304,6 @@ int wait_fd(int fd, short events, uint64_t deadline_ns, bool restartable)
 static long framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
 {
     frame_begin();
-    if (ZS_UNLIKELY(atomic_load(zs_proc.wipe) != ZS_WIPE_SELF))
-        zs_child_notice();
     int r = poll_core(p, n, timeout_ns, mask, false);
     if (ZS_UNLIKELY(zs_proc.conf.trace))
         zs_trace(name, n > 0 ? p[0].fd : -1, r);

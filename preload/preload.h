@@ -287,6 +287,13 @@ void zs_child_notice(void);
 void zs_signals_run(void);
 void zs_trace(const char *name, int fd, long ret);
 
+/* Before anything that asks the engine or takes a lock in shared memory. */
+static inline void client_self(void)
+{
+    if (ZS_UNLIKELY(atomic_load_explicit(zs_proc.wipe, memory_order_relaxed) != ZS_WIPE_SELF))
+        zs_child_notice();
+}
+
 static inline bool zs_passthrough(void)
 {
     return zs_vfork_flag != 0;
@@ -301,8 +308,7 @@ static inline struct zsock *call_begin(struct call *c, const char *name, int fd)
     struct zsock *k = fd_sock(raw);
     if (k == NULL || zs_passthrough())
         return NULL;
-    if (ZS_UNLIKELY(atomic_load_explicit(zs_proc.wipe, memory_order_relaxed) != ZS_WIPE_SELF))
-        zs_child_notice();
+    client_self();
     if (zs_thread.depth++ == 0)
         zs_thread.interrupted = 0;
     c->name = name;
@@ -346,11 +352,18 @@ static inline long call_end(struct call *c, int fd, long r)
     return r;
 }
 
-/* For calls that are not about one socket. */
-static inline void frame_begin(void)
+/* For calls that are not about one socket and ask nothing of the engine: a forked child that only closes and moves descriptors
+ * before it execs stays what it is. */
+static inline void frame_enter(void)
 {
     if (zs_thread.depth++ == 0)
         zs_thread.interrupted = 0;
+}
+/* For the others: in a forked child the first of them makes it a client of its own. */
+static inline void frame_begin(void)
+{
+    client_self();
+    frame_enter();
 }
 static inline void frame_end(void)
 {
@@ -438,6 +451,9 @@ static inline bool stream_syn_waits(const struct zsock *k)
 }
 uint64_t stream_unsent(const struct zsock *k); /* bytes that the stack has not sent yet */
 bool stream_may_fill(const struct zsock *k, unsigned wake); /* TCP_NOTSENT_LOWAT; wake: 1 for readiness, as the kernel */
+/* Nobody is there to carry what this connection over the wire says: for its user that is a reset. The other end is the
+ * engine's: it is told, and closed for it only when the engine is dead indeed. */
+void stream_abandon(struct zsock *k);
 void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);

@@ -88,7 +88,7 @@ void share_all(void)
 static void before_fork(void)
 {
     if (zs_proc.conf.enabled && !zs_passthrough()) {
-        frame_begin();
+        frame_enter();
         share_all();
         frame_end();
     }

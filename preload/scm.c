@@ -29,6 +29,7 @@ static void right_leaves(int fd)
     k->fd = fd;
     pool_retire(k->pool);
     k->pool = -1;
+    client_self();
     if (k->s != NULL)
         share_socks(&k, 1);
 }
@@ -42,20 +43,22 @@ static void right_arrives(int fd)
     if (fd_tag(stale) == FDT_KEPT)
         return;
     fdtab_take(fd);
-    if (zs_proc.conf.enabled)
-        sock_claim(fd);
+    if (!zs_proc.conf.enabled)
+        return;
+    client_self();
+    sock_claim(fd);
 }
 
 void scm_sent(const struct msghdr *msg)
 {
-    frame_begin();
+    frame_enter();
     each_right(msg, right_leaves);
     frame_end();
 }
 
 void scm_received(struct msghdr *msg)
 {
-    frame_begin();
+    frame_enter();
     each_right(msg, right_arrives);
     frame_end();
 }

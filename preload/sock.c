@@ -98,8 +98,6 @@ int zsp_socket(int domain, int type, int protocol)
     if ((domain != AF_INET && domain != AF_INET6) || !(tcp || udp) || !zs_proc.conf.enabled || zs_passthrough())
         return REAL(socket)(domain, type, protocol);
     frame_begin();
-    if (ZS_UNLIKELY(atomic_load(zs_proc.wipe) != ZS_WIPE_SELF))
-        zs_child_notice();
     struct zs_domain *d = zs_attached();
     int entry = -1, fd;
     if (d != NULL && tcp) {
@@ -282,6 +280,8 @@ void sock_final(struct zsock *k, int fd)
     bool left = atomic_load(&k->left);
     if (atomic_load(&k->kind) == ZK_CONN && !left) {
         bool abort = atomic_load(&k->s->opts.linger) == 0;
+        if (ZS_UNLIKELY(!atomic_load(&k->d->alive)) && k->peer != NULL && (atomic_load(&k->s->flags) & ZS_F_WIRE))
+            stream_abandon(k);
         zs_session_close(&k->d->view, k->index, abort);
         atomic_fetch_add_explicit(&k->d->view.stats->closes, 1, memory_order_relaxed);
     }

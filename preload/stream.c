@@ -24,20 +24,29 @@ static void fault(struct zsock *k)
     zs_session_fault(&k->d->view, k->index);
 }
 
+void stream_abandon(struct zsock *k)
+{
+    zs_session_reset(&k->d->view, k->index);
+    if (zs_domain_engine_dead(k->d))
+        zs_session_close(&k->d->view, zs_session_index(&k->d->view, k->peer), true);
+}
+
 /* A dead engine cannot tell us of a dead peer. */
 static void check_peer_alive(struct zsock *k)
 {
     if (atomic_load(&k->d->alive) || k->peer == NULL)
         return;
+    if (zs_proc.confined && k->d->ctl_fd < 0) /* it could not attach again; the engine may be well */
+        return;
     if (atomic_load(&k->s->flags) & ZS_F_WIRE) {
-        zs_session_close(&k->d->view, zs_session_index(&k->d->view, k->peer), true);
+        stream_abandon(k);
         return;
     }
     uint32_t owner = atomic_load(&k->peer->owner);
     if (owner == 0 || owner == ZS_CLIENT_ENGINE || (atomic_load(&k->peer->flags) & ZS_F_SHARED))
         return;
     uint32_t pid = atomic_load(&k->d->view.arena->client[ZS_CLIENT_SLOT(owner) % ZS_MAX_CLIENTS].pid);
-    if (pid != 0 && zs_sys(SYS_kill, pid, 0) == -ESRCH)
+    if (pid != 0 && !zs_proc.confined && zs_sys(SYS_kill, pid, 0) == -ESRCH)
         zs_session_close(&k->d->view, zs_session_index(&k->d->view, k->peer), true);
 }
 

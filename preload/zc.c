@@ -51,8 +51,6 @@ static struct zs_domain *zc_domain(void)
     if (zs_passthrough() || !zs_proc.conf.enabled)
         return NULL;
     frame_begin();
-    if (ZS_UNLIKELY(atomic_load(zs_proc.wipe) != ZS_WIPE_SELF))
-        zs_child_notice();
     struct zs_domain *d = zs_attached();
     frame_end();
     return d;
@@ -60,7 +58,7 @@ static struct zs_domain *zc_domain(void)
 
 static void zc_enter(void)
 {
-    frame_begin();
+    frame_enter();
 }
 
 static void zc_leave(void)

@@ -85,6 +85,10 @@ int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply 
         *fd = -1;
         return -EPIPE;
     }
+    if (d->ctl_fd < 0) { /* a forked child that is no client yet: the engine may be well */
+        *fd = -1;
+        return -ENOTCONN;
+    }
     if (d->view.confined) { /* the request would be the end of this process */
         *fd = -1;
         return -EPERM;
@@ -131,7 +135,7 @@ int zs_rpc2(struct zs_domain *d, uint32_t op, uint32_t a, uint32_t b, int send_f
 
 /* ---- Attach ---- */
 
-static int connect_engine(const char *engine)
+static int connect_engine(const char *engine, pid_t *pid)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     int n = snprintf(sun.sun_path + 1, sizeof sun.sun_path - 1, ZS_CTL_NAME_PREFIX "%s", engine);
@@ -151,6 +155,7 @@ static int connect_engine(const char *engine)
         r = zs_sys(SYS_getsockopt, sock, SOL_SOCKET, SO_PEERCRED, &cred, &len);
         if (r == 0 && cred.uid != (uid_t)strtoul(engine, NULL, 10))
             r = -EPERM;
+        *pid = cred.pid;
     }
     if (r < 0) {
         zs_sys(SYS_close, sock);
@@ -269,7 +274,7 @@ static int hello(struct zs_domain *d, const struct zs_attach_args *args)
 
 static int establish(struct zs_domain *d, const struct zs_attach_args *args)
 {
-    int sock = connect_engine(args->engine);
+    int sock = connect_engine(args->engine, &d->engine_pid);
     if (sock < 0)
         return sock;
     d->ctl_fd = d->host->keep_fd(sock);
@@ -346,6 +351,11 @@ bool zs_domain_check(struct zs_domain *d)
     if (r > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)))
         atomic_store(&d->alive, false);
     return atomic_load(&d->alive);
+}
+
+bool zs_domain_engine_dead(const struct zs_domain *d)
+{
+    return !d->view.confined && d->engine_pid > 0 && zs_sys(SYS_kill, d->engine_pid, 0) == -ESRCH;
 }
 
 /* ---- Doorbells ---- */

@@ -36,6 +36,7 @@ struct zs_domain {
     uint64_t epoch;
     uint64_t checked_ns; /* when the host last looked whether the engine lives; the host's to use */
     uint32_t ncpu;
+    pid_t engine_pid; /* as this process sees it; 0: in a pid namespace that it does not see */
     struct zs_doorbell *doorbell; /* ZS_MAX_WAITERS entries, private memory */
 };
 
@@ -61,6 +62,8 @@ int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply 
 int zs_rpc2(struct zs_domain *d, uint32_t op, uint32_t a, uint32_t b, int send_fd, struct zs_ctl_reply *reply, int *got_fd);
 /* Looks whether the control connection is still up; cheap enough for once per sleep. */
 bool zs_domain_check(struct zs_domain *d);
+/* True when the engine's process is known to be no more. One that only does not answer this process, or is being reaped, is not. */
+bool zs_domain_engine_dead(const struct zs_domain *d);
 /* Rings the engine (accept queue room, memory). */
 void zs_domain_ring_engine(struct zs_domain *d);
 

@@ -60,7 +60,9 @@ void zs_session_fin(struct zs_view *v, uint32_t index);
 /* Completes the freeing of a pair that a client left in state FREEING when it died. Only for the engine, some time
  * after that death, when no live client can be in the middle of it. */
 void zs_session_finish_free(struct zs_view *v, uint32_t index);
-/* Resets the connection on both ends (inconsistent shared state): ECONNRESET, ZS_F_FAULT, both woken. */
+/* Resets the connection on both ends: ECONNRESET, both woken. Neither is closed: each still belongs to its owner. */
+void zs_session_reset(struct zs_view *v, uint32_t index);
+/* The same for inconsistent shared state, marked by ZS_F_FAULT and counted. */
 void zs_session_fault(struct zs_view *v, uint32_t index);
 /* The other end, or NULL if it is gone or not a session. */
 struct zs_session *zs_session_peer(struct zs_view *v, const struct zs_session *s);

@@ -195,19 +195,30 @@ void zs_session_finish_free(struct zs_view *v, uint32_t index)
     zs_session_free(v, index);
 }
 
-void zs_session_fault(struct zs_view *v, uint32_t index)
+/* Both ends see a reset and are woken; neither is closed. */
+static void reset_ends(struct zs_view *v, uint32_t index, uint32_t flags)
 {
     struct zs_session *s = zs_session_at(v, index), *peer = s ? zs_session_peer(v, s) : NULL;
-    if (s == NULL)
-        return;
     for (int end = 0; end < 2; end++) {
         struct zs_session *e = end == 0 ? s : peer;
         if (e == NULL)
             continue;
-        atomic_fetch_or(&e->flags, ZS_F_FAULT | ZS_F_PEER_CLOSED);
+        atomic_fetch_or(&e->flags, flags);
         receive_rst(e);
         wake_all(v, e);
     }
+}
+
+void zs_session_reset(struct zs_view *v, uint32_t index)
+{
+    reset_ends(v, index, ZS_F_PEER_CLOSED);
+}
+
+void zs_session_fault(struct zs_view *v, uint32_t index)
+{
+    if (zs_session_at(v, index) == NULL)
+        return;
+    reset_ends(v, index, ZS_F_FAULT | ZS_F_PEER_CLOSED);
     if (v->stats)
         atomic_fetch_add_explicit(&v->stats->faults, 1, memory_order_relaxed);
 }

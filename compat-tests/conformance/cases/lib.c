@@ -119,6 +119,28 @@ int get_int(int fd, int level, int name)
     return v;
 }
 
+void send_fd(int by, int fd)
+{
+    char control[CMSG_SPACE(sizeof fd)] = "";
+    struct iovec iov = {"f", 1};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    CHECK(sendmsg(by, &m, 0) == 1);
+}
+
+int recv_fd(int by, int flags)
+{
+    char control[CMSG_SPACE(sizeof(int))], byte;
+    struct iovec iov = {&byte, 1};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    int fd;
+    CHECK(recvmsg(by, &m, flags) == 1);
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+    return fd;
+}
+
 /* ---- Data ---- */
 
 void send_text(int fd, const char *text)

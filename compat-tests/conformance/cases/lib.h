@@ -82,6 +82,8 @@ int udp_bound(int family, struct addr *a);
 void udp_pair(int p[2]); /* connected to each other */
 void set_nonblock(int fd, bool on);
 int get_int(int fd, int level, int name);
+void send_fd(int by, int fd); /* SCM_RIGHTS */
+int recv_fd(int by, int flags);
 
 /* ---- Data ---- */
 

@@ -2,28 +2,6 @@
  * Sockets that are handed to another process: SCM_RIGHTS. */
 #include "lib.h"
 
-static void send_fd(int by, int fd)
-{
-    char control[CMSG_SPACE(sizeof fd)] = "";
-    struct iovec iov = {"f", 1};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    CHECK(sendmsg(by, &m, 0) == 1);
-}
-
-static int recv_fd(int by, int flags)
-{
-    char control[CMSG_SPACE(sizeof(int))], byte;
-    struct iovec iov = {&byte, 1};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    int fd;
-    CHECK(recvmsg(by, &m, flags) == 1);
-    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
-    return fd;
-}
-
 static void echo_received(void *arg)
 {
     int *u = arg, fd = recv_fd(u[1], 0);
