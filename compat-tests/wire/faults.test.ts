@@ -93,6 +93,21 @@ describeOnStacks([['tap'], ['af_packet'], ['af_xdp']] as const, (stack, kind) =>
     );
   }, 30_000);
 
+  test('a forked child that cannot attach: its connection is reset at both ends, the others go on', async () => {
+    const { port, server: program } = await server('wrapped', 'starved');
+    const peer = await Talk.start(stage, 'far', port, NEAR);
+    const used = await WireMeter.start(stage.engines);
+    const connections = async () => (await stage.engine.status()).wire?.connections ?? 0;
+    const before = await connections();
+    expect(await peer.ask('open a')).toBe('ok');
+    await program.says(/ended ECONNRESET/);
+    expect(await peer.ask('wait a')).toBe('ECONNRESET');
+    expect(await connections()).toBeLessThanOrEqual(before);
+    expect(await peer.ask('open b')).toBe('ok');
+    await used.used(2);
+    await peer.end();
+  }, 30_000);
+
   test('SIGSTOP of a client while the peer sends: nothing is lost', async () => {
     const file = (name: string) => join(stage.directory, name);
     makeFile(file('big'), 20 << 20);
