@@ -2,6 +2,7 @@
  * UDP: each datagram goes where its destination is served; one port receives from every world. A datagram inside the
  * domain is one record in the receiver's ring, published by one store; without room it is dropped and counted, as UDP does. */
 #include "dgram.h"
+#include "capring.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -70,6 +71,8 @@ static void stamp(struct zs_udp_record *rec)
 static void deliver(struct zsock *k, struct zs_session *to, struct zs_udp_record *rec, const struct iovec *iov, size_t cnt)
 {
     struct zs_view *v = &k->d->view;
+    if (zs_capturing(v))
+        zs_capture_datagram(v, to, rec, iov);
     if (!zs_dgram_put(v, to, rec, iov, cnt))
         return;
     zs_notify(v, to);

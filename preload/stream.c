@@ -2,6 +2,7 @@
  * Data over a TCP connection in shared memory, with the order of checks that tcp_recvmsg and tcp_sendmsg have: data first,
  * then the end of the stream, then the pending error. */
 #include "preload.h"
+#include "capring.h"
 
 /* Default capacity when SO_SNDBUF and SO_RCVBUF were left alone; Linux' autotuning ends in the same region. */
 #define DEFAULT_CAP (UINT64_C(4) << 20)
@@ -371,6 +372,8 @@ static int64_t put_file(struct zsock *k, struct source *src, size_t n)
     }
     if (src->off != NULL)
         *src->off += got;
+    if (zs_capturing(&k->d->view))
+        zs_capture_data(&k->d->view, k->peer, &(struct iovec){span, (size_t)got}, 0, (uint64_t)got);
     zs_tx_publish(k->peer, (uint64_t)got);
     return got;
 }

@@ -2,6 +2,7 @@
  * Connect and accept inside a domain. The connecting process prepares both ends and pushes the server's end into the accept
  * queue: one compare-and-swap later the connection exists, as a TCP connection exists before accept(2). */
 #include "conn.h"
+#include "capring.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -55,6 +56,8 @@ static int enqueue(struct zs_domain *d, uint32_t ci, uint32_t si, struct zs_sess
     atomic_store(&server->owner, ZS_CLIENT_ENGINE);
     atomic_store(&server->state, ZS_S_QUEUED);
     atomic_store(&client->state, ZS_S_OPEN);
+    if (zs_capturing(v))
+        zs_capture_event(v, client, ZS_CAP_CONNECT, zs_session_index(v, ls));
     int r = zs_accept_push(v, listener, lgen, si, atomic_load(&server->gen));
     if (r == -EAGAIN) {
         atomic_store(&client->state, ZS_S_EMBRYO);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The administration socket: JSON, one object per line, both ways; and the events that lease holders get. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "capture.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@ void admin_close(struct engine *e, struct admin_conn *a)
     TAILQ_REMOVE(&e->admins, a, link);
     e->admin_count--;
     source_close(e, &a->src);
+    capture_forget(e, a);
     free(a->in);
     free(a->out);
     a->in = a->out = NULL;

@@ -2,6 +2,7 @@
  * The administration commands but `why`. What is shown comes from the engine's own tables where it has them; from
  * shared memory only as numbers and validated text. */
 #define _GNU_SOURCE
+#include "capture.h"
 #include "wire.h"
 
 #include <stdarg.h>
@@ -167,6 +168,8 @@ static json_t *cmd_status(struct engine *e, struct admin_conn *a, json_t *reques
     free(n);
     if (value != NULL)
         json_object_set_new(value, "loans", json_integer(reap_loans_in_use(e)));
+    if (value != NULL && e->capture != NULL)
+        json_object_set_new(value, "capture", capture_status(e));
     if (value != NULL && e->wire != NULL && e->wire->stack != NULL) {
         json_object_set_new(value, "ports", e->wire->ops->describe_ports(e->wire->stack));
         json_object_set_new(value, "stack", e->wire->ops->describe_counters(e->wire->stack));
@@ -199,10 +202,11 @@ json_t *admin_command(struct engine *e, struct admin_conn *a, json_t *request)
         json_t *(*fn)(struct engine *e, struct admin_conn *a, json_t *request);
     } commands[] = {
         {"ping", cmd_ping}, {"lease", cmd_lease}, {"status", cmd_status}, {"why", cmd_why}, {"stop", cmd_stop},
+        {"capture", capture_command},
     };
     const char *cmd = json_string_value(json_object_get(request, "cmd"));
     for (size_t i = 0; cmd != NULL && i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(cmd, commands[i].name) == 0)
             return commands[i].fn(e, a, request);
-    return admin_error("ZS2002", "commands: ping, lease, status, why, stop", "no command %s", cmd == NULL ? "given" : cmd);
+    return admin_error("ZS2002", "commands: ping, lease, status, why, stop, capture", "no command %s", cmd == NULL ? "given" : cmd);
 }

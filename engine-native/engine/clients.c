@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Attached processes: who may attach, and how the engine learns that one is gone. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "capture.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -117,6 +117,7 @@ void client_remove(struct engine *e, struct client *c)
     struct zs_client *shm = &e->view.arena->client[slot];
     uint32_t spinners = atomic_load(&shm->spinners);
 
+    capture_due(e); /* while it still has a name */
     e->clients[slot] = NULL; /* from here on it counts as dead */
     e->client_count--;
     keep_counts(e, shm);

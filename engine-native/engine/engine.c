@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The engine's life: names, event loop, timers, end. */
 #define _GNU_SOURCE
+#include "capture.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -309,7 +310,7 @@ struct engine *engine_open(const struct engine_options *options, uint64_t now, s
     }
     raise_descriptor_limit();
     e->epfd = epoll_create1(EPOLL_CLOEXEC);
-    if (e->epfd < 0 || !bind_names(e, f) || !arena_create(e, f) || !open_sources(e, f)) {
+    if (e->epfd < 0 || !bind_names(e, f) || !arena_create(e, f) || !open_sources(e, f) || !capture_open(e, f)) {
         engine_close(e);
         return NULL;
     }
@@ -339,6 +340,7 @@ void engine_close(struct engine *e)
                 endpoint_close(e, t);
         graves_empty(e);
         wire_close(e); /* its listeners went with the endpoints */
+        capture_close(e);
         HASH_ITER(by_session, e->by_session, t, next)
             tracked_drop(e, t);
     }

@@ -37,6 +37,9 @@ struct engine_options {
     const char *ports[8]; /* texts of --port */
     uint32_t nports;
     enum engine_ecn ecn;
+    const char *capture;      /* file that all traffic is captured to; NULL none */
+    uint32_t capture_snaplen; /* bytes of each packet */
+    uint32_t capture_max_mib; /* of the file; 0 no limit */
     const char *stack; /* name of the TCP/IP stack behind the ports; NULL: the first of this program */
 };
 

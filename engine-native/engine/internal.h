@@ -40,7 +40,8 @@ enum counter {
     X(AUDIT, audit_due)       /* after lost destroy events */                                 \
     X(ADDRS, addrs_due)       /* the host's addresses changed */                              \
     X(DIAG, diag_due)         /* many destroy events: next look */                          \
-    X(ACCEPT, accept_resume)  /* out of descriptors a moment ago */
+    X(ACCEPT, accept_resume)  /* out of descriptors a moment ago */ \
+    X(CAPTURE, capture_due)   /* what programs wrote to the capture ring */
 enum timer {
 #define X(id, fn) TIMER_##id,
     ENGINE_TIMERS(X)
@@ -223,6 +224,7 @@ struct engine {
     struct dpdk dpdk;
     uint32_t ncpu;      /* that this process may use */
     struct wire *wire;  /* NULL: no ports */
+    struct capture *capture; /* NULL: nobody captures */
     bool looked;        /* engine_wait() has just asked the descriptors */
     uint8_t datagram[65536]; /* one on its way to the wire */
 };

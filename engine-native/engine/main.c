@@ -61,6 +61,7 @@ static void signals_prepare(sigset_t *during_sleep)
         sigaction(ends[i], &end, NULL);
     }
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL); /* a capture file over the limit of file sizes is an error of its write */
     sigprocmask(SIG_BLOCK, &block, during_sleep);
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
         sigdelset(during_sleep, ends[i]);

@@ -2,6 +2,7 @@
  * zstackd's command line. */
 #define _GNU_SOURCE
 #include "options.h"
+#include "capture.h"
 #include "wire_stack.h"
 
 #include <errno.h>
@@ -33,6 +34,11 @@ static const char usage[] =
     "                       serve a DPDK device; ip=A.B.C.D/LEN gateway= mtu= mac= bell=; up to 8 times\n"
     "  --stack NAME         TCP/IP stack behind the ports: native (default), fstack\n"
     "  --ecn MODE           ECN of TCP: passive (default: when the peer asks), on (asked for, too), off; native stack\n"
+    "  --capture FILE       write all traffic, also between programs, to this pcapng file\n"
+    "  --capture-snaplen BYTES\n"
+    "                       of each packet only so much (262144: everything)\n"
+    "  --capture-max-size MIB\n"
+    "                       stop when the file is that large\n"
     "  --version, --help\n";
 
 static enum options_result refuse(struct engine_failure *f, const char *format, ...)
@@ -139,6 +145,17 @@ static enum options_result take(struct engine_options *o, const char *name, char
     }
     if (strcmp(name, "--ecn") == 0)
         return ecn_mode(value, &o->ecn) ? OPTIONS_RUN : refuse(f, "--ecn: expected passive, on or off, got '%s'", value);
+    if (strcmp(name, "--capture") == 0) {
+        o->capture = value;
+        return value[0] != 0 ? OPTIONS_RUN : refuse(f, "--capture: expected a path");
+    }
+    if (strcmp(name, "--capture-snaplen") == 0)
+        return number(value, CAPTURE_SNAPLEN_MIN, CAPTURE_SNAPLEN_MAX, &o->capture_snaplen)
+                   ? OPTIONS_RUN : refuse(f, "--capture-snaplen: expected %u to %u bytes, got '%s'", CAPTURE_SNAPLEN_MIN,
+                                          CAPTURE_SNAPLEN_MAX, value);
+    if (strcmp(name, "--capture-max-size") == 0)
+        return number(value, 1, CAPTURE_SIZE_MAX_MIB, &o->capture_max_mib)
+                   ? OPTIONS_RUN : refuse(f, "--capture-max-size: expected 1 to %u MiB, got '%s'", CAPTURE_SIZE_MAX_MIB, value);
     o->log_file = value;
     return value[0] != 0 ? OPTIONS_RUN : refuse(f, "--log-file: expected a path");
 }
@@ -146,7 +163,7 @@ static enum options_result take(struct engine_options *o, const char *name, char
 static bool has_value(const char *name)
 {
     static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--log-level", "--log-file", "--port",
-                                        "--stack", "--ecn"};
+                                        "--stack", "--ecn", "--capture", "--capture-snaplen", "--capture-max-size"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -160,6 +177,7 @@ enum options_result options_parse(int argc, char **argv, struct engine_options *
     o->linger_s = 3;
     o->memory_mib = MEMORY_DEFAULT_MIB;
     o->log_level = LOG_L_WARN;
+    o->capture_snaplen = CAPTURE_SNAPLEN_MAX;
     for (int i = 1; i < argc; i++) {
         char *name = argv[i], *equals = strchr(name, '='), *value = NULL;
         if (strcmp(name, "--") == 0) {

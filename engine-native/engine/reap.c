@@ -212,6 +212,7 @@ void reap_client(struct engine *e, uint32_t spinners)
     if (q != NULL)
         sweep_sessions(e, q);
     free(q);
+    break_lock(e, &e->view.arena->capture.lock);
     reap_loans(e);
     reap_blocks(e);
     if (e->diag.fd < 0 && e->by_session != NULL)

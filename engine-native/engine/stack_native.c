@@ -195,6 +195,13 @@ static void native_flush(void *stack)
     net_flush(((struct native *)stack)->st);
 }
 
+static void native_capture(void *stack, wire_frame_fn *frame, void *arg)
+{
+    struct native *n = stack;
+    for (uint32_t i = 0; i < n->nports; i++)
+        stack_port_capture(&n->at[i], i + 1, frame, arg);
+}
+
 static uint64_t native_next(const void *stack)
 {
     return net_next(((const struct native *)stack)->st);
@@ -237,6 +244,7 @@ const struct wire_stack_ops wire_stack_native = {
     .segment_at = native_segment_at,
     .poll = native_poll,
     .flush = native_flush,
+    .capture = native_capture,
     .next = native_next,
     .sleep_fds = native_sleep_fds,
     .sleep = native_sleep,

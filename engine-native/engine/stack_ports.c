@@ -114,3 +114,8 @@ uint64_t stack_port_sleep(struct stack_port *p, uint64_t longest, void (*log)(vo
         log(engine, true, warning);
     return port_sleep(p->port) ? RTE_MIN(longest, most) : 0;
 }
+
+void stack_port_capture(struct stack_port *p, uint32_t number, wire_frame_fn *frame, void *arg)
+{
+    port_tap(p->port, frame, arg, number);
+}

@@ -7,6 +7,7 @@
 #include "port.h"
 #undef NS_PER_S /* rte_cycles.h has one of floating point */
 #include "internal.h"
+#include "wire_stack.h"
 
 struct stack_port {
     struct port_spec spec;
@@ -26,6 +27,8 @@ uint32_t stack_port_own(const struct stack_port *p, const struct ip_addr *addr6,
 void stack_port_tell(const struct stack_port *p, struct zs_wire_port *to);
 /* For `status`, with the addresses that `conf` has. `link_local`: its address, NULL none. A new reference. */
 json_t *stack_port_describe(const struct stack_port *p, const struct net_port_conf *conf, const struct ip_addr *link_local);
+/* Tells `frame` of the port's frames, NULL: nobody. `number`: of the port, from 1. */
+void stack_port_capture(struct stack_port *p, uint32_t number, wire_frame_fn *frame, void *arg);
 /* Arms all ports for a sleep, and tells what deserves to be told. The longest sleep in nanoseconds; 0: frames wait. */
 uint64_t stack_port_sleep(struct stack_port *p, uint64_t longest, void (*log)(void *engine, bool warning, const char *line),
                           void *engine);

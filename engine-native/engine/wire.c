@@ -2,6 +2,7 @@
  * The wire's life: the stack and its descriptors, the engine's own waiter, own sessions, polling and sleep. */
 #define _GNU_SOURCE
 #include "wire.h"
+#include "capture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -146,6 +147,7 @@ bool wire_open(struct engine *e, struct engine_failure *f)
     e->view.rx_size = w->ops->segment_size(w->stack);
     w->naddrs = w->ops->addresses(w->stack, w->addrs, ZS_MAX_WIRE_ADDRS);
     wire_publish(e);
+    capture_ports(e);
     return true;
 }
 

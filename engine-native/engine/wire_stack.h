@@ -23,6 +23,9 @@
 
 #define WIRE_PORTS_MAX 8u
 
+/* A frame that came or went (out) by a port, from 1: `len` bytes, the first `present` of them in iov. */
+typedef void wire_frame_fn(void *arg, uint32_t port, bool out, const struct iovec *iov, uint32_t len, uint32_t present);
+
 /* A datagram that came. */
 struct wire_datagram {
     struct zs_addr from, to;
@@ -100,6 +103,8 @@ struct wire_stack_ops {
     bool (*poll)(void *stack, uint32_t budget, uint64_t now);
     /* Sends what other calls left in the transmit queues. */
     void (*flush)(void *stack);
+    /* From now on `frame` is told of each frame that a port received or sent; NULL: no longer. */
+    void (*capture)(void *stack, wire_frame_fn *frame, void *arg);
     /* When poll() must be called at the latest; UINT64_MAX: no need. */
     uint64_t (*next)(const void *stack);
     /* Descriptors that become readable with a packet. Returns how many. */

@@ -145,6 +145,13 @@ static const uint8_t *fs_segment_at(void *stack)
     return NULL;
 }
 
+static void fs_capture(void *stack, wire_frame_fn *frame, void *arg)
+{
+    struct fstack *fs = stack;
+    for (uint32_t i = 0; i < fs->nports; i++)
+        stack_port_capture(&fs->device[i].at, i + 1, frame, arg);
+}
+
 const struct wire_stack_ops wire_stack_fstack = {
     .name = "fstack",
     .open = fs_open,
@@ -156,6 +163,7 @@ const struct wire_stack_ops wire_stack_fstack = {
     .segment_at = fs_segment_at,
     .poll = fs_poll,
     .flush = fs_flush,
+    .capture = fs_capture,
     .next = fs_next,
     .sleep_fds = fs_sleep_fds,
     .sleep = fs_sleep,

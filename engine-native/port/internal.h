@@ -147,6 +147,9 @@ struct port {
     uint16_t stashed;
     uint32_t quiet; /* sleeps since the last frame */
     uint64_t rx_long, rx_missed, wakes;
+    port_tap_fn *tapped; /* is told of each frame; NULL: nobody */
+    void *tapped_arg;
+    uint32_t tapped_number;
     bool peer_unreachable, told_long, told_gone;
     char warning[256];
 };

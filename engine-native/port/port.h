@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include <rte_ether.h>
 #include <rte_mbuf.h>
@@ -95,6 +96,12 @@ uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n);
 /* A virtual link leaves transport checksums unfinished; port_rx() marks such frames as good. For a stack that wants the sum
  * itself: computes it. False: it is no such frame. The frame is in one piece. */
 bool port_finish_sum(struct rte_mbuf *m);
+
+/* Whoever wants to see each frame that came or went: `len` bytes, the first `present` of them in iov. For a port that computes
+ * checksums itself, what goes has none yet. */
+typedef void port_tap_fn(void *arg, uint32_t number, bool out, const struct iovec *iov, uint32_t len, uint32_t present);
+/* NULL: nobody. `arg` and `number` are what it is called with. */
+void port_tap(struct port *p, port_tap_fn *fn, void *arg, uint32_t number);
 
 /* Stays the same while the port is open. */
 int port_sleep_fd(const struct port *p);

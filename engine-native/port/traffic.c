@@ -12,6 +12,8 @@
 
 #include "internal.h"
 
+#define TAP_PIECES 32u /* of a frame that are told */
+
 uint64_t port_now(void)
 {
     struct timespec t;
@@ -50,6 +52,26 @@ static uint16_t inspect(struct port *p, struct rte_mbuf **frames, uint16_t n)
     return kept;
 }
 
+void port_tap(struct port *p, port_tap_fn *fn, void *arg, uint32_t number)
+{
+    p->tapped = fn;
+    p->tapped_arg = arg;
+    p->tapped_number = number;
+}
+
+static void tell(struct port *p, bool out, struct rte_mbuf **frames, uint16_t n)
+{
+    for (uint16_t i = 0; i < n; i++) {
+        struct iovec iov[TAP_PIECES];
+        uint32_t pieces = 0, present = 0;
+        for (struct rte_mbuf *s = frames[i]; s != NULL && pieces < TAP_PIECES; s = s->next) {
+            iov[pieces++] = (struct iovec){rte_pktmbuf_mtod(s, void *), rte_pktmbuf_data_len(s)};
+            present += rte_pktmbuf_data_len(s);
+        }
+        p->tapped(p->tapped_arg, p->tapped_number, out, iov, rte_pktmbuf_pkt_len(frames[i]), present);
+    }
+}
+
 uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n)
 {
     if (p->stashed > 0) {
@@ -68,7 +90,30 @@ uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n)
     n = rte_eth_rx_burst(p->id, 0, frames, n);
     if (n > 0)
         p->quiet = 0;
-    return n > 0 && (p->mark_sums || p->frame_max != 0) ? inspect(p, frames, n) : n;
+    if (n > 0 && (p->mark_sums || p->frame_max != 0))
+        n = inspect(p, frames, n);
+    if (p->tapped != NULL)
+        tell(p, false, frames, n);
+    return n;
+}
+
+/* Which frames went is known when the driver has them: they are kept until they were looked at. */
+static uint16_t transmit_tapped(struct port *p, struct rte_mbuf **frames, uint16_t n)
+{
+    struct rte_mbuf *kept[NET_TX_BURST];
+    n = RTE_MIN(n, (uint16_t)NET_TX_BURST);
+    memcpy(kept, frames, n * sizeof *kept);
+    for (uint16_t i = 0; i < n; i++)
+        rte_pktmbuf_refcnt_update(kept[i], 1);
+    uint16_t sent = rte_eth_tx_burst(p->id, 0, frames, n);
+    tell(p, true, kept, sent);
+    for (uint16_t i = 0; i < n; i++) {
+        if (i < sent)
+            rte_pktmbuf_free(kept[i]);
+        else
+            rte_pktmbuf_refcnt_update(kept[i], -1);
+    }
+    return sent;
 }
 
 static uint16_t transmit(void *dev, struct rte_mbuf **frames, uint16_t n)
@@ -76,7 +121,7 @@ static uint16_t transmit(void *dev, struct rte_mbuf **frames, uint16_t n)
     struct port *p = dev;
     if (!is_ready(p))
         return 0;
-    n = rte_eth_tx_burst(p->id, 0, frames, n);
+    n = p->tapped != NULL ? transmit_tapped(p, frames, n) : rte_eth_tx_burst(p->id, 0, frames, n);
     if (p->bell.up)
         bell_ring(&p->bell);
     return n;

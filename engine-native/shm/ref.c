@@ -29,8 +29,7 @@ int zs_refs_open_some(struct zs_view *v, struct zs_session *rx, struct zs_refs *
     return refs->end - refs->at > refs->entries ? -EPROTO : 0;
 }
 
-/* Where a range of a segment is; NULL: nowhere. */
-static const uint8_t *memory(const struct zs_view *v, uint32_t segment, uint32_t low, uint32_t len)
+const uint8_t *zs_ref_memory(const struct zs_view *v, uint32_t segment, uint32_t low, uint32_t len)
 {
     uint64_t offset = ZS_SEGMENT_OFFSET(segment, low);
     uint64_t size = ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_RX ? v->rx_size : sizeof v->arena->data;
@@ -47,7 +46,7 @@ static int load(const struct zs_view *v, struct zs_refs *refs)
     uint32_t len = e->len;
     refs->loan = e->loan;
     refs->loan_gen = e->loan_gen;
-    refs->data = memory(v, e->segment, e->offset, len);
+    refs->data = zs_ref_memory(v, e->segment, e->offset, len);
     if (e->gen != refs->at || refs->data == NULL || len == 0 ||
         (refs->loan != 0 && !zs_loan_held(v, refs->loan - 1, refs->loan_gen, refs->session)))
         return -EPROTO;

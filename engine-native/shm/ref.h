@@ -42,6 +42,9 @@ static inline int zs_refs_seek(struct zs_view *v, struct zs_refs *refs, uint64_t
     return refs->have || refs->at != refs->end ? zs_refs_seek_some(v, refs, pos, take) : 0;
 }
 
+/* Where a range of a segment is; NULL: nowhere. */
+const uint8_t *zs_ref_memory(const struct zs_view *v, uint32_t segment, uint32_t low, uint32_t len);
+
 /* The consumer is at `head`: gives back the references that end there or before. */
 void zs_refs_drop_some(struct zs_view *v, struct zs_session *rx, uint64_t head);
 static inline void zs_refs_drop(struct zs_view *v, struct zs_session *rx, uint64_t head)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Byte rings: see ring.h and the layout of directions in zstack/shm.h. Each acquire names the release it pairs with. */
 #include "ring.h"
+#include "capring.h"
 #include "ref.h"
 
 #include <limits.h>
@@ -166,6 +167,8 @@ int64_t zs_tx_write(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, 
             break;
         uint64_t take = min_u64((uint64_t)room, n - done);
         ring_copy(r.data, r.size, atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed), iov, skip + done, take, true);
+        if (zs_capturing(v) && rx->kind == ZS_KIND_TCP)
+            zs_capture_data(v, rx, iov, skip + done, take);
         zs_tx_publish(rx, take);
         if (take < n - done)
             room = 0; /* full as far as this round saw; the caller notifies and comes again */
@@ -197,6 +200,10 @@ static int64_t lend(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, 
     int err = zs_refs_add(v, rx, ref, cap);
     if (err != 0)
         return err;
+    if (zs_capturing(v)) {
+        const struct iovec where = {(void *)(uintptr_t)zs_ref_memory(v, ref->segment, ref->offset, ref->len), ref->len};
+        zs_capture_data(v, rx, &where, 0, where.iov_base == NULL ? 0 : ref->len);
+    }
     zs_tx_publish(rx, ref->len);
     return ref->len;
 }

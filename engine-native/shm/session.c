@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Sessions: allocation, pairing, close. Each step is safe to repeat, so that the engine can complete what a process
  * began before it died. */
-#include "ops.h"
+#include "capring.h"
 #include "ref.h"
 
 #include <limits.h>
@@ -121,7 +121,11 @@ void zs_session_fin(struct zs_view *v, uint32_t index)
 {
     struct zs_session *s = zs_session_at(v, index), *peer = s ? zs_session_peer(v, s) : NULL;
     uint32_t open = 0;
-    if (peer != NULL && atomic_compare_exchange_strong(&peer->rx_prod.fin, &open, ZS_FIN))
+    if (peer == NULL)
+        return;
+    if (zs_capturing(v) && atomic_load(&peer->rx_prod.fin) == 0)
+        zs_capture_event(v, s, ZS_CAP_FIN, ZS_NO_SESSION);
+    if (atomic_compare_exchange_strong(&peer->rx_prod.fin, &open, ZS_FIN))
         wake_all(v, peer);
 }
 
@@ -167,8 +171,10 @@ void zs_session_close(struct zs_view *v, uint32_t index, bool abort)
     uint32_t state = atomic_load(&s->state);
     if (state == ZS_S_FREE || state == ZS_S_FREEING)
         return;
+    bool unread = atomic_load(&s->rx_prod.tail) != atomic_load(&s->rx_cons.head);
+    if (zs_capturing(v) && state != ZS_S_CLOSED && peer != NULL && (abort || unread || atomic_load(&peer->rx_prod.fin) == 0))
+        zs_capture_event(v, s, abort || unread ? ZS_CAP_RST : ZS_CAP_FIN, ZS_NO_SESSION);
     if (state != ZS_S_CLOSED && peer != NULL && atomic_load(&peer->state) != ZS_S_CLOSED) {
-        bool unread = atomic_load(&s->rx_prod.tail) != atomic_load(&s->rx_cons.head);
         uint32_t open = 0;
         atomic_fetch_or(&peer->flags, ZS_F_PEER_CLOSED);
         if (abort || unread)

@@ -429,6 +429,49 @@ struct zs_udp_error {
 #define ZS_UDP_RECORD_SPACE(len) ((sizeof(struct zs_udp_record) + (uint64_t)(len) + 7u) & ~UINT64_C(7))
 #define ZS_UDP_MAX_PAYLOAD 65507u /* 65535 - 20 - 8 */
 
+/* ---- Capture ------------------------------------------------------------------------------------------------------ */
+
+/* What goes between programs, for the engine's capture file; written while zs_arena_header.capture is not 0. A ring of records,
+ * each of one piece: a record that does not fit before the ring's end is preceded by one of kind ZS_CAP_SKIP up to there. Writers
+ * hold `lock` and publish by `tail`; the engine alone reads, and trusts nothing. */
+enum zs_capture_kind { ZS_CAP_SKIP, ZS_CAP_CONNECT, ZS_CAP_DATA, ZS_CAP_FIN, ZS_CAP_RST, ZS_CAP_DATAGRAM };
+
+#define ZS_CAP_ALIGN 64u
+struct zs_capture_record {
+    uint32_t size; /* with what follows, a multiple of ZS_CAP_ALIGN */
+    uint32_t kind; /* enum zs_capture_kind */
+    uint32_t session, gen; /* the end that did it */
+    uint32_t peer, peer_gen;
+    uint32_t listener; /* CONNECT, DATAGRAM: session of the endpoint that it goes to, which the engine knows the program of */
+    uint32_t pid;      /* of who did it, 0: the engine, for one that died */
+    uint64_t time_ns;  /* CLOCK_REALTIME */
+    uint64_t pos;      /* position of the first byte in its direction */
+    uint64_t taken;    /* what the other end has read of that direction */
+    uint64_t got;      /* what this end has read of the other direction */
+    uint32_t len;      /* bytes sent */
+    uint32_t kept;     /* of them, these follow */
+    uint32_t urgent;   /* urgent byte within them, from 1; 0 none */
+    uint32_t pad;
+    char name[16];     /* of the program */
+    struct zs_addr from, to;
+    uint8_t pad1[48];
+};
+#define ZS_CAP_PIECE 32768u /* bytes of the stream in one record at most; datagrams are not divided */
+#define ZS_CAP_RECORD_MAX (sizeof(struct zs_capture_record) + 65536u)
+#define ZS_CAP_RING (UINT64_C(16) << 20)
+
+struct zs_capture {
+    _Atomic uint32_t lock;    /* client id of who writes; broken by the engine after its death */
+    _Atomic uint32_t stalled; /* a writer has waited in vain for the engine to read: do not wait again */
+    _Atomic uint64_t dropped; /* records without room */
+    uint8_t pad[48];
+    _Atomic uint64_t tail; /* bytes ever written */
+    uint8_t pad1[56];
+    _Atomic uint64_t head; /* bytes ever read */
+    uint8_t pad2[56];
+    uint8_t data[ZS_CAP_RING];
+};
+
 /* ---- The arena ---------------------------------------------------------------------------------------------------- */
 
 /* An address or a route of the engine's ports; a hint, the engine decides. */
@@ -488,6 +531,8 @@ struct zs_arena_header {
      * rings the engine, which rings the waiter. */
     _Atomic uint32_t ring_any, pad3;
     _Atomic uint64_t ring_asked[ZS_MAX_WAITERS / 64];
+    /* Not 0: traffic between programs goes to the capture ring, too, this many bytes of each packet. */
+    _Atomic uint32_t capture, pad4;
 };
 
 struct zs_port_table {
@@ -509,6 +554,7 @@ struct zs_arena {
     _Alignas(4096) struct zs_session session[ZS_MAX_SESSIONS];
     _Alignas(4096) struct zs_waiter waiter[ZS_MAX_WAITERS];
     _Alignas(4096) struct zs_listener listener[ZS_MAX_LISTENERS];
+    _Alignas(4096) struct zs_capture capture;
     _Alignas(1 << 22) uint8_t data[ZS_NCLASS][ZS_CLASS_RANGE];
 };
 
@@ -529,6 +575,7 @@ _Static_assert(offsetof(struct zs_session, opts) == 320, "line 5");
 _Static_assert(offsetof(struct zs_session, rx_dropped) == 384, "line 6");
 _Static_assert(sizeof(struct zs_udp_record) == 72, "zs_udp_record");
 _Static_assert(sizeof(struct zs_udp_error) == 16, "zs_udp_error");
+_Static_assert(sizeof(struct zs_capture_record) == 192 && ZS_CAP_RING % ZS_CAP_ALIGN == 0, "zs_capture_record");
 _Static_assert(sizeof(struct zs_wire_port) == 48, "zs_wire_port");
 _Static_assert(sizeof(struct zs_why) == 16, "zs_why");
 _Static_assert(sizeof(struct zs_wire_addr) == 24, "zs_wire_addr");

@@ -13,7 +13,10 @@ import { nested, type Register } from './index.js';
 import { statusText } from './status.js';
 
 const FOR_START = OPTION_NAMES.filter(
-  (name) => spec(name).engine === true || ['engine', 'log', 'quiet', 'config', 'profile'].includes(name),
+  (name) =>
+    spec(name).engine === true ||
+    ['engine', 'log', 'quiet', 'config', 'profile'].includes(name) ||
+    name.startsWith('capture'),
 );
 const FOR_OTHERS = ['engine', 'quiet', 'config', 'profile'] as const;
 
@@ -75,6 +78,13 @@ async function start(resolved: Resolved): Promise<void> {
   const linger = origins.linger.kind === 'default' ? 0 : options.linger;
   const engine = await findOrStartEngine(resolved, linger, sayUnless(options.quiet));
   engine.client.close();
+  if (!engine.started && options.capture !== undefined) {
+    throw new LauncherError(
+      'ZS1208',
+      `engine ${options.engine} runs already: nothing is captured`,
+      'engine restart --capture FILE, or --capture FILE with a command',
+    );
+  }
   if (options.quiet) return;
   note(`engine ${options.engine} ${engine.started ? 'started' : 'runs already'} (pid ${engine.pid})`);
   if (engine.ports.length === 0) return;

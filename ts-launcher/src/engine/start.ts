@@ -1,6 +1,7 @@
 /** Starts `zstackd`, detached, and waits until it serves. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { LauncherError } from '../errors.js';
 import type { Options } from '../options/resolve.js';
@@ -37,8 +38,16 @@ export function engineArguments(options: Options, linger: number, { dpdk, ports 
     ...(options.cores === undefined ? [] : ['--cores', options.cores]),
     ...(options.stack === 'native' ? [] : ['--stack', options.stack]),
     ...(options.ecn === 'passive' ? [] : ['--ecn', options.ecn]),
+    ...captureArguments(options),
     ...(dpdk ? [...enginePorts(ports), '--', ...ealArguments(options, ports)] : ['--no-dpdk']),
   ];
+}
+
+/** The engine's directory is another one. */
+function captureArguments({ capture, captureSnaplen, captureMaxSize }: Options): string[] {
+  if (capture === undefined) return [];
+  const limit = captureMaxSize === 0 ? [] : ['--capture-max-size', String(captureMaxSize)];
+  return ['--capture', resolve(capture), '--capture-snaplen', String(captureSnaplen), ...limit];
 }
 
 /**
@@ -89,7 +98,7 @@ function engineEnvironment(): NodeJS.ProcessEnv {
 /** Waits for the report on descriptor 3, and for the exit when it is not `ready`. */
 function firstReport(child: ChildProcess, timeoutMs: number): Promise<[line: string, status: number | string | null]> {
   const pipe = child.stdio[3] as Readable;
-  return new Promise((resolve, reject) => {
+  return new Promise((done, reject) => {
     let text = '';
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
@@ -104,7 +113,7 @@ function firstReport(child: ChildProcess, timeoutMs: number): Promise<[line: str
     const finish = (status: number | string | null) => {
       clearTimeout(timer);
       pipe.destroy();
-      resolve([text.split('\n')[0] ?? '', status]);
+      done([text.split('\n')[0] ?? '', status]);
     };
     pipe.setEncoding('utf8');
     pipe.on('data', (chunk: string) => {

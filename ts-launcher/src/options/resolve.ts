@@ -26,6 +26,9 @@ export interface Options {
   readonly spinUs: number;
   readonly log: 'error' | 'warn' | 'info' | 'debug';
   readonly trace: boolean;
+  readonly capture: string | undefined;
+  readonly captureSnaplen: number;
+  readonly captureMaxSize: number;
   readonly quiet: boolean;
   readonly fallback: 'none' | 'kernel';
   readonly force: boolean;

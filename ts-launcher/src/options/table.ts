@@ -182,6 +182,24 @@ export const OPTIONS = {
     default: false,
     text: 'one line on stderr per call on an accelerated socket',
   },
+  capture: {
+    flag: '--capture <file>',
+    type: { kind: 'text', pattern: /^[^\0]+$/, form: 'a path' },
+    default: undefined,
+    text: 'write all traffic, also between programs, to a pcapng file until the command ends (engine start: the engine)',
+  },
+  captureSnaplen: {
+    flag: '--capture-snaplen <bytes>',
+    type: { kind: 'integer', min: 64, max: 262144, unit: 'bytes' },
+    default: 262144,
+    text: 'so much of each packet that is captured',
+  },
+  captureMaxSize: {
+    flag: '--capture-max-size <mib>',
+    type: { kind: 'integer', min: 0, max: 1048576, unit: 'MiB' },
+    default: 0,
+    text: 'capturing stops when the file is that large, in MiB; 0: without limit',
+  },
   quiet: {
     flag: '-q, --quiet',
     env: 'ZSTACK_QUIET',

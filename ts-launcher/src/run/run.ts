@@ -10,6 +10,7 @@ import { note, printError, sayUnless, warn } from '../output.js';
 import { part } from '../paths.js';
 import { inspect, refusal } from '../target/inspect.js';
 import { findCommand } from '../target/lookup.js';
+import { beginCapture } from './capture.js';
 import { startCommand, startFailure } from './child.js';
 import { wrappedEnvironment } from './environment.js';
 import { eventPrinter } from './events.js';
@@ -34,11 +35,16 @@ export async function run(command: readonly string[], resolved: Resolved, launch
   checkTarget(findCommand(name, process.env['PATH']), options.force, options.quiet);
   const engine = await engineFor(resolved);
   const env = await leased(engine, resolved);
+  const capture = await beginCapture(engine, options).catch((error: unknown) => {
+    engine?.client.close(); // nothing keeps this process
+    throw error;
+  });
   // Before the command exists: a signal that comes while it starts is handled in a later turn, and reaches it.
   let child: ChildProcess | undefined = undefined;
   relaySignals({ kill: (signal) => void child?.kill(signal) }, launched.ignored);
   child = startCommand(command, env, launched);
   const { status, signal } = await untilEnd(child, name, engine, options.quiet);
+  await capture?.end();
   engine?.client.close();
   endLike(status, signal);
 }
@@ -59,7 +65,9 @@ async function engineFor(resolved: Resolved): Promise<Engine | undefined> {
   const { findOrStartEngine } = await import('../engine/connect.js');
   try {
     part('preload');
-    const engine = await findOrStartEngine(resolved, options.linger, sayUnless(options.quiet));
+    // The command's capture begins and ends with the command, whoever started the engine.
+    const withoutCapture = { ...resolved, options: { ...options, capture: undefined } };
+    const engine = await findOrStartEngine(withoutCapture, options.linger, sayUnless(options.quiet));
     const late = OPTION_NAMES.filter((name) => spec(name).engine && name !== 'linger' && origins[name].kind === 'flag');
     if (!engine.started && late.length > 0 && !options.quiet) {
       note(`engine ${options.engine} runs already: ${late.map(flagName).join(', ')} without effect`);
