@@ -8,11 +8,15 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BUILD } from '../lib/paths.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { Stage, type StageOptions } from '../lib/stage.js';
 import { listSuites, runSuite, type Listed, type Outcome } from './typed.js';
 
-/** Cases that are not as on the kernel, by world, with the reason. */
-type Differences = Readonly<Record<string, { readonly worlds: readonly ('host' | 'wire')[]; readonly reason: string }>>;
+/** Under Z-stack on the same host, over the wire with the native stack, over the wire with libfstack. */
+type Place = 'host' | 'wire' | 'fstack';
+
+/** Cases that are not as on the kernel, by place, with the reason. */
+type Differences = Readonly<Record<string, { readonly worlds: readonly Place[]; readonly reason: string }>>;
 const DIFFERENCES = JSON.parse(
   readFileSync(join(dirname(fileURLToPath(import.meta.url)), 'differences.json'), 'utf8'),
 ) as Differences;
@@ -47,11 +51,11 @@ function expectServed(definition: Listed, { kernel, connections }: Outcome, byKe
   }
 }
 
-function compare(definition: Listed, world: 'host' | 'wire', got: Outcome): void {
+function compare(definition: Listed, place: Place, got: Outcome): void {
   const kernel = outcome(reference, definition.name);
   expect(kernel.error).toBeUndefined();
   const difference = DIFFERENCES[definition.name];
-  if (difference?.worlds.includes(world) === true) {
+  if (difference?.worlds.includes(place) === true) {
     // What is listed must be true.
     expect(got.error === undefined && got.lines.join('\n') === kernel.lines.join('\n')).toBe(false);
     sum.listed++;
@@ -88,11 +92,12 @@ describe('on the same host', () => {
   });
 });
 
-describe('over the wire', () => {
-  const stage = stageOf({ wire: 'tap' });
-  const wired = suites
-    .map(({ name, cases }) => ({ name, cases: cases.filter((c) => c.wire) }))
-    .filter(({ cases }) => cases.length > 0);
+const wired = suites
+  .map(({ name, cases }) => ({ name, cases: cases.filter((c) => c.wire) }))
+  .filter(({ cases }) => cases.length > 0);
+
+describeOnStacks<[string]>([['over the wire']], (stack) => {
+  const stage = stageOf({ wire: 'tap', stack });
 
   describe.each(wired)('$name', ({ name, cases }) => {
     let results: ReadonlyMap<string, Outcome>;
@@ -101,7 +106,9 @@ describe('over the wire', () => {
     }, 300_000);
     afterAll(() => stage.clear(), 60_000);
 
-    it.each(cases)('$name', (definition) => compare(definition, 'wire', outcome(results, definition.name)));
+    it.each(cases)('$name', (definition) =>
+      compare(definition, stack === 'native' ? 'wire' : stack, outcome(results, definition.name)),
+    );
   });
 });
 
@@ -109,10 +116,10 @@ describe('the sum', () => {
   it('is told, and every listed difference names a case', () => {
     const names = new Set(suites.flatMap(({ cases }) => cases.map((c) => c.name)));
     for (const name of Object.keys(DIFFERENCES)) expect(names).toContain(name);
-    const wired = suites.flatMap((s) => s.cases).filter((c) => c.wire).length;
+    const count = wired.flatMap((s) => s.cases).length;
     const inC = execFileSync(join(BUILD, 'conformance'), ['--list'], { encoding: 'utf8' }).trim().split('\n').length;
     process.stderr.write(
-      `conformance: ${names.size + inC} cases: ${inC} in C, ${names.size} in TypeScript, ${wired} of these over the wire, too; ` +
+      `conformance: ${names.size + inC} cases: ${inC} in C, ${names.size} in TypeScript, ${count} of these over the wire, too; ` +
         `of the runs in TypeScript ${sum.equal} equal to the kernel, ${sum.listed} listed\n`,
     );
   });

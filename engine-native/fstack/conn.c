@@ -290,9 +290,10 @@ void fs_conn_event(struct fs_conn *c, const struct kevent *e)
         return;
     }
     receive(c);
-    /* Reset while its bytes wait for room in the ring: nobody will read more than those. */
-    if (!c->sock.dead && c->rx_waits && (e->flags & EV_EOF) && e->fflags != 0)
-        fs_conn_end(c, fs_errno((int)e->fflags));
+    /* Reset, and no read tells of it: its bytes wait for room in the ring, and nobody will read more than those; or the peer
+     * had closed, and as on Linux the writer hears that its pipe is broken. */
+    if (!c->sock.dead && (c->rx_waits || c->rx_ended) && (e->flags & EV_EOF) && e->fflags != 0)
+        fs_conn_end(c, c->rx_ended ? EPIPE : fs_errno((int)e->fflags));
 }
 
 /* ---- Active open ---- */
