@@ -95,6 +95,19 @@ EXPORT int prctl(int op, ...)
     return zsp_prctl_args(op, a);
 }
 
+EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+    va_list ap;
+    void *more[3]; /* ptid, tls, ctid, of which the C library takes those that flags ask for */
+    va_start(ap, arg);
+    for (int i = 0; i < 3; i++)
+        more[i] = va_arg(ap, void *);
+    va_end(ap);
+    return zsp_clone(fn, stack, flags, arg, more[0], more[1], more[2]);
+}
+
+EXPORT int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...) __attribute__((alias("clone"), copy(clone)));
+
 EXPORT void closefrom(int first)
 {
     zsp_closefrom(first);
@@ -161,6 +174,10 @@ long zsp_syscall_args(long n, const long a[6])
     case number:           \
         return zsp_##call;
 #include "calls.def"
+    case SYS_clone:
+    case SYS_clone3:
+    case SYS_fork:
+        return zsp_clone_syscall(n, a);
     case SYS_io_uring_setup:
         return result(zsp_io_uring_setup((unsigned)a[0], (void *)a[1]));
     case SYS_io_uring_register:

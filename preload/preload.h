@@ -55,6 +55,8 @@ long zsp_fcntl_sock(struct zsock *k, int fd, int cmd, long arg);
 int zsp_ioctl_arg(int fd, unsigned long req, long arg);
 long zsp_syscall_args(long n, const long a[6]);
 void zsp_closefrom(int first);
+int zsp_clone(int (*fn)(void *), void *stack, int flags, void *arg, void *ptid, void *tls, void *ctid);
+long zsp_clone_syscall(long n, const long a[6]);
 int zsp_prctl_args(int op, const long a[4]);
 long zsp_seccomp(unsigned op, unsigned flags, void *arg);
 void *zsp_checked(void *buf, size_t n, size_t len);
@@ -535,6 +537,9 @@ void *zs_chunk_alloc(size_t n); /* anonymous pages, NULL none */
 
 /* ---- Process life (process.c, scm.c) ---- */
 void zs_process_init(void);
+void zs_before_fork(void);
+void zs_after_fork_child(void);
+void zs_forked_same_files(void); /* in place of the latter, with CLONE_FILES */
 void share_all(void); /* before a fork: every socket may have two holders */
 int share_socks(struct zsock *const *list, uint32_t n);
 void scm_sent(const struct msghdr *msg);

@@ -9,13 +9,11 @@
 
 __thread uint8_t zs_vfork_flag __attribute__((tls_model("initial-exec")));
 
-static void before_fork(void);
-
 /* Called by vfork before the system call: the child may exec with any of our sockets. */
 void zs_vfork_prepare(void);
 void zs_vfork_prepare(void)
 {
-    before_fork();
+    zs_before_fork();
 }
 
 void zs_vfork_errno(int e);
@@ -85,7 +83,7 @@ void share_all(void)
 
 /* ---- fork ---- */
 
-static void before_fork(void)
+void zs_before_fork(void)
 {
     if (zs_proc.conf.enabled && !zs_passthrough()) {
         frame_enter();
@@ -116,10 +114,32 @@ static void forked(void)
     }
 }
 
-static void after_fork_child(void)
+void zs_after_fork_child(void)
 {
     if (zs_proc.conf.enabled && atomic_load(zs_proc.wipe) == ZS_WIPE_FORKED)
         forked();
+}
+
+/* A child that has its parent's table of descriptors and a memory of its own: what it opens or closes there is its parent's, too, so
+ * that it keeps nothing for itself. Its connections go on without an engine, as those of a confined program. */
+void zs_forked_same_files(void)
+{
+    struct zs_proc *p = &zs_proc;
+    struct zs_domain *d = atomic_load(&p->domain);
+    if (!p->conf.enabled)
+        return;
+    atomic_store(p->wipe, ZS_WIPE_SELF);
+    atomic_fetch_add(&p->generation, 1);
+    atomic_store(&p->attach_lock, 0);
+    p->confined = true;
+    pool_child();
+    ep_child();
+    if (d == NULL)
+        return;
+    d->view.stats = &nobody;
+    d->view.confined = true;
+    atomic_store(&d->rpc_lock, 0);
+    atomic_store(&d->alive, false);
 }
 
 static void attach_again(struct zs_proc *p)
@@ -167,10 +187,10 @@ pid_t zsp_fork(void)
 
 pid_t zsp__Fork(void)
 {
-    before_fork();
+    zs_before_fork();
     pid_t pid = REAL(_Fork)();
     if (pid == 0)
-        after_fork_child();
+        zs_after_fork_child();
     return pid;
 }
 
@@ -292,7 +312,7 @@ __attribute__((constructor(101))) static void start(void)
         return;
     }
     atomic_store(p->wipe, ZS_WIPE_SELF);
-    pthread_atfork(before_fork, NULL, after_fork_child);
+    pthread_atfork(zs_before_fork, NULL, zs_after_fork_child);
     if (getenv("ZSTACK_INHERIT") != NULL)
         inherit();
 }

@@ -6,7 +6,21 @@
 
 extern char **environ;
 
-/* conformance --inherited echo FD | accept FD | udp FD | closed FD | stdio 0 */
+/* A service that a manager started for its listeners (sd_listen_fds(3)): one answer for each. */
+static int activated(int first)
+{
+    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+    CHECK(pid != NULL && atoi(pid) == getpid() && count != NULL);
+    for (int i = 0; i < atoi(count); i++) {
+        int listens = get_int(first + i, SOL_SOCKET, SO_ACCEPTCONN), c = tcp_accept(first + i);
+        trace("service: listens %d, family %d", listens, get_int(first + i, SOL_SOCKET, SO_DOMAIN));
+        send_text(c, "activated");
+        OK(close(c));
+    }
+    return 0;
+}
+
+/* conformance --inherited echo FD | accept FD | udp FD | closed FD | activated FD | stdio 0 */
 int inherited_main(int argc, char **argv);
 int inherited_main(int argc, char **argv)
 {
@@ -19,6 +33,8 @@ int inherited_main(int argc, char **argv)
         trace("new program: F_GETFD %d %s", fcntl(fd, F_GETFD), err_name(errno));
         return 0;
     }
+    if (strcmp(argv[0], "activated") == 0)
+        return activated(fd);
     if (strcmp(argv[0], "stdio") == 0) {
         char line[64];
         while (fgets(line, sizeof line, stdin) != NULL)

@@ -146,10 +146,82 @@ static void datagram(void)
     OK(close(u[1]));
 }
 
+/* The other way: a child makes both kinds of socket, hands them over and ends. */
+static void makes_sockets(void *arg)
+{
+    int *u = arg;
+    struct addr a;
+    int l = tcp_listen(AF_INET, 4, &a), s = tcp_connect(&a), c = tcp_accept(l);
+    send_text(s, "made by the child");
+    send_fd(u[1], l);
+    send_fd(u[1], s);
+    send_fd(u[1], c);
+    OK(close(s));
+    OK(close(c));
+    OK(close(l));
+}
+
+static void from_child(void)
+{
+    int u[2];
+    struct addr a;
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    OK(close(tcp_listen(AF_INET, 1, &a))); /* attached before the fork, as a server is */
+    pid_t pid = child(makes_sockets, u);
+    int l = recv_fd(u[0], 0), s = recv_fd(u[0], 0), c = recv_fd(u[0], 0);
+    reap(pid);
+    show_poll("accepted there", c, POLLIN, 2000);
+    show_recv("accepted there", c);
+    send_text(c, "answered here");
+    show_poll("connected there", s, POLLIN, 2000);
+    show_recv("connected there", s);
+    local_addr(l, &a);
+    int mine = tcp_connect(&a), got = tcp_accept(l);
+    send_text(mine, "a new one");
+    show_poll("accepted here", got, POLLIN, 2000);
+    show_recv("accepted here", got);
+    OK(close(s));
+    show_poll("end", c, POLLIN | POLLRDHUP, 2000);
+    int fds[] = {c, l, mine, got, u[0], u[1]};
+    for (size_t i = 0; i < COUNT(fds); i++)
+        OK(close(fds[i]));
+}
+
+/* Passed on twice, through a process that keeps nothing. */
+static void passes_on(void *arg)
+{
+    int *u = arg, fd = recv_fd(u[1], 0);
+    send_fd(u[1], fd);
+    OK(close(fd));
+}
+
+static void there_and_back(void)
+{
+    int u[2], p[2];
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    tcp_pair(p);
+    pid_t pid = child(passes_on, u);
+    send_fd(u[0], p[1]);
+    OK(close(p[1]));
+    reap(pid);
+    int fd = recv_fd(u[0], 0);
+    send_text(p[0], "to the one that came back");
+    show_poll("it", fd, POLLIN, 2000);
+    show_recv("it", fd);
+    send_text(fd, "from it");
+    show_poll("peer", p[0], POLLIN, 2000);
+    show_recv("peer", p[0]);
+    int fds[] = {fd, p[0], u[0], u[1]};
+    for (size_t i = 0; i < COUNT(fds); i++)
+        OK(close(fds[i]));
+}
+
 const struct conf_case scm_cases[] = {
     {"scm_connection", connection, TCP, NULL},
     {"scm_listener", listener, TCP, NULL},
     {"scm_same_process", same_process, TCP, NULL},
+    {"scm_from_child", from_child, TCP, NULL},
+    {"scm_there_and_back", there_and_back, TCP, NULL},
     {"scm_in_flight", in_flight, TCP, NULL},
     {"scm_udp", datagram, UDP, NULL},
     {0},
