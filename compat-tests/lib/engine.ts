@@ -45,7 +45,17 @@ export interface Status {
   /** With ports only, as the next two. */
   readonly ports?: readonly PortStatus[];
   readonly stack?: Readonly<Record<string, number>>;
-  readonly wire?: { readonly connections: number; readonly own_sessions: number; readonly loans?: number };
+  readonly wire?: WireStatus;
+}
+
+export interface WireStatus {
+  readonly connections: number;
+  readonly own_sessions: number;
+  readonly loans?: number;
+  /** With F-Stack: what was set; connections and listeners by FreeBSD's TCP; connections by congestion control. */
+  readonly sysctls?: Readonly<Record<string, string>>;
+  readonly tcp_functions?: Readonly<Record<string, number>>;
+  readonly congestion?: Readonly<Record<string, number>>;
 }
 
 export interface PortStatus {
@@ -87,6 +97,8 @@ export interface EngineOptions {
   readonly stack?: StackName | undefined;
   /** `--ecn` of the native stack. */
   readonly ecn?: 'passive' | 'on' | 'off';
+  /** `--fstack-sysctl` of F-Stack. */
+  readonly sysctls?: Readonly<Record<string, string>>;
   /** A port with its `--port` and the arguments of EAL that make its device; without it there is no DPDK. */
   readonly port?: { readonly port: string; readonly eal: readonly string[] } | undefined;
 }
@@ -113,6 +125,7 @@ export class Engine {
     const fd = openSync(log, 'a');
     const args = ['--name', name, '--linger', '0', '--memory', String(options.memory ?? 1024), '--log-level', 'info'];
     if (options.ecn !== undefined) args.push('--ecn', options.ecn);
+    for (const [key, value] of Object.entries(options.sysctls ?? {})) args.push('--fstack-sysctl', `${key}=${value}`);
     const dpdk = options.port === undefined ? ['--no-dpdk'] : ['--port', options.port.port, '--', ...options.port.eal];
     const program = options.stack === 'fstack' ? [ZSTACKD_FSTACK, '--stack', 'fstack'] : [ZSTACKD];
     const [file = '', ...rest] = [...(options.namespace?.prefix ?? []), ...program, ...args, ...dpdk];

@@ -13,12 +13,21 @@ export function describeOnStacks<Case extends readonly unknown[]>(
   cases: readonly Case[],
   define: (stack: StackName, ...parameters: [...Case]) => void,
 ): void {
-  const missing = fstackMissing();
   const on = (stack: StackName) => () => {
     for (const parameters of cases)
       describe(String(parameters[0]), () => define(stack, ...([...parameters] as [...Case])));
   };
   describe('native stack', on('native'));
-  if (missing === undefined) describe('F-Stack', on('fstack'));
-  else describe.skip(`F-Stack, skipped: ${missing}`, on('fstack'));
+  withFstack('F-Stack', on('fstack'));
+}
+
+/** `describe(name, define)` of what only libfstack does; where this build does not have it, skipped as above. */
+export function describeOnFstack(name: string, define: () => void): void {
+  withFstack(`F-Stack ${name}`, define);
+}
+
+function withFstack(name: string, define: () => void): void {
+  const missing = fstackMissing();
+  if (missing === undefined) describe(name, define);
+  else describe.skip(`${name}, skipped: ${missing}`, define);
 }

@@ -19,6 +19,8 @@
 /* Exit statuses of zstackd, docs/INTERFACES.md. */
 enum engine_exit { ENGINE_EXIT_OK, ENGINE_EXIT_OTHER, ENGINE_EXIT_USAGE, ENGINE_EXIT_NAME_TAKEN, ENGINE_EXIT_DPDK };
 
+#define ENGINE_SYSCTLS_MAX 64u
+
 /* As Linux' tcp_ecn 2, 1, 0: who asks us gets it; and we ask; neither. */
 enum engine_ecn { ENGINE_ECN_PASSIVE, ENGINE_ECN_ON, ENGINE_ECN_OFF };
 
@@ -37,6 +39,8 @@ struct engine_options {
     const char *ports[8]; /* texts of --port */
     uint32_t nports;
     enum engine_ecn ecn;
+    const char *sysctls[ENGINE_SYSCTLS_MAX]; /* NAME=VALUE, of libfstack */
+    uint32_t nsysctls;
     const char *capture;      /* file that all traffic is captured to; NULL none */
     uint32_t capture_snaplen; /* bytes of each packet */
     uint32_t capture_max_mib; /* of the file; 0 no limit */

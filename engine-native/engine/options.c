@@ -19,6 +19,7 @@
 #define MEMORY_MIN_MIB 1u
 #define MEMORY_MAX_MIB 12288u /* the ranges of all block classes together */
 #define LINGER_MAX_S 86400u
+#define SYSCTL_TEXT_MAX 200u /* of a name, of a value */
 
 static const char usage[] =
     "usage: zstackd [options] [-- EAL-ARGUMENTS...]\n"
@@ -34,6 +35,8 @@ static const char usage[] =
     "                       serve a DPDK device; ip=A.B.C.D/LEN gateway= mtu= mac= bell=; up to 8 times\n"
     "  --stack NAME         TCP/IP stack behind the ports: native (default), fstack\n"
     "  --ecn MODE           ECN of TCP: passive (default: when the peer asks), on (asked for, too), off; native stack\n"
+    "  --fstack-sysctl NAME=VALUE\n"
+    "                       a sysctl of FreeBSD, with --stack fstack; may be repeated\n"
     "  --capture FILE       write all traffic, also between programs, to this pcapng file\n"
     "  --capture-snaplen BYTES\n"
     "                       of each packet only so much (262144: everything)\n"
@@ -108,6 +111,26 @@ static bool ecn_mode(const char *text, enum engine_ecn *to)
     return false;
 }
 
+/* Names as FreeBSD has them; values without spaces and quotes, since they pass a configuration file. */
+static bool sysctl_form(const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t name = strspn(text, letters);
+    const char *value = text + name + 1;
+    return name > 0 && name <= SYSCTL_TEXT_MAX && text[name] == '=' && memchr(text, '.', name) != NULL && value[0] != 0 &&
+           strlen(value) <= SYSCTL_TEXT_MAX && strspn(value, letters) == strlen(value);
+}
+
+static enum options_result take_sysctl(struct engine_options *o, const char *value, struct engine_failure *f)
+{
+    if (!sysctl_form(value))
+        return refuse(f, "--fstack-sysctl: expected NAME=VALUE as net.inet.tcp.cc.algorithm=cubic, got '%s'", value);
+    if (o->nsysctls == ENGINE_SYSCTLS_MAX)
+        return refuse(f, "--fstack-sysctl: at most %u", ENGINE_SYSCTLS_MAX);
+    o->sysctls[o->nsysctls++] = value;
+    return OPTIONS_RUN;
+}
+
 /* One option with a value. */
 static enum options_result take(struct engine_options *o, const char *name, char *value, struct engine_failure *f)
 {
@@ -145,6 +168,8 @@ static enum options_result take(struct engine_options *o, const char *name, char
     }
     if (strcmp(name, "--ecn") == 0)
         return ecn_mode(value, &o->ecn) ? OPTIONS_RUN : refuse(f, "--ecn: expected passive, on or off, got '%s'", value);
+    if (strcmp(name, "--fstack-sysctl") == 0)
+        return take_sysctl(o, value, f);
     if (strcmp(name, "--capture") == 0) {
         o->capture = value;
         return value[0] != 0 ? OPTIONS_RUN : refuse(f, "--capture: expected a path");
@@ -163,7 +188,7 @@ static enum options_result take(struct engine_options *o, const char *name, char
 static bool has_value(const char *name)
 {
     static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--log-level", "--log-file", "--port",
-                                        "--stack", "--ecn", "--capture", "--capture-snaplen", "--capture-max-size"};
+                                        "--stack", "--ecn", "--fstack-sysctl", "--capture", "--capture-snaplen", "--capture-max-size"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -209,6 +234,8 @@ enum options_result options_parse(int argc, char **argv, struct engine_options *
         if (r != OPTIONS_RUN)
             return r;
     }
+    if (o->nsysctls > 0 && (o->stack == NULL || strcmp(o->stack, "fstack") != 0))
+        return refuse(f, "--fstack-sysctl: for --stack fstack only");
     if (o->nports > 0 && o->no_dpdk)
         return refuse(f, "--port needs DPDK: it does not go with --no-dpdk");
     return OPTIONS_RUN;

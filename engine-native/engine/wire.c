@@ -133,6 +133,7 @@ bool wire_open(struct engine *e, struct engine_failure *f)
     e->wire = w;
     const struct wire_stack_conf conf = {.name = e->name, .view = &e->view, .events = &events, .engine = e,
                                          .ports = e->opt.ports, .nports = e->opt.nports, .ecn = e->opt.ecn,
+                                         .sysctls = e->opt.sysctls, .nsysctls = e->opt.nsysctls,
                                          .trace = e->opt.log_level >= LOG_L_DEBUG};
     w->stack = w->ops->open(&conf, e->now, f);
     if (w->stack == NULL)

@@ -13,7 +13,7 @@
 #include "fstack.h"
 
 /* What differs from FreeBSD's own defaults, and why. */
-static const char freebsd[] =
+static const char boot[] =
     "[freebsd.boot]\n"
     "hz=%u\n"
     "fd_reserve=1\n"
@@ -25,7 +25,8 @@ static const char freebsd[] =
     "net.inet.tcp.syncache.bucketlimit=100\n"
     "net.inet.tcp.syncache.cachelimit=65536\n"
     "net.inet.tcp.tcbhashsize=65536\n"
-    "kern.features.inet6=1\n"
+    "kern.features.inet6=1\n";
+static const char freebsd[] =
     "[freebsd.sysctl]\n"
     "kern.ipc.somaxconn=32768\n"
     "kern.ipc.maxsockbuf=16777216\n"
@@ -92,7 +93,11 @@ int fs_conf_write(const struct fstack *fs)
     fputc('\n', f);
     for (uint32_t i = 0; i < fs->nports; i++)
         write_port(f, &fs->device[i].at.spec, i);
-    fprintf(f, freebsd, FSTACK_HZ);
+    fprintf(f, boot, FSTACK_HZ);
+    /* Whatever of these can only be set at boot; the others are set by sysctl.c, which knows their types. */
+    for (uint32_t i = 0; i < fs->nsysctls; i++)
+        fprintf(f, "%s\n", fs->sysctls[i]);
+    fputs(freebsd, f);
     if (fclose(f) != 0) {
         int err = -errno;
         close(fd);

@@ -53,3 +53,22 @@ void fs_conn_options(struct fs_conn *c, const struct zs_session *app)
         congestion(c, cc);
     c->bits = bits;
 }
+
+#define DESCRIBED_MAX 4096u /* connections that are asked for a status */
+#define BSD_CONGESTION_MAX 16 /* TCP_CA_NAME_MAX there */
+
+void fs_describe_congestion(const struct fstack *fs, json_t *wire)
+{
+    json_t *all = json_object();
+    const struct fs_conn *c;
+    uint32_t n = 0;
+    LIST_FOREACH(c, &fs->conns, link) {
+        char name[BSD_CONGESTION_MAX + 1] = "";
+        socklen_t len = BSD_CONGESTION_MAX;
+        if (n++ == DESCRIBED_MAX)
+            break;
+        if (ff_getsockopt_freebsd(c->sock.fd, IPPROTO_TCP, BSD_TCP_CONGESTION, name, &len) == 0)
+            json_object_set_new(all, name, json_integer(json_integer_value(json_object_get(all, name)) + 1));
+    }
+    json_object_set_new(wire, "congestion", all);
+}

@@ -59,8 +59,9 @@ json_t *fs_describe_ports(void *stack)
  * into the packet. */
 void fs_describe_memory(void *stack, json_t *wire)
 {
-    (void)stack;
     json_object_set_new(wire, "loans", json_integer(0));
     json_object_set_new(wire, "rx_copies", json_real(1));
     json_object_set_new(wire, "tx_copies", json_real(2));
+    fs_describe_sysctls(stack, wire);
+    fs_describe_congestion(stack, wire);
 }

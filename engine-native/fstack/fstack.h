@@ -22,6 +22,8 @@
 
 #define FSTACK_HZ 100u /* ticks a second */
 #define TICK_NS (NS_PER_S / FSTACK_HZ)
+#define FS_OID_MAX 24      /* CTL_MAXNAME there */
+#define FS_SYSCTL_MAX 256u /* bytes of a name or of a value */
 #define DEVICE_BACKLOG 1024u /* frames that wait for room in a port's transmit ring */
 
 enum fs_kind { FS_CONN, FS_LISTENER, FS_UDP, FS_ICMP };
@@ -82,6 +84,8 @@ struct fstack {
     struct rte_mempool *rx; /* what ports receive into; libfstack keeps frames in its socket buffers */
     struct fs_device device[WIRE_PORTS_MAX];
     uint32_t nports;
+    const char *const *sysctls; /* NAME=VALUE */
+    uint32_t nsysctls;
     int kq;
     struct fs_sock icmp[2]; /* IPv4, IPv6: errors about datagrams */
     struct fs_conn *accepting;
@@ -113,6 +117,13 @@ void fs_flush(void *stack);
 /* ---- conf.c: libfstack's configuration, as the text that its parser reads ---- */
 /* A memfd, or a negative errno. */
 int fs_conf_write(const struct fstack *fs);
+
+/* ---- sysctl.c ---- */
+/* The number of a sysctl and its length; 0: there is none of that name. */
+unsigned fs_sysctl_find(const char *name, int oid[FS_OID_MAX]);
+/* Those of the command line. False: one is not known or refused, *f says which. */
+bool fs_sysctls_apply(const struct fstack *fs, struct engine_failure *f);
+void fs_describe_sysctls(const struct fstack *fs, json_t *wire);
 
 /* ---- seam.c: what libfstack calls of DPDK's EAL and of the C library and gets from us instead ---- */
 /* Runs libfstack's start-up with this configuration. False: it gave up; `why` is what it said last. */
@@ -155,6 +166,8 @@ const char *fs_conn_state(void *stack, void *handle);
 void fs_conn_info(void *stack, void *handle, uint64_t now, struct zs_tcp_info *info);
 
 /* ---- conn_opts.c ---- */
+/* For the status: how many of the connections, of the first 4096, have which congestion control. */
+void fs_describe_congestion(const struct fstack *fs, json_t *wire);
 void fs_conn_options(struct fs_conn *c, const struct zs_session *app);
 
 /* ---- listen.c ---- */

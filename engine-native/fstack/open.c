@@ -91,6 +91,8 @@ void *fs_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_fa
     fs->view = conf->view;
     fs->events = conf->events;
     fs->engine = conf->engine;
+    fs->sysctls = conf->sysctls;
+    fs->nsysctls = conf->nsysctls;
     fs->now = now;
     fs->kq = NO_FD;
     fs->rx = rte_pktmbuf_pool_create("zs_rx", RX_BUFFERS, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
@@ -100,7 +102,7 @@ void *fs_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_fa
                     "no memory for the packet buffers");
     for (uint32_t i = 0; good && i < conf->nports; i++)
         good = open_port(fs, conf->ports[i], f);
-    good = good && start(fs, f) && set_up(fs, f);
+    good = good && start(fs, f) && fs_sysctls_apply(fs, f) && set_up(fs, f);
     if (!good) {
         fs_close(fs, now);
         return NULL;

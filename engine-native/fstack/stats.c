@@ -3,8 +3,6 @@
  * sysctl as arrays of 64-bit counters: struct tcpstat, udpstat, ipstat and icmpstat (netinet/tcp_var.h, udp_var.h, ip_var.h, icmp_var.h), whose
  * members below have kept their places since FreeBSD 10. */
 #define _GNU_SOURCE
-#include <string.h>
-
 #include "fstack.h"
 
 #define STATS_MAX 256
@@ -49,20 +47,12 @@ static const struct stat icmp[] = {
     {"icmp_rx", 49 + 3},       /* icps_inhist[ICMP_UNREACH]: the kind that programs are told of */
 };
 
-/* The number of a name: sysctl(3) {0, 3}. Returns its length, 0 when there is none. */
-static unsigned find(const char *name, int oid[24])
-{
-    static const int name_to_oid[] = {0, 3};
-    size_t size = 24 * sizeof *oid;
-    return ff_sysctl(name_to_oid, 2, oid, &size, name, strlen(name)) == 0 ? (unsigned)(size / sizeof *oid) : 0;
-}
-
 static void add(json_t *all, const char *name, const struct stat *stats, size_t n)
 {
-    int oid[24];
+    int oid[FS_OID_MAX];
     uint64_t values[STATS_MAX];
     size_t size = sizeof values;
-    unsigned len = find(name, oid);
+    unsigned len = fs_sysctl_find(name, oid);
     if (len == 0 || ff_sysctl(oid, len, values, &size, NULL, 0) != 0)
         return;
     for (size_t i = 0; i < n; i++)

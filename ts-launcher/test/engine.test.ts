@@ -226,6 +226,14 @@ test.each([
   expect(args.includes('--ecn') ? args[args.indexOf('--ecn') + 1] : undefined).toBe(told);
 });
 
+test("libfstack's sysctls of an engine, from the environment", async () => {
+  const env = { XDG_CONFIG_HOME: '/nonexistent', ZSTACK_FSTACK_SYSCTL: 'kern.a=1 net.b=c' };
+  const { options } = await resolveOptions({ stack: 'fstack' }, env, '/');
+  expect(engineArguments(options, 0, { dpdk: false, ports: [] }).join(' ')).toContain(
+    '--stack fstack --fstack-sysctl kern.a=1 --fstack-sysctl net.b=c',
+  );
+});
+
 describe('EAL arguments', () => {
   const options = async (flags: object) =>
     (await resolveOptions(flags, { XDG_CONFIG_HOME: '/nonexistent' }, '/')).options;

@@ -37,6 +37,7 @@ export function engineArguments(options: Options, linger: number, { dpdk, ports 
     ...['--log-level', options.log],
     ...(options.cores === undefined ? [] : ['--cores', options.cores]),
     ...(options.stack === 'native' ? [] : ['--stack', options.stack]),
+    ...options.fstackSysctl.flatMap((setting) => ['--fstack-sysctl', setting]),
     ...(options.ecn === 'passive' ? [] : ['--ecn', options.ecn]),
     ...captureArguments(options),
     ...(dpdk ? [...enginePorts(ports), '--', ...ealArguments(options, ports)] : ['--no-dpdk']),

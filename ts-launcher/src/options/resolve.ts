@@ -19,6 +19,7 @@ export interface Options {
   readonly dpdk: boolean;
   readonly port: readonly string[];
   readonly stack: 'native' | 'fstack';
+  readonly fstackSysctl: readonly string[];
   readonly ecn: 'passive' | 'on' | 'off';
   readonly netns: string | undefined;
   readonly tcp: 'auto' | 'kernel';

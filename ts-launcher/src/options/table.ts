@@ -124,6 +124,15 @@ export const OPTIONS = {
     text: "TCP/IP stack behind the ports: Z-stack's own, or FreeBSD's through libfstack",
     engine: true,
   },
+  fstackSysctl: {
+    flag: '--fstack-sysctl <name=value>',
+    env: 'ZSTACK_FSTACK_SYSCTL',
+    toml: 'fstack-sysctl',
+    type: { kind: 'list', form: 'a sysctl of FreeBSD and its value; in the environment several, separated by spaces' },
+    default: [],
+    text: 'with --stack fstack: set this, as net.inet.tcp.functions_default=rack; may be repeated',
+    engine: true,
+  },
   ecn: {
     flag: '--ecn <mode>',
     env: 'ZSTACK_ECN',
