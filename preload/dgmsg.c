@@ -116,18 +116,17 @@ void dg_fill(const struct zsock *k, struct zs_udp_record *rec, const struct dg_h
 
 void dg_put_cmsg(struct msghdr *msg, size_t *used, int level, int type, const void *data, size_t len)
 {
-    if (*used + CMSG_LEN(len) > msg->msg_controllen) {
+    size_t room = msg->msg_controllen - *used, whole = CMSG_LEN(len);
+    if (room < whole)
         msg->msg_flags |= MSG_CTRUNC;
+    if (room < sizeof(struct cmsghdr))
         return;
-    }
     struct cmsghdr *c = (struct cmsghdr *)((char *)msg->msg_control + *used);
     c->cmsg_level = level;
     c->cmsg_type = type;
-    c->cmsg_len = CMSG_LEN(len);
-    memcpy(CMSG_DATA(c), data, len);
-    *used += CMSG_SPACE(len);
-    if (*used > msg->msg_controllen)
-        *used = msg->msg_controllen;
+    c->cmsg_len = room < whole ? room : whole; /* as much as there is room for (put_cmsg) */
+    memcpy(CMSG_DATA(c), data, c->cmsg_len - sizeof *c);
+    *used += room < CMSG_SPACE(len) ? room : CMSG_SPACE(len);
 }
 
 static void put_times(struct zsock *k, struct msghdr *msg, size_t *used, uint64_t ns)

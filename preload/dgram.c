@@ -288,6 +288,8 @@ static ssize_t send_datagram(struct zsock *k, int fd, const struct msghdr *msg, 
     int err = take_error(k);
     if (err != 0)
         return err;
+    if (n > ZS_UDP_MAX_PAYLOAD && msg->msg_name == NULL && dgram_wire_peer(k))
+        return -EMSGSIZE; /* the placeholder is not connected to that peer, and would say so */
     if (!(flags & MSG_OOB) && !k->shut_wr && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= ZS_DGRAM_PIECES && engine_alive(k->d))
         way = route(k, msg, &g);
     if ((way == BY_WIRE || way == BY_RING) && !user_iov(msg->msg_iov, msg->msg_iovlen, 0, n, false))

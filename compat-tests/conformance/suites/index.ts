@@ -2,6 +2,7 @@
 /** All suites. */
 import type { Suite } from '../harness/case.js';
 import { async_ } from './async.js';
+import { datagrams } from './datagrams.js';
 import { errors } from './errors.js';
 import { fastopen } from './fastopen.js';
 import { messages } from './messages.js';
@@ -10,4 +11,14 @@ import { readiness } from './readiness.js';
 import { transfer } from './transfer.js';
 import { zerocopy } from './zerocopy.js';
 
-export const suites: readonly Suite[] = [messages, errors, readiness, transfer, options, fastopen, async_, zerocopy];
+export const suites: readonly Suite[] = [
+  messages,
+  errors,
+  readiness,
+  transfer,
+  options,
+  fastopen,
+  async_,
+  zerocopy,
+  datagrams,
+];
