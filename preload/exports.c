@@ -35,6 +35,7 @@ void *zsp_checked(void *buf, size_t n, size_t len)
     {                                 \
         return zsp_##name args;       \
     }
+#define HOOK CALL
 #include "calls.def"
 
 #define ALIAS(ret, alias, params, call) \

@@ -48,6 +48,7 @@ void zs_real_resolve(void);
 #define REAL(name) (ZS_LIKELY(zs_real.name != NULL) ? zs_real.name : (zs_real_resolve(), zs_real.name))
 
 #define CALL(ret, name, params, args) ret zsp_##name params;
+#define HOOK(ret, name, params, args) ret zsp_##name params;
 #include "calls.def"
 int zsp_fcntl_arg(int fd, int cmd, long arg);
 struct zsock;
