@@ -36,7 +36,7 @@ static const char *find(char *const envp[], const char *name)
 
 /* Accelerated descriptors that survive the exec, as fd:session:generation. They may have two holders from now on.
  * `moved`: what runs between here and the new image may move descriptors (a vfork child, file actions), so that it has to look
- * at all of its own: `*`. */
+ * at all of its own: `*`. So it does when there are more than the list has room for. */
 static void list_inherited(struct env_plan *plan, bool moved)
 {
     size_t used = (size_t)snprintf(plan->inherit, sizeof plan->inherit, "ZSTACK_INHERIT=");
@@ -48,16 +48,23 @@ static void list_inherited(struct env_plan *plan, bool moved)
         if (k == NULL || !sock_accelerated(k))
             continue;
         long fl = zs_sys(SYS_fcntl, fd, F_GETFD);
-        if (fl < 0 || (fl & FD_CLOEXEC) || used + 40 > sizeof plan->inherit)
+        if (fl < 0 || (fl & FD_CLOEXEC))
             continue;
-        used += (size_t)snprintf(plan->inherit + used, sizeof plan->inherit - used, "%d:%u:%u,", fd, k->index, k->gen);
-        if (!atomic_load(&k->left) && !zs_passthrough() && n < 64) {
+        if (used + 40 > sizeof plan->inherit)
+            moved = true;
+        else
+            used += (size_t)snprintf(plan->inherit + used, sizeof plan->inherit - used, "%d:%u:%u,", fd, k->index, k->gen);
+        if (!atomic_load(&k->left) && !zs_passthrough()) {
             /* This process is about to be replaced; if exec fails it goes on with the socket as a shared one. */
             atomic_store(&k->left, true);
             k->fd = fd;
             pool_retire(k->pool);
             k->pool = -1;
             shared[n++] = k;
+        }
+        if (n == sizeof shared / sizeof shared[0]) {
+            share_socks(shared, n);
+            n = 0;
         }
     }
     if (n > 0)

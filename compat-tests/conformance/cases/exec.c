@@ -131,6 +131,36 @@ static void as_standard_streams(void)
     OK(close(p[0]));
 }
 
+#define MANY 300
+
+static void exec_with_many(void *arg)
+{
+    int fd = -1;
+    for (int i = 0; i < MANY; i++)
+        fd = tcp_connect(arg);
+    execv(self_path, new_args("echo", fd));
+    fail("execv: %s", err_name(errno));
+}
+
+/* More connections than their list in the environment has room for: the last of them is known, and all end with the program. */
+static void many_inherited(void)
+{
+    struct addr a;
+    int l = tcp_listen(AF_INET, MANY, &a), fd[MANY], ended = 0;
+    char byte;
+    pid_t pid = child(exec_with_many, &a);
+    for (int i = 0; i < MANY; i++)
+        fd[i] = tcp_accept(l);
+    talk(fd[MANY - 1]);
+    reap(pid);
+    for (int i = 0; i < MANY; i++) {
+        ended += OK(read(fd[i], &byte, 1)) == 0;
+        OK(close(fd[i]));
+    }
+    trace("%d of %d ended", ended, MANY);
+    OK(close(l));
+}
+
 /* A program that rebuilds its environment. */
 static void bare_environment(void)
 {
@@ -293,6 +323,7 @@ const struct conf_case exec_cases[] = {
     {"vfork_exit", vfork_exits, TCP, NULL},
     {"posix_spawn", spawned, TCP, NULL},
     {"exec_system_popen", through_shell, TCP, NULL},
+    {"exec_many_inherited", many_inherited, TCP, NULL},
     {"exec_system_inherits", shell_writes, TCP, NULL},
     {0},
 };
