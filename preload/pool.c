@@ -6,22 +6,26 @@
 #include "preload.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 
 #define POOL_MAX 8192
 #define POOL_NONE (-1)
+/* Kept descriptors below the application's own limit, where there is no room above it: they take numbers that it could have. */
+#define POOL_WITHIN 256
 
 struct entry {
     int fd;
     int next;
     uint8_t family6;
     bool nonblock;
+    bool within; /* below the application's limit */
 };
 
 static struct {
     _Atomic uint32_t lock;
     int free[2]; /* by family: head of the list of free entries */
     int unused;  /* head of the list of entries without a socket */
-    uint32_t used;
+    uint32_t used, within;
     bool ready;
     struct entry e[POOL_MAX];
 } pool;
@@ -40,9 +44,17 @@ static void unlock(void)
     zs_word_unlock(&pool.lock);
 }
 
+static bool below_limit(int fd)
+{
+    struct rlimit64 lim;
+    return zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) == 0 && (uint64_t)fd < lim.rlim_cur;
+}
+
 static int new_entry(int family6)
 {
     int i = pool.unused;
+    if (pool.within >= POOL_WITHIN)
+        return -EMFILE;
     if (i != POOL_NONE)
         pool.unused = pool.e[i].next;
     else if (pool.used < POOL_MAX)
@@ -57,7 +69,8 @@ static int new_entry(int family6)
         pool.unused = i;
         return fd;
     }
-    pool.e[i] = (struct entry){.fd = fd, .next = POOL_NONE, .family6 = (uint8_t)family6};
+    pool.e[i] = (struct entry){.fd = fd, .next = POOL_NONE, .family6 = (uint8_t)family6, .within = below_limit(fd)};
+    pool.within += pool.e[i].within;
     return i;
 }
 
@@ -118,6 +131,8 @@ void pool_retire(int i)
     if (pool.e[i].fd >= 0)
         fd_unkeep(pool.e[i].fd);
     pool.e[i].fd = -1;
+    pool.within -= pool.e[i].within;
+    pool.e[i].within = false;
     pool.e[i].next = pool.unused;
     pool.unused = i;
     unlock();
@@ -128,5 +143,5 @@ void pool_child(void)
 {
     atomic_store(&pool.lock, 0);
     pool.ready = false;
-    pool.used = 0;
+    pool.used = pool.within = 0;
 }

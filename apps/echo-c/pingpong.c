@@ -4,6 +4,7 @@
  *
  *   pingpong server PORT [SIZE]            sends back every message, one connection after the other
  *   pingpong client [HOST:]PORT SECONDS [SIZE]    blocking write and read of SIZE bytes (default 64) in turn
+ *   pingpong paced [HOST:]PORT SECONDS [US]    the same with a pause before each (default 500 us), in which both ends fall asleep
  *   pingpong connections [HOST:]PORT SECONDS    a new connection for each round trip, ended by a reset (no TIME_WAIT is left)
  *   pingpong raw CPU CPU SECONDS           two threads pass a cache line to and fro: the machine's own limit
  *
@@ -84,20 +85,24 @@ static int server(int port, size_t size)
     }
 }
 
-static int client(const char *where, double seconds, size_t size)
+static int client(const char *where, double seconds, size_t size, useconds_t pause)
 {
     static char message[MAX_SIZE];
     struct histogram *h = new_histogram();
     int fd = connect_at(where);
 
     memset(message, 'z', size);
-    for (int i = 0; i < WARM_UP; i++) {
+    for (int i = 0; i < (pause == 0 ? WARM_UP : 1); i++) {
         write_all(fd, message, size);
         read_all(fd, message, size);
     }
     uint64_t before = now_ns(), end = before + (uint64_t)(seconds * 1e9);
 
     while (before < end) {
+        if (pause != 0) {
+            usleep(pause);
+            before = now_ns();
+        }
         write_all(fd, message, size);
         if (!read_all(fd, message, size)) {
             fprintf(stderr, "pingpong: the server closed\n");
@@ -199,11 +204,13 @@ int main(int argc, char **argv)
     if (strcmp(mode, "server") == 0 && (argc == 3 || argc == 4))
         return server((int)number(argv[2], "PORT", 1, 65535), argc == 4 ? (size_t)number(argv[3], "SIZE", 1, MAX_SIZE) : 64);
     if (strcmp(mode, "client") == 0 && (argc == 4 || argc == 5))
-        return client(argv[2], atof(argv[3]), argc == 5 ? (size_t)number(argv[4], "SIZE", 1, MAX_SIZE) : 64);
+        return client(argv[2], atof(argv[3]), argc == 5 ? (size_t)number(argv[4], "SIZE", 1, MAX_SIZE) : 64, 0);
+    if (strcmp(mode, "paced") == 0 && (argc == 4 || argc == 5))
+        return client(argv[2], atof(argv[3]), 64, argc == 5 ? (useconds_t)number(argv[4], "US", 1, 1000000) : 500);
     if (strcmp(mode, "connections") == 0 && argc == 4)
         return connections(argv[2], atof(argv[3]));
     if (strcmp(mode, "raw") == 0 && argc == 5)
         return raw((int)number(argv[2], "CPU", 0, 1023), (int)number(argv[3], "CPU", 0, 1023), atof(argv[4]));
-    fprintf(stderr, "usage: pingpong server PORT [SIZE] | client [HOST:]PORT SECONDS [SIZE] | connections [HOST:]PORT SECONDS | raw CPU CPU SECONDS\n");
+    fprintf(stderr, "usage: pingpong server PORT [SIZE] | client [HOST:]PORT SECONDS [SIZE] | paced [HOST:]PORT SECONDS [US] | connections [HOST:]PORT SECONDS | raw CPU CPU SECONDS\n");
     return 2;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** Exhausted memory: back-pressure or ENOBUFS, never wrong bytes. A full descriptor table: accept fails, and goes on. */
 import { Meter } from '../lib/accel.js';
-import { program } from '../lib/paths.js';
+import { MANY, program } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
 import type { Program } from '../lib/processes.js';
 import { useStage } from '../lib/stage.js';
@@ -151,6 +151,21 @@ describe.each([
     expect(lines).toEqual(expect.arrayContaining(['say c0 ok', 'close c0 ok', 'open d ok', 'say d ok']));
     client.endInput();
     expect((await client.ended()).status).toBe(0);
+    await server.end('SIGTERM');
+  }, 30_000);
+});
+
+describe('a hard limit of descriptors that is the soft one, too', () => {
+  const stage = useStage();
+
+  // What the library keeps for itself takes numbers of the program's then: not one for each connection.
+  test('nearly as many connections as descriptors', async () => {
+    const port = await freePort();
+    const limited = (...args: string[]) => ['prlimit', '--nofile=1200:1200', MANY, ...args];
+    const server = stage.wrapped(limited('server', `${port}`, '1'));
+    await stage.sameHost(true).listening(port);
+    const { stdout } = await stage.ok(true, limited('client', `${port}`, '1', '850'));
+    expect(JSON.parse(stdout)).toMatchObject({ connections: 850, processes: 1 });
     await server.end('SIGTERM');
   }, 30_000);
 });

@@ -14,6 +14,8 @@ export const LAUNCHER = join(ROOT, 'zstack-run');
 /** The C echo programs of the project. */
 export const ECHO_SERVER = join(BUILD, 'apps', 'echo-c', 'echo-server');
 export const ECHO_CLIENT = join(BUILD, 'apps', 'echo-c', 'echo-client');
+/** Messages over many connections, beside them. */
+export const MANY = join(BUILD, 'apps', 'echo-c', 'many');
 
 /** The slow and heavy variants are wanted. */
 export const ALL = process.env['ZSTACK_TEST_ALL'] === '1';

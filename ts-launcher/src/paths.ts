@@ -17,6 +17,7 @@ export const PARTS = {
   /** `zstackd` with libfstack, where that was found when it was built. */
   fstackEngine: process.env['ZSTACK_ZSTACKD_FSTACK'] ?? join(build, 'zstackd-fstack'),
   pingpong: join(build, 'apps', 'echo-c', 'pingpong'),
+  many: join(build, 'apps', 'echo-c', 'many'),
   stream: join(build, 'apps', 'echo-c', 'stream'),
   'zc-stream': join(build, 'apps', 'zerocopy-c', 'zc-stream'),
   load: join(build, 'apps', 'load-c', 'load'),

@@ -24,8 +24,10 @@ export interface Case {
   readonly unit: string;
   /** Which direction is good. */
   readonly better: 'higher' | 'lower';
-  /** Both programs on the server's CPU. */
+  /** Both programs on the server's CPU, and the engine, too. */
   readonly oneCpu?: boolean;
+  /** What both programs get in their environment besides. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Programs that must be installed. */
   readonly needs: readonly string[];
   server(place: Place): { command: readonly string[]; env?: Record<string, string> };
@@ -143,18 +145,39 @@ const zeroStream = (name: string, text: string, ...mode: string[]): Case => ({
   value: (stdout) => json('bytes_per_s')(stdout) / 1e6,
 });
 
+const pingpong = (name: string, text: string, mode = 'client'): Case => ({
+  ...{ name, text, unit: 'ns', better: 'lower', needs: [] },
+  server: ({ port }) => ({ command: [part('pingpong'), 'server', String(port)] }),
+  client: ({ host, port, seconds }) => [part('pingpong'), mode, `${host}:${port}`, String(seconds)],
+  value: json('median_ns'),
+});
+
+const connections = (name: string, text: string): Case => ({
+  ...{ name, text, unit: '1/s', better: 'higher', needs: [] },
+  server: ({ port }) => ({ command: [part('pingpong'), 'server', String(port)] }),
+  client: ({ host, port, seconds }) => [part('pingpong'), 'connections', `${host}:${port}`, String(seconds)],
+  value: json('per_s'),
+});
+
+/** A process of `many` holds so many connections at most (apps/echo-c/many.c). */
+const MANY_EACH = 15_000;
+
+const many = (name: string, text: string, count: number): Case => ({
+  ...{ name, text, unit: 'ns', better: 'lower', needs: [] },
+  server: ({ port }) => ({ command: [part('many'), 'server', String(port), String(Math.ceil(count / MANY_EACH))] }),
+  client: ({ port, seconds }) => [part('many'), 'client', String(port), String(seconds), String(count)],
+  value: json('ns'),
+});
+
 /** All cases, in the order in which they are run. */
 export const CASES: readonly Case[] = [
+  pingpong('round-trip', '64-byte round trip, blocking read and write'),
   {
-    name: 'round-trip',
-    text: '64-byte round trip, blocking read and write',
-    unit: 'ns',
-    better: 'lower',
-    needs: [],
-    server: ({ port }) => ({ command: [part('pingpong'), 'server', String(port)] }),
-    client: ({ host, port, seconds }) => [part('pingpong'), 'client', `${host}:${port}`, String(seconds)],
-    value: json('median_ns'),
+    ...pingpong('round-trip-asleep', 'the same without polling: each sleeps for each message'),
+    env: { ZSTACK_SPIN_US: '0' },
   },
+  pingpong('round-trip-paced', 'the same with pauses in which both fall asleep', 'paced'),
+  { ...pingpong('round-trip-one-cpu', 'the same, both and the engine on one CPU'), oneCpu: true },
   {
     name: 'stream',
     text: '64 KiB stream, the receiver adds up every byte',
@@ -189,16 +212,8 @@ export const CASES: readonly Case[] = [
     ],
     value: json('per_s'),
   },
-  {
-    ...{
-      name: 'connections',
-      text: 'a connection for each 64-byte round trip',
-      unit: '1/s',
-      better: 'higher',
-      needs: [],
-    },
-    server: ({ port }) => ({ command: [part('pingpong'), 'server', String(port)] }),
-    client: ({ host, port, seconds }) => [part('pingpong'), 'connections', `${host}:${port}`, String(seconds)],
-    value: json('per_s'),
-  },
+  connections('connections', 'a connection for each 64-byte round trip'),
+  { ...connections('connections-one-cpu', 'the same, both and the engine on one CPU'), oneCpu: true },
+  many('messages-10', 'a 64-byte message there and back, 10 connections', 10),
+  many('messages-50000', 'the same to one of 50,000 connections at random, over several processes', 50_000),
 ];

@@ -12,7 +12,7 @@ import type { Resolved } from '../options/resolve.js';
 import { part } from '../paths.js';
 import { findCommand } from '../target/lookup.js';
 import type { Case, Place } from './cases.js';
-import { accepts, freePort, runProgram, startServer, type World } from './processes.js';
+import { accepts, freePort, runProgram, runRaw, startServer, type World } from './processes.js';
 import { ratio, summarize, type Summary } from './statistics.js';
 
 /** The comparison of one case. */
@@ -53,6 +53,8 @@ interface Setup {
   readonly engine: Engine;
   readonly name: string;
   readonly directory: string;
+  /** The user said where the engine is to run. */
+  readonly pinned: boolean;
 }
 
 /**
@@ -74,7 +76,7 @@ export async function runBench(resolved: Resolved, plan: Plan): Promise<BenchRes
   );
   try {
     await engine.client.request('lease', { run: randomBytes(12).toString('hex'), pid: process.pid });
-    const setup = { cpus, engine, name, directory };
+    const setup = { cpus, engine, name, directory, pinned: resolved.options.cores !== undefined };
     const raw = await rawRoundTrip(setup, plan);
     const cases: CaseResult[] = [];
     for (const each of plan.cases) cases.push(await compare(each, setup, plan));
@@ -107,7 +109,14 @@ async function rawRoundTrip({ cpus, name }: Setup, plan: Plan): Promise<number |
   return (JSON.parse(stdout) as { median_ns: number }).median_ns;
 }
 
+/** Keeps the engine to some CPUs from now on. */
+async function moveEngine(engine: Engine, cpus: readonly number[]): Promise<void> {
+  await runRaw(['taskset', '-a', '-p', '-c', cpus.join(','), String(engine.pid)], 'taskset');
+}
+
 async function compare(each: Case, setup: Setup, plan: Plan): Promise<CaseResult> {
+  // Where --cores say where it is, it stays there.
+  if (!setup.pinned) await moveEngine(setup.engine, each.oneCpu === true ? [setup.cpus.server] : allowedCpus());
   const values: Record<World, number[]> = { kernel: [], zstack: [] };
   let accelerated = true;
   for (let round = 1; round <= plan.rounds; round++) {
@@ -135,8 +144,10 @@ async function measure(
   const place: Place = { port, host: '127.0.0.1', bind: '127.0.0.1', seconds, directory };
   const { cpus, name } = setup;
   const client = (command: readonly string[]) =>
-    runProgram({ command, cpu: each.oneCpu === true ? cpus.server : cpus.client }, world, name);
-  const server = await startServer({ ...each.server(place), cpu: cpus.server }, world, name, () => accepts(port));
+    runProgram({ command, cpu: each.oneCpu === true ? cpus.server : cpus.client, env: each.env ?? {} }, world, name);
+  const { command: serve, env = {} } = each.server(place);
+  const program = { command: serve, env: { ...env, ...each.env }, cpu: cpus.server };
+  const server = await startServer(program, world, name, () => accepts(port));
   try {
     let command = each.client(place);
     if (each.calibrate && each.calibrated) {

@@ -20,6 +20,17 @@ export function benchText(result: BenchResult): string {
   const [posix, zero] = [median('stream'), median('stream-zero')];
   if (posix !== undefined && zero !== undefined)
     foot.push(`stream: the zero-copy calls are ${(zero / posix).toFixed(2)} times as fast as read and write`);
+  const growth = (world: 'kernel' | 'zstack') => {
+    const [few, most] = ['messages-10', 'messages-50000'].map((name) =>
+      result.cases.find((each) => each.name === name),
+    );
+    return few && most ? most[world].median / few[world].median : undefined;
+  };
+  const [grown, kernelGrown] = [growth('zstack'), growth('kernel')];
+  if (grown !== undefined && kernelGrown !== undefined)
+    foot.push(
+      `a message costs ${grown.toFixed(2)} times as much with 50,000 connections as with 10 (kernel: ${kernelGrown.toFixed(2)})`,
+    );
   const trip = median('round-trip');
   if (trip !== undefined && result.raw_round_trip_ns !== null)
     foot.push(`round trip: ${(trip / result.raw_round_trip_ns).toFixed(2)} times the cache line's`);
