@@ -18,7 +18,7 @@ static bool is_edge(struct epitem *it, uint32_t mask, uint32_t all, bool reporte
                         : atomic_load(&k->s->rx_prod.tail);
     uint32_t state = all & (EPOLLERR | EPOLLHUP | EPOLLRDHUP);
     uint32_t out = atomic_load(&k->out_seq);
-    uint32_t zc = all & EPOLLERR ? atomic_load(&k->s->zc_sent) : it->seen_zc; /* each completion is an edge */
+    uint32_t zc = all & EPOLLERR ? atomic_load(&k->s->rx_cons.zc_sent) : it->seen_zc; /* each completion is an edge */
     bool edge = zc != it->seen_zc || it->fresh || tail != it->seen_tail || state != it->seen_state || ((mask & EPOLLOUT) && out != it->seen_out);
     if (edge && reported) {
         it->fresh = false;

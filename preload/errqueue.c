@@ -86,7 +86,7 @@ bool zerocopy_asked(const struct zsock *k, int flags)
 
 void zerocopy_done(struct zsock *k)
 {
-    atomic_fetch_add(&k->s->zc_sent, 1);
+    atomic_fetch_add(&k->s->rx_cons.zc_sent, 1);
     atomic_fetch_or(&k->s->flags, ZS_F_ZC_DONE);
     zs_notify_own(&k->d->view, k->s);
     zs_async_raise(&k->d->view, k->s, POLLERR);
@@ -98,12 +98,12 @@ ssize_t zerocopy_recv(struct zsock *k, struct msghdr *msg)
     if (!(atomic_load(&s->flags) & ZS_F_ZC_DONE))
         return -EAGAIN;
     atomic_fetch_and(&s->flags, ~ZS_F_ZC_DONE); /* before the look at the numbers: who sends meanwhile sets it again */
-    uint32_t first = atomic_load(&s->zc_told), next;
+    uint32_t first = atomic_load(&s->rx_cons.zc_told), next;
     do {
-        next = atomic_load(&s->zc_sent);
+        next = atomic_load(&s->rx_cons.zc_sent);
         if (first == next)
             return -EAGAIN; /* somebody else fetched it */
-    } while (!atomic_compare_exchange_weak(&s->zc_told, &first, next));
+    } while (!atomic_compare_exchange_weak(&s->rx_cons.zc_told, &first, next));
     const struct sock_extended_err ee = {.ee_origin = SO_EE_ORIGIN_ZEROCOPY, .ee_code = SO_EE_CODE_ZEROCOPY_COPIED,
                                          .ee_info = first, .ee_data = next - 1};
     msg->msg_flags = MSG_ERRQUEUE;

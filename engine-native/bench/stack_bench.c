@@ -8,16 +8,15 @@
  * segments per second. Measured is the stack's part: input, delivery to the application's ring, timers, ACKs handed to the
  * port; not the peer that makes the segments nor the application that takes the data. Once without and once with the look-up
  * of bursts (tcp/burst.c). Prints one JSON object. Memory, per connection, before any data came: what the process' private
- * resident memory grew by, what the table takes in DPDK's heap, and the engine's session of the pair in the arena.
+ * resident memory grew by, the table and what the engine keeps of each connection included, and the engine's session of the pair
+ * in the arena.
  *
  * Each connection has a pair of sessions up to PAIRS_MAX, half of what an arena has; beyond, connections share them. */
-#include <dirent.h>
 #include <netinet/in.h>
 #include <rte_arp.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_lcore.h>
-#include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_tcp.h>
 #include <stdio.h>
@@ -26,9 +25,11 @@
 #include <unistd.h>
 
 #include "arp.h"
+#include "eal_runtime.h"
 #include "ops.h"
 #include "ring.h"
 #include "tcp_conn.h"
+#include "wire_own.h"
 
 #define BURST 32u
 #define PAYLOAD 64u
@@ -46,6 +47,7 @@ struct bench {
     struct zs_view view, app;
     struct pair *pair;
     uint32_t pairs;
+    struct wire_own **own; /* as the engine has it, by session */
     uint32_t *next; /* sequence number of each peer */
     uint32_t *ours; /* what each acknowledges */
     struct stack *st;
@@ -131,9 +133,12 @@ static struct rte_mbuf *segment(uint32_t i, uint8_t flags, uint32_t len)
 static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
 {
     static const struct tcp_conn_ops ops = {0};
+    uint32_t i = bench.opened++;
     (void)arg;
     (void)flow;
-    tcp_attach(c, bench.pair[bench.opened++ % bench.pairs].own, &ops, NULL);
+    if ((bench.own[i] = calloc(1, sizeof *bench.own[i])) == NULL)
+        return -EAGAIN;
+    tcp_attach(c, bench.pair[i % bench.pairs].own, &ops, bench.own[i]);
     return 0;
 }
 static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
@@ -169,17 +174,6 @@ static uint64_t resident(void)
         fail("/proc/self/statm");
     fclose(f);
     return (uint64_t)(all - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* What DPDK's heap holds: the hash table is there, made for so many connections as were asked for. */
-static uint64_t heap(void)
-{
-    struct rte_malloc_socket_stats stats;
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < rte_socket_count(); i++)
-        if (rte_malloc_get_socket_stats(rte_socket_id_by_idx(i), &stats) == 0)
-            sum += stats.heap_allocsz_bytes;
-    return sum;
 }
 
 static void stack_open(void)
@@ -286,22 +280,6 @@ static double idle(void)
     return (double)(rte_rdtsc_precise() - start) * 1e9 / (double)rte_get_tsc_hz();
 }
 
-/* EAL makes a directory for itself and leaves it. */
-static void remove_runtime_dir(void)
-{
-    char dir[512], path[1024];
-    snprintf(dir, sizeof dir, "%s", rte_eal_get_runtime_dir());
-    rte_eal_cleanup();
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
-        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-        unlink(path);
-    }
-    if (d != NULL)
-        closedir(d);
-    rmdir(dir);
-}
-
 int main(int argc, char **argv)
 {
     uint64_t segments = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
@@ -316,26 +294,27 @@ int main(int argc, char **argv)
     char *eal[] = {"stack_bench", "--no-huge", "-m", memory, "--no-shconf", "--no-pci", "--no-telemetry", prefix, "--log-level=error", NULL};
     if (rte_eal_init((int)RTE_DIM(eal) - 1, eal) < 0)
         fail("EAL");
-    atexit(remove_runtime_dir);
+    atexit(eal_runtime_end);
     bench.pool = rte_pktmbuf_pool_create("bench", 4095, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     bench.pair = calloc(bench.conns, sizeof *bench.pair);
     bench.next = calloc(bench.conns, sizeof *bench.next);
     bench.ours = calloc(bench.conns, sizeof *bench.ours);
-    if (bench.pool == NULL || bench.pair == NULL || bench.next == NULL || bench.ours == NULL)
+    bench.own = calloc(bench.conns, sizeof *bench.own);
+    if (bench.own == NULL || bench.pool == NULL || bench.pair == NULL || bench.next == NULL || bench.ours == NULL)
         fail("no memory");
     memset(bench.next, 1, bench.conns * sizeof *bench.next); /* resident before it is measured */
     memset(bench.ours, 1, bench.conns * sizeof *bench.ours);
     arena_open();
-    uint64_t before = resident(), heap_before = heap();
+    uint64_t before = resident();
     stack_open();
     connections_open();
-    uint64_t gained = resident() - before, table = heap() - heap_before;
+    double connection = (double)(resident() - before) / bench.conns;
     warm_up();
     run(segments / 4 + BURST, 0);
     double one = run(segments, NET_WITHOUT_PREFETCH), together = run(segments, 0), rest = idle();
     printf("{\"connections\":%u,\"segments\":%llu,\"one_by_one_ns\":%.1f,\"together_ns\":%.1f,\"idle_second_ns\":%.0f,\"pairs\":%u,"
-           "\"connection_bytes\":%.0f,\"table_bytes\":%.0f,\"session_bytes\":%zu,\"acks\":%llu}\n",
-           bench.conns, (unsigned long long)segments, one, together, rest, bench.pairs, (double)gained / bench.conns, (double)table / bench.conns, sizeof(struct zs_session),
-           (unsigned long long)bench.sent);
+           "\"connection_bytes\":%.0f,\"session_bytes\":%zu,\"idle_bytes\":%.0f,\"acks\":%llu}\n",
+           bench.conns, (unsigned long long)segments, one, together, rest, bench.pairs, connection, sizeof(struct zs_session),
+           connection + sizeof(struct zs_session), (unsigned long long)bench.sent);
     return 0;
 }

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define RX_BURST 32u
@@ -35,22 +34,23 @@ struct ip_addr native_from_zs(const struct zs_addr *a)
     return ip;
 }
 
-/* ---- Connections ---- */
+/* ---- Connections: the stack's are the handles, with what the engine knows them by as their argument ---- */
 
-static void on_connected(void *arg, struct tcp_conn *tcp)
+static struct native *native_of(const struct tcp_conn *tcp)
 {
-    struct native_conn *c = arg;
-    (void)tcp;
-    c->n->events->connected(c->n->engine, c->conn);
+    return tcp_conn_stack(tcp)->conf.owner;
 }
 
-static void on_closed(void *arg, struct tcp_conn *tcp)
+static void on_connected(void *conn, struct tcp_conn *tcp)
 {
-    struct native_conn *c = arg;
-    (void)tcp;
-    c->n->events->closed(c->n->engine, c->conn);
-    LIST_REMOVE(c, link);
-    free(c);
+    struct native *n = native_of(tcp);
+    n->events->connected(n->engine, conn);
+}
+
+static void on_closed(void *conn, struct tcp_conn *tcp)
+{
+    struct native *n = native_of(tcp);
+    n->events->closed(n->engine, conn);
 }
 
 static const struct tcp_conn_ops conn_ops = {.connected = on_connected, .closed = on_closed};
@@ -58,24 +58,17 @@ static const struct tcp_conn_ops conn_ops = {.connected = on_connected, .closed 
 static int on_accept(void *arg, struct tcp_conn *tcp, const struct tcp_flow *flow)
 {
     struct native *n = arg;
-    struct native_conn *c = calloc(1, sizeof *c);
     struct zs_addr local, remote;
     uint32_t own;
-    if (c == NULL)
-        return -EAGAIN;
-    *c = (struct native_conn){.n = n, .tcp = tcp};
+    void *conn;
     native_to_zs(&flow->local_ip, flow->local_port, &local);
     native_to_zs(&flow->remote_ip, flow->remote_port, &remote);
-    n->accepting = c;
-    int err = n->events->accept(n->engine, &local, &remote, &own, &c->conn);
+    n->accepting = tcp;
+    int err = n->events->accept(n->engine, &local, &remote, &own, &conn);
     n->accepting = NULL;
-    if (err != 0) {
-        free(c);
-        return err;
-    }
-    LIST_INSERT_HEAD(&n->conns, c, link);
-    tcp_attach(tcp, own, &conn_ops, c);
-    return 0;
+    if (err == 0)
+        tcp_attach(tcp, own, &conn_ops, conn);
+    return err;
 }
 
 static bool on_full(void *arg, const struct tcp_flow *flow)
@@ -102,27 +95,19 @@ static int native_connect(void *stack, struct zs_addr *local, const struct zs_ad
                           void *conn, void **handle, uint64_t now)
 {
     struct native *n = stack;
-    struct native_conn *c = calloc(1, sizeof *c);
     struct tcp_flow flow = {native_from_zs(local), native_from_zs(remote), local->port, remote->port};
     struct ip_route route;
-    if (c == NULL)
-        return -ENOBUFS;
-    if (port != 0 && (!ip_route(n->st, &flow.remote_ip, &route) || route.port->number != port)) {
-        free(c);
+    struct tcp_conn *tcp;
+    if (port != 0 && (!ip_route(n->st, &flow.remote_ip, &route) || route.port->number != port))
         return -ENETUNREACH;
-    }
-    *c = (struct native_conn){.n = n, .conn = conn};
-    int err = tcp_connect(n->st, flow, own, &conn_ops, c, now, &c->tcp);
-    if (err != 0) {
-        free(c);
+    int err = tcp_connect(n->st, flow, own, &conn_ops, conn, now, &tcp);
+    if (err != 0)
         return err;
-    }
-    LIST_INSERT_HEAD(&n->conns, c, link);
-    flow = *tcp_conn_flow(c->tcp);
+    flow = *tcp_conn_flow(tcp);
     uint16_t family = local->family;
     native_to_zs(&flow.local_ip, flow.local_port, local);
     local->family = family;
-    *handle = c;
+    *handle = tcp;
     return 0;
 }
 
@@ -134,19 +119,19 @@ static void *native_accepting(void *stack)
 static void native_poke(void *stack, void *handle, uint64_t now)
 {
     (void)stack;
-    tcp_poke(((struct native_conn *)handle)->tcp, now);
+    tcp_poke(handle, now);
 }
 
 static const char *native_conn_state(void *stack, void *handle)
 {
     (void)stack;
-    return tcp_state_info[tcp_conn_state(((struct native_conn *)handle)->tcp)].name;
+    return tcp_state_info[tcp_conn_state(handle)].name;
 }
 
 static void native_conn_info(void *stack, void *handle, uint64_t now, struct zs_tcp_info *info)
 {
     (void)stack;
-    tcp_info(((struct native_conn *)handle)->tcp, now, info);
+    tcp_info(handle, now, info);
 }
 
 static int native_listen(void *stack, const struct zs_addr *local, uint32_t backlog, void **listener)

@@ -10,14 +10,6 @@
 #include "udp.h"
 #include "wire_stack.h"
 
-/* A connection as this backend knows it. */
-struct native_conn {
-    struct native *n;
-    struct tcp_conn *tcp;
-    void *conn; /* the engine's */
-    LIST_ENTRY(native_conn) link;
-};
-
 struct native {
     struct zs_view *view;
     const struct wire_events *events;
@@ -28,8 +20,7 @@ struct native {
     struct stack_port at[WIRE_PORTS_MAX];
     struct net_port *net[WIRE_PORTS_MAX];
     uint32_t nports;
-    struct native_conn *accepting;
-    LIST_HEAD(, native_conn) conns;
+    struct tcp_conn *accepting;
     uint32_t routes_told; /* as st->routes_changed was when the engine was told */
 };
 

@@ -55,7 +55,7 @@ static bool open_stack(struct native *n, const struct wire_stack_conf *conf, uin
                             .max_conns = MAX_CONNS, .max_neighbours = MAX_NEIGHBOURS, .reass_max_bytes = REASS_BYTES,
                             .ooo_max_segs = OOO_SEGMENTS, .ecn = conf->ecn == ENGINE_ECN_ON,
                             .without = conf->ecn == ENGINE_ECN_OFF ? NET_WITHOUT_ECN : 0,
-                            .trace = conf->trace ? trace : NULL, .conflict = conflict, .trace_arg = n};
+                            .trace = conf->trace ? trace : NULL, .conflict = conflict, .owner = n};
     n->st = random_bytes(sc.key, sizeof sc.key) ? stack_create(&sc, now) : NULL;
     if (n->st == NULL)
         engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",
@@ -85,7 +85,6 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
     n->view = conf->view;
     n->events = conf->events;
     n->engine = conf->engine;
-    LIST_INIT(&n->conns);
     bool good = open_pools(n, f) && open_stack(n, conf, now, f);
     for (uint32_t i = 0; good && i < conf->nports; i++)
         good = open_port(n, conf->ports[i], now, f);
@@ -104,9 +103,8 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
 void native_close(void *stack, uint64_t now)
 {
     struct native *n = stack;
-    while (n->st != NULL && !LIST_EMPTY(&n->conns))
-        tcp_abort(LIST_FIRST(&n->conns)->tcp, ECONNRESET, now);
     if (n->st != NULL) {
+        tcp_abort_all(n->st, ECONNRESET, now);
         net_flush(n->st);
         stack_destroy(n->st);
     }

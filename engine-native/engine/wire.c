@@ -208,7 +208,7 @@ void wire_close(struct engine *e)
 struct wire_own *wire_own_new(struct engine *e, enum wire_kind kind, uint32_t session_kind)
 {
     struct wire *w = e->wire;
-    struct wire_own *o = calloc(1, sizeof *o);
+    struct wire_own *o = calloc(1, sizeof *o + (kind == WIRE_UDP ? 2 * sizeof o->port[0] : 0));
     int64_t i = o == NULL ? -1 : session_alloc(e, session_kind);
     struct zs_session *s = i < 0 ? NULL : zs_session_at(&e->view, (uint32_t)i);
     if (s == NULL || zs_subscribe(&e->view, s, w->waiter_index, (uint32_t)i, 0) != 0) {

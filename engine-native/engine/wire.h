@@ -7,17 +7,8 @@
 #define ZSTACK_WIRE_H
 
 #include "internal.h"
+#include "wire_own.h"
 #include "wire_stack.h"
-
-enum wire_kind { WIRE_CONN, WIRE_UDP, WIRE_UDP_ERRORS };
-
-/* An own session. */
-struct wire_own {
-    enum wire_kind kind;
-    uint32_t own, gen;
-    void *handle;             /* WIRE_CONN: the stack's connection; NULL: gone, or none yet */
-    struct wire_port *port[2]; /* WIRE_UDP: where it sends from, IPv4 and IPv6 */
-};
 
 /* One (protocol, address, port) that the stack listens on, for all the endpoints of programs that are bound to it. */
 struct wire_port {

@@ -37,7 +37,7 @@ int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint3
         o = wire_own_new(e, WIRE_UDP, ZS_KIND_UDP);
         if (o == NULL)
             return -ENOBUFS;
-        memcpy(o->port, t->wire_port, sizeof o->port);
+        memcpy(o->port, t->wire_port, sizeof t->wire_port);
         t->wire_tx = o;
     }
     reply->a = o->own;

@@ -74,7 +74,7 @@ static void conflict(struct net_port *port, const struct rte_ether_addr *mac)
     struct ip_addr ours = ip_from_v4(port->conf.addr);
     NET_COUNT(st, ARP_CONFLICT);
     if (st->conf.conflict != NULL)
-        st->conf.conflict(st->conf.trace_arg, port, &ours, mac);
+        st->conf.conflict(st->conf.owner, port, &ours, mac);
     if (port->defended != 0 && st->now - port->defended < ARP_DEFEND_INTERVAL_NS)
         return;
     port->defended = st->now;

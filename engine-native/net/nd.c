@@ -97,7 +97,7 @@ static void conflict(struct net_port *port, const struct ip_addr *addr, const st
     struct stack *st = port->stack;
     NET_COUNT(st, ND_CONFLICT);
     if (st->conf.conflict != NULL)
-        st->conf.conflict(st->conf.trace_arg, port, addr, mac);
+        st->conf.conflict(st->conf.owner, port, addr, mac);
     if (port->defended6 != 0 && st->now - port->defended6 < ND_DEFEND_INTERVAL_NS)
         return;
     port->defended6 = st->now;

@@ -140,11 +140,11 @@ static void entry_due(void *ctx, struct wheel_timer *t)
 static void evict(struct stack *st, unsigned f)
 {
     struct neigh *e, *oldest = NULL;
-    uint64_t latest = (st->now + NEIGH_STALE_NS - NEIGH_EVICT_NS) / WHEEL_TICK_NS;
+    uint32_t latest = (uint32_t)((st->now + NEIGH_STALE_NS - NEIGH_EVICT_NS) / WHEEL_TICK_NS);
     for (uint32_t i = 0; i < NEIGH_BUCKETS; i++)
         LIST_FOREACH(e, &st->neigh->bucket[i], link)
-            if (family_of(&e->addr) == f && e->state == NEIGH_STALE && e->timer.due <= latest &&
-                (oldest == NULL || e->timer.due < oldest->timer.due))
+            if (family_of(&e->addr) == f && e->state == NEIGH_STALE && wheel_tick_diff(e->timer.due, latest) <= 0 &&
+                (oldest == NULL || wheel_tick_diff(e->timer.due, oldest->timer.due) < 0))
                 oldest = e;
     if (oldest == NULL)
         return;

@@ -108,7 +108,7 @@ void net_trace(struct stack *st, const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    st->conf.trace(st->conf.trace_arg, line);
+    st->conf.trace(st->conf.owner, line);
 }
 
 uint64_t net_random(struct stack *st)

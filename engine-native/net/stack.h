@@ -157,7 +157,7 @@ struct stack_conf {
     void (*trace)(void *arg, const char *line);
     /* Another host says that the port's address is his. NULL: nobody listens. */
     void (*conflict)(void *arg, const struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac);
-    void *trace_arg;
+    void *owner; /* who made the stack: the two functions' arg */
 };
 
 struct stack {

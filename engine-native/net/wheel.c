@@ -15,11 +15,11 @@ void wheel_init(struct wheel *w, uint64_t now)
 
 static void insert(struct wheel *w, struct wheel_timer *t)
 {
-    uint64_t delta = t->due - w->tick;
+    uint32_t delta = t->due - (uint32_t)w->tick; /* less than the horizon, which is 2^32 */
     uint32_t level = 0;
     while (level + 1 < WHEEL_LEVELS && delta >> LEVEL_SHIFT(level + 1) != 0)
         level++;
-    uint32_t i = (uint32_t)(t->due >> LEVEL_SHIFT(level)) % WHEEL_SLOTS;
+    uint32_t i = (t->due >> LEVEL_SHIFT(level)) % WHEEL_SLOTS;
     t->slot = (uint16_t)(level * WHEEL_SLOTS + i);
     LIST_INSERT_HEAD(&w->slot[level][i], t, link);
     w->map[level][i / 64] |= UINT64_C(1) << (i % 64);
@@ -38,7 +38,7 @@ void wheel_arm(struct wheel *w, struct wheel_timer *t, uint64_t due)
     uint64_t tick = due / WHEEL_TICK_NS + (due % WHEEL_TICK_NS != 0);
     uint64_t last = w->tick + (UINT64_C(1) << LEVEL_SHIFT(WHEEL_LEVELS)) - 1; /* 49 days: the wheel's horizon */
     wheel_disarm(w, t);
-    t->due = tick <= w->tick ? w->tick + 1 : tick > last ? last : tick;
+    t->due = (uint32_t)(tick <= w->tick ? w->tick + 1 : tick > last ? last : tick);
     t->armed = true;
     w->armed++;
     insert(w, t);

@@ -16,10 +16,10 @@
 
 struct wheel_timer {
     LIST_ENTRY(wheel_timer) link;
-    uint64_t due; /* tick */
+    void (*fire)(void *ctx, struct wheel_timer *t); /* disarmed when called; may free its timer */
+    uint32_t due;  /* tick, as far as it fits: compare with wheel_tick_diff() */
     uint16_t slot; /* level * WHEEL_SLOTS + index, while armed */
     bool armed;
-    void (*fire)(void *ctx, struct wheel_timer *t); /* disarmed when called; may free its timer */
 };
 
 struct wheel {
@@ -28,6 +28,12 @@ struct wheel {
     uint64_t map[WHEEL_LEVELS][WHEEL_SLOTS / 64]; /* bit: slot not empty */
     LIST_HEAD(, wheel_timer) slot[WHEEL_LEVELS][WHEEL_SLOTS];
 };
+
+/* How many ticks a is after b; both within 24 days of each other. */
+static inline int32_t wheel_tick_diff(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b);
+}
 
 void wheel_init(struct wheel *w, uint64_t now);
 /* Fires at the first wheel_run() with now >= due (nanoseconds), and not before. Moves a timer that is armed. */

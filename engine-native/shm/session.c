@@ -74,8 +74,6 @@ void zs_session_free(struct zs_view *v, uint32_t index)
     atomic_store(&s->sig_tgid, 0);
     atomic_store(&s->sig_born, 0);
     atomic_store(&s->async, 0);
-    atomic_store(&s->zc_sent, 0);
-    atomic_store(&s->zc_told, 0);
     atomic_store(&s->rx_wait, 0);
     atomic_store(&s->error, 0);
     atomic_store(&s->cookie, 0);

@@ -4,7 +4,6 @@
  * up here is a hint: the segment is parsed and checked in its turn, and finds its connection by the table if the hint is not its
  * own or some connection ended meanwhile. */
 #include <netinet/in.h>
-#include <rte_hash.h>
 #include <rte_prefetch.h>
 
 #include "tcp_conn.h"
@@ -42,21 +41,19 @@ static void prefetch_lines(const void *at, size_t size)
 }
 
 /* One after the other what leads to the next: connections, their sessions, the applications' sessions. */
-static void prefetch_connections(struct stack *st, void *const *conn, uint64_t found, uint32_t n)
+static void prefetch_connections(struct stack *st, struct tcp_conn *const *conn, uint32_t n)
 {
     struct zs_view *v = st->conf.view;
     for (uint32_t i = 0; i < n; i++)
-        if (found & UINT64_C(1) << i)
-            prefetch_lines(conn[i], sizeof(struct tcp_conn));
+        if (conn[i] != NULL)
+            prefetch_lines(conn[i], sizeof *conn[i]);
     for (uint32_t i = 0; i < n; i++) {
-        const struct tcp_conn *c = found & UINT64_C(1) << i ? conn[i] : NULL;
-        const struct zs_session *own = c == NULL ? NULL : zs_session_at(v, c->own);
+        const struct zs_session *own = conn[i] == NULL ? NULL : zs_session_at(v, conn[i]->own);
         if (own != NULL)
             prefetch_lines(own, sizeof *own);
     }
     for (uint32_t i = 0; i < n; i++) {
-        const struct tcp_conn *c = found & UINT64_C(1) << i ? conn[i] : NULL;
-        const struct zs_session *own = c == NULL ? NULL : zs_session_at(v, c->own);
+        const struct zs_session *own = conn[i] == NULL ? NULL : zs_session_at(v, conn[i]->own);
         const struct zs_session *app = own == NULL ? NULL : zs_session_at(v, own->peer);
         if (app != NULL)
             prefetch_lines(app, sizeof *app);
@@ -67,11 +64,9 @@ void tcp_burst(struct stack *st, struct rte_mbuf *const *frames, uint16_t n)
 {
     struct tcp_burst *b = &st->tcp->burst;
     struct tcp_flow flow[TCP_BURST];
-    const void *key[TCP_BURST];
-    void *data[TCP_BURST];
+    struct tcp_conn *conn[TCP_BURST];
     uint8_t frame[TCP_BURST];
     uint32_t keys = 0;
-    uint64_t found = 0;
     b->ended = st->tcp->ended;
     memset(b->conn, 0, sizeof b->conn);
     for (uint16_t i = 0; i < n; i++)
@@ -79,15 +74,12 @@ void tcp_burst(struct stack *st, struct rte_mbuf *const *frames, uint16_t n)
     for (uint16_t i = 0; i < n; i++) {
         if (!flow_of(frames[i], &flow[keys]))
             continue;
-        key[keys] = &flow[keys];
         frame[keys++] = (uint8_t)i;
     }
-    if (keys == 0 || rte_hash_lookup_bulk_data(st->tcp->flows, key, keys, &found, data) <= 0)
-        return;
+    tcp_flows_find_all(&st->tcp->flows, flow, keys, conn);
     for (uint32_t i = 0; i < keys; i++)
-        if (found & UINT64_C(1) << i)
-            b->conn[frame[i]] = data[i];
-    prefetch_connections(st, data, found, keys);
+        b->conn[frame[i]] = conn[i];
+    prefetch_connections(st, conn, keys);
 }
 
 struct tcp_conn *tcp_burst_find(const struct stack *st, const struct tcp_flow *flow)

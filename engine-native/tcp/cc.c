@@ -44,7 +44,8 @@ void tcp_cc_idle(struct tcp_conn *c)
 
 static void reno_init(struct tcp_conn *c)
 {
-    c->cc_acked = 0;
+    if (c->send != NULL)
+        c->send->cc_acked = 0;
 }
 
 static void reno_acked(struct tcp_conn *c, uint32_t bytes)
@@ -53,9 +54,9 @@ static void reno_acked(struct tcp_conn *c, uint32_t bytes)
         tcp_slow_start(c, bytes);
         return;
     }
-    c->cc_acked += bytes; /* congestion avoidance: one segment per window acknowledged */
-    if (c->cc_acked >= c->cwnd) {
-        c->cc_acked -= c->cwnd;
+    c->send->cc_acked += bytes; /* congestion avoidance: one segment per window acknowledged */
+    if (c->send->cc_acked >= c->cwnd) {
+        c->send->cc_acked -= c->cwnd;
         c->cwnd += c->mss;
     }
 }
@@ -63,7 +64,7 @@ static void reno_acked(struct tcp_conn *c, uint32_t bytes)
 static void reno_reduce(struct tcp_conn *c, uint32_t flight)
 {
     c->ssthresh = RTE_MAX(flight / 2, 2u * c->mss); /* RFC 5681 (4) */
-    c->cc_acked = 0;
+    c->send->cc_acked = 0;
 }
 
 static const struct tcp_cc_ops reno = {

@@ -2,9 +2,6 @@
  * Connections and listeners: their tables, states, sessions, and end. */
 #include "tcp_conn.h"
 
-#include <rte_hash.h>
-#include <rte_jhash.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 const struct tcp_state_info tcp_state_info[TCP_STATE_N] = {
@@ -13,25 +10,11 @@ const struct tcp_state_info tcp_state_info[TCP_STATE_N] = {
 #undef X
 };
 
-/* Three words of IPv4 are what differs between its flows. */
-static uint32_t flow_hash(const void *key, uint32_t len, uint32_t init)
-{
-    const struct tcp_flow *f = key;
-    uint32_t ports;
-    memcpy(&ports, &f->local_port, sizeof ports);
-    return ip_is_v4(&f->remote_ip) ? rte_jhash_3words(ip_to_v4(&f->local_ip), ip_to_v4(&f->remote_ip), ports, init)
-                                   : rte_jhash(key, len, init);
-}
-
 struct tcp_table *tcp_create(struct stack *st)
 {
-    char name[RTE_HASH_NAMESIZE];
     struct tcp_table *t = calloc(1, sizeof *t);
-    snprintf(name, sizeof name, "zs_tcp_%.15s", st->conf.name);
-    struct rte_hash_parameters p = {.name = name, .entries = st->conf.max_conns, .key_len = sizeof(struct tcp_flow),
-                                    .hash_func = flow_hash, .socket_id = SOCKET_ID_ANY,
-                                    .extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE};
-    memcpy(&p.hash_func_init_val, st->conf.key, sizeof p.hash_func_init_val);
+    uint32_t key;
+    memcpy(&key, st->conf.key, sizeof key);
     if (t == NULL)
         return NULL;
     SLIST_INIT(&t->dead);
@@ -39,8 +22,7 @@ struct tcp_table *tcp_create(struct stack *st)
     st->tcp = t;
     tcp_loans_create(st);
     t->cc = tcp_cc_find(st->conf.congestion);
-    t->flows = t->cc == NULL ? NULL : rte_hash_create(&p);
-    if (t->flows == NULL) {
+    if (t->cc == NULL || !tcp_flows_create(&t->flows, st->conf.max_conns, key)) {
         st->tcp = NULL;
         free(t);
         return NULL;
@@ -51,22 +33,20 @@ struct tcp_table *tcp_create(struct stack *st)
 void tcp_destroy(struct stack *st)
 {
     struct tcp_table *t = st->tcp;
-    const void *key;
-    void *data;
-    uint32_t next = 0;
+    struct tcp_conn *c;
+    uint32_t bucket = 0;
     if (t == NULL)
         return;
-    while (rte_hash_iterate(t->flows, &key, &data, &next) >= 0) {
-        tcp_conn_end(data, ECONNABORTED);
-        next = 0;
-    }
+    while ((c = tcp_flows_any(&t->flows, &bucket)) != NULL)
+        tcp_conn_end(c, ECONNABORTED);
     tcp_reap(st);
     for (uint32_t i = 0; i < TCP_LISTEN_BUCKETS; i++)
         while (!LIST_EMPTY(&t->listen[i]))
             tcp_unlisten(st, LIST_FIRST(&t->listen[i]));
     tcp_loans_destroy(st);
     tcp_tfo_destroy(st);
-    rte_hash_free(t->flows);
+    tcp_send_destroy(st);
+    tcp_flows_destroy(&t->flows);
     free(t);
 }
 
@@ -74,8 +54,7 @@ void tcp_destroy(struct stack *st)
 
 struct tcp_conn *tcp_conn_find(const struct stack *st, const struct tcp_flow *flow)
 {
-    void *data = NULL;
-    return rte_hash_lookup_data(st->tcp->flows, flow, &data) >= 0 ? data : NULL;
+    return tcp_flows_find(&st->tcp->flows, flow);
 }
 
 bool tcp_conn_init(struct tcp_conn *c, struct stack *st, const struct tcp_flow *flow, enum net_counter *why)
@@ -99,7 +78,6 @@ bool tcp_conn_init(struct tcp_conn *c, struct stack *st, const struct tcp_flow *
     c->syn_retries = TCP_SYN_RETRIES;
     c->cc = st->tcp->cc;
     c->tx.promised = true; /* the window */
-    c->queued_flush = st->flushes - 1;
     c->last_rcv = c->last_send = st->now;
     tcp_timer_init(c);
     return true;
@@ -118,11 +96,7 @@ struct tcp_conn *tcp_conn_new(struct stack *st, const struct tcp_flow *flow, enu
         free(c);
         return NULL;
     }
-    *why = NET_TCP_TABLE_FULL;
-    if (rte_hash_add_key_data(st->tcp->flows, flow, c) != 0) {
-        free(c);
-        return NULL;
-    }
+    tcp_flows_add(&st->tcp->flows, c);
     st->tcp->count++;
     return c;
 }
@@ -153,9 +127,24 @@ void tcp_abort(struct tcp_conn *c, int err, uint64_t now)
     tcp_reap(st);
 }
 
+void tcp_abort_all(struct stack *st, int err, uint64_t now)
+{
+    struct tcp_conn *c;
+    uint32_t bucket = 0;
+    st->now = now;
+    while ((c = tcp_flows_any(&st->tcp->flows, &bucket)) != NULL)
+        tcp_conn_abort(c, err);
+    tcp_reap(st);
+}
+
 const struct tcp_flow *tcp_conn_flow(const struct tcp_conn *c)
 {
     return &c->flow;
+}
+
+struct stack *tcp_conn_stack(const struct tcp_conn *c)
+{
+    return c->st;
 }
 
 enum tcp_state tcp_conn_state(const struct tcp_conn *c)
@@ -232,8 +221,9 @@ void tcp_conn_end(struct tcp_conn *c, int err)
     tcp_ooo_free(c);
     tcp_board_free(c);
     tcp_sack_out_free(c);
+    tcp_send_end(c);
     wheel_disarm(&st->wheel, &c->timer);
-    rte_hash_del_key(st->tcp->flows, &c->flow);
+    tcp_flows_remove(&st->tcp->flows, c);
     st->tcp->count--;
     st->tcp->ended++;
     SLIST_INSERT_HEAD(&st->tcp->dead, c, dead);
@@ -265,6 +255,7 @@ void tcp_enter_time_wait(struct tcp_conn *c)
     tcp_release_sessions(c, 0);
     tcp_ooo_free(c);
     tcp_board_free(c);
+    tcp_send_end(c);
     tcp_timer_set(c, TCP_T_TIME_WAIT, TCP_TIME_WAIT_NS);
 }
 

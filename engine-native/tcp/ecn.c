@@ -58,13 +58,13 @@ void tcp_ecn_ack(struct tcp_conn *c, const struct tcp_seg *s)
     if (!(c->flags & TCP_F_ECN) || !(s->flags & RTE_TCP_ECE_FLAG))
         return;
     c->ce_told++;
-    bool reduced = (c->flags & TCP_F_CWR_SEQ) && seq_leq(s->ack, c->cwr_seq);
+    bool reduced = (c->flags & TCP_F_CWR_SEQ) && seq_leq(s->ack, c->send->cwr_seq);
     if (reduced || (c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) || tcp_flight(c) == 0)
         return;
     NET_COUNT(c->st, TCP_ECN_REDUCED);
     c->cc->lost(c, RTE_MIN(tcp_flight(c), c->cwnd));
     c->cwnd = RTE_MIN(c->cwnd, c->ssthresh);
-    c->may_undo = false; /* this reduction is none of a loss */
-    c->cwr_seq = c->snd_max;
+    c->send->may_undo = false; /* this reduction is none of a loss */
+    c->send->cwr_seq = c->snd_max;
     c->flags |= TCP_F_CWR | TCP_F_CWR_SEQ;
 }

@@ -110,6 +110,18 @@ bool tcp_loans_look(struct tcp_conn *c)
     return c->loans == NULL || c->loans->count + c->loans->kept_count == 0 || look(c->st, c->loans, KEPT_LOOK);
 }
 
+uint64_t tcp_loans_rest(struct tcp_conn *c)
+{
+    struct tcp_loans *l = c->loans;
+    if (l == NULL || !look(c->st, l, UINT32_MAX)) /* nonsense is found when something comes */
+        return UINT64_MAX;
+    if (l->count + l->kept_count > 0)
+        return LOOK_LAST_NS;
+    free(l);
+    c->loans = NULL;
+    return UINT64_MAX;
+}
+
 void tcp_loans_leave(struct tcp_conn *c)
 {
     struct tcp_loans *l = c->loans;
@@ -251,6 +263,8 @@ enum net_counter tcp_lend(struct tcp_conn *c, struct zs_session *app, struct rte
     if (err != 0)
         return NET_TCP_RX_COPIED_NO_REF;
     append(st, l, m);
+    if (!tcp_timer_on(c, TCP_T_REST))
+        tcp_timer_set(c, TCP_T_REST, LOOK_LAST_NS);
     /* Much is lent: do not wait for the timer to learn that it was read. */
     if (t->lent > t->hold_max / 2 && !(atomic_load_explicit(&app->rx_prod.want_space, memory_order_relaxed) & ZS_WANT_EVENT))
         atomic_fetch_or(&app->rx_prod.want_space, ZS_WANT_EVENT);

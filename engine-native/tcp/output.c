@@ -40,9 +40,10 @@ static bool refer(struct tcp_conn *c, struct rte_mbuf *m, const struct iovec *pi
 
 static void queued(struct tcp_conn *c, tcp_seq at)
 {
-    bool more = c->queued_flush == c->st->flushes;
-    c->queued = more ? seq_min(c->queued, at) : at;
-    c->queued_flush = c->st->flushes;
+    struct tcp_send *s = c->send;
+    bool more = s->queued_flush == c->st->flushes;
+    s->queued = more ? seq_min(s->queued, at) : at;
+    s->queued_flush = c->st->flushes;
 }
 
 /* What is acknowledged may be overwritten by the application, and a ring that is left belongs to another connection next: then
@@ -50,7 +51,7 @@ static void queued(struct tcp_conn *c, tcp_seq at)
  * this send: what waits in the queues is normally new data. */
 void tcp_leave_ring(struct tcp_conn *c, tcp_seq ack)
 {
-    if (c->queued_flush == c->st->flushes && seq_gt(ack, c->queued))
+    if (c->send != NULL && c->send->queued_flush == c->st->flushes && seq_gt(ack, c->send->queued))
         net_flush(c->st);
 }
 
@@ -78,6 +79,8 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
 {
     struct stack *st = c->st;
     uint8_t options[TCP_OPTIONS_MAX];
+    if ((len > 0 || (flags & RTE_TCP_FIN_FLAG)) && !tcp_send_begin(c))
+        return false;
     uint32_t olen = flags & RTE_TCP_RST_FLAG ? 0 : tcp_options_build(c, flags, options);
     struct rte_mbuf *m = ip_alloc(st);
     if (m == NULL)

@@ -53,18 +53,20 @@ void tcp_rack_arrived(struct tcp_conn *c, const struct tcp_range *r, const struc
 /* Step 4: the peer got something twice that was not missing, so the window was too narrow. */
 void tcp_rack_twice(struct tcp_conn *c)
 {
-    if ((c->flags & TCP_F_REO_ROUND) && seq_lt(c->snd_una, c->reo_round))
+    struct tcp_send *s = c->send;
+    if (s == NULL || ((c->flags & TCP_F_REO_ROUND) && seq_lt(c->snd_una, s->reo_round)))
         return;
     c->flags |= TCP_F_REO_ROUND;
-    c->reo_round = c->snd_nxt;
-    c->reo_more = (uint8_t)RTE_MIN(c->reo_more + 1u, 64u);
-    c->reo_persist = REO_PERSIST;
+    s->reo_round = c->snd_nxt;
+    s->reo_more = (uint8_t)RTE_MIN(s->reo_more + 1u, 64u);
+    s->reo_persist = REO_PERSIST;
 }
 
 void tcp_rack_recovered(struct tcp_conn *c)
 {
-    if (c->reo_persist > 0 && --c->reo_persist == 0)
-        c->reo_more = 0;
+    struct tcp_send *s = c->send;
+    if (s->reo_persist > 0 && --s->reo_persist == 0)
+        s->reo_more = 0;
 }
 
 static uint64_t reordering_window(const struct tcp_conn *c)
@@ -73,7 +75,7 @@ static uint64_t reordering_window(const struct tcp_conn *c)
     bool enough = b->sacked > (DUP_THRESH - 1) * c->mss || c->dupacks >= DUP_THRESH;
     if (!(c->flags & TCP_F_REORDERED) && ((c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) || enough))
         return 0;
-    return RTE_MIN((uint64_t)c->min_rtt_us * (c->reo_more + 1u) / REO_SHARE, (uint64_t)c->srtt_us) * 1000;
+    return RTE_MIN((uint64_t)c->min_rtt_us * (c->send->reo_more + 1u) / REO_SHARE, (uint64_t)c->srtt_us) * 1000;
 }
 
 /* ---- Step 5 ---- */
@@ -127,8 +129,7 @@ void tcp_probe_plan(struct tcp_conn *c)
     uint64_t pto = c->srtt_us == 0 ? NET_NS_PER_S : 2 * (uint64_t)c->srtt_us * 1000;
     if (c->srtt_us != 0 && tcp_flight(c) <= c->mss)
         pto += MAX_ACK_DELAY_NS;
-    uint64_t rto = c->deadline[TCP_T_RETRANSMIT] > c->st->now ? c->deadline[TCP_T_RETRANSMIT] - c->st->now : 0;
-    tcp_timer_set(c, TCP_T_LOSS, RTE_MIN(RTE_MAX(pto, WHEEL_TICK_NS), rto));
+    tcp_timer_set(c, TCP_T_LOSS, RTE_MIN(RTE_MAX(pto, WHEEL_TICK_NS), tcp_timer_left(c, TCP_T_RETRANSMIT)));
 }
 
 /* 7.3 */
@@ -150,23 +151,24 @@ static void probe(struct tcp_conn *c)
         return;
     NET_COUNT(c->st, TCP_TAIL_PROBE);
     c->flags = (c->flags | TCP_F_PROBE_OUT) & ~TCP_F_PLAN_PROBE;
-    c->probe_end = c->snd_nxt;
+    c->send->probe_end = c->snd_nxt;
     tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
 }
 
 /* 7.4.2 */
 bool tcp_probe_acked(struct tcp_conn *c, const struct tcp_seg *s, const struct tcp_news *news)
 {
-    if (!(c->flags & TCP_F_PROBE_OUT) || seq_lt(s->ack, c->probe_end))
+    if (!(c->flags & TCP_F_PROBE_OUT) || seq_lt(s->ack, c->send->probe_end))
         return false;
-    bool both = news->has_twice && seq_eq(news->twice.end, c->probe_end);
-    bool twice = news->acked == 0 && s->len == 0 && s->opt.sacks == 0 && seq_eq(s->ack, c->probe_end);
+    tcp_seq end = c->send->probe_end;
+    bool both = news->has_twice && seq_eq(news->twice.end, end);
+    bool twice = news->acked == 0 && s->len == 0 && s->opt.sacks == 0 && seq_eq(s->ack, end);
     bool resent = c->flags & TCP_F_PROBE_RESENT;
     if (!resent || both || twice) {
         c->flags &= ~TCP_F_PROBE_OUT;
         return both;
     }
-    if (seq_gt(s->ack, c->probe_end)) { /* the probe filled a hole: a loss like others, repaired already */
+    if (seq_gt(s->ack, end)) { /* the probe filled a hole: a loss like others, repaired already */
         NET_COUNT(c->st, TCP_PROBE_REPAIRED);
         c->flags &= ~TCP_F_PROBE_OUT;
         if (!(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS))) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Receiving data: in order into the application's ring, out of order kept as packets, the window (RFC 9293 3.8.6.2.2), when to
  * acknowledge (3.8.6.3, RFC 5681 4.2), the peer's FIN. */
+#include <stdlib.h>
+
 #include "tcp_conn.h"
 
 /* Kept in the dead space before a queued segment's payload: its headers. */
@@ -112,29 +114,45 @@ static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf **m, uint32_t skip, 
 
 /* ---- Out of order ---- */
 
+/* What is kept, by sequence number, disjoint. There while anything is. */
+struct tcp_ooo {
+    struct rte_mbuf *first, *last; /* last NULL: to be looked for */
+    tcp_seq last_run;              /* where the run begins that `last` ends */
+    uint32_t count;
+};
+
 static struct rte_mbuf *ooo_unlink(struct tcp_conn *c, struct rte_mbuf **link)
 {
     struct rte_mbuf *m = *link;
     *link = ooo_of(m)->next;
-    if (m == c->ooo_last)
-        c->ooo_last = NULL; /* the list is empty now, or the caller looks for it */
-    c->ooo_count--;
+    if (m == c->ooo->last)
+        c->ooo->last = NULL; /* the list is empty now, or the caller looks for it */
+    c->ooo->count--;
     c->st->tcp->ooo_segs--;
     return m;
 }
 
+static void ooo_tidy(struct tcp_conn *c)
+{
+    if (c->ooo != NULL && c->ooo->first == NULL) {
+        free(c->ooo);
+        c->ooo = NULL;
+    }
+}
+
 void tcp_ooo_free(struct tcp_conn *c)
 {
-    while (c->ooo != NULL)
-        rte_pktmbuf_free(ooo_unlink(c, &c->ooo));
+    while (c->ooo != NULL && c->ooo->first != NULL)
+        rte_pktmbuf_free(ooo_unlink(c, &c->ooo->first));
+    ooo_tidy(c);
 }
 
 /* The run of kept segments that holds `at`. */
 static struct tcp_block ooo_run(const struct tcp_conn *c, tcp_seq at)
 {
     struct tcp_block run = {at, at};
-    for (struct rte_mbuf *m = c->ooo; m != NULL && seq_leq(ooo_of(m)->seq, seq_max(at, run.end)); m = ooo_of(m)->next) {
-        if (m == c->ooo || !seq_eq(ooo_of(m)->seq, run.end))
+    for (struct rte_mbuf *m = c->ooo->first; m != NULL && seq_leq(ooo_of(m)->seq, seq_max(at, run.end)); m = ooo_of(m)->next) {
+        if (m == c->ooo->first || !seq_eq(ooo_of(m)->seq, run.end))
             run.start = ooo_of(m)->seq;
         run.end = seq_add(ooo_of(m)->seq, ooo_of(m)->len);
     }
@@ -144,36 +162,36 @@ static struct tcp_block ooo_run(const struct tcp_conn *c, tcp_seq at)
 /* The list's end, after something changed elsewhere than there. */
 static void find_last(struct tcp_conn *c)
 {
-    tcp_seq end = c->ooo_last_run;
-    for (struct rte_mbuf *m = c->ooo; m != NULL; m = ooo_of(m)->next) {
-        if (m == c->ooo || !seq_eq(ooo_of(m)->seq, end))
-            c->ooo_last_run = ooo_of(m)->seq;
+    tcp_seq end = c->ooo->last_run;
+    for (struct rte_mbuf *m = c->ooo->first; m != NULL; m = ooo_of(m)->next) {
+        if (m == c->ooo->first || !seq_eq(ooo_of(m)->seq, end))
+            c->ooo->last_run = ooo_of(m)->seq;
         end = seq_add(ooo_of(m)->seq, ooo_of(m)->len);
-        c->ooo_last = m;
+        c->ooo->last = m;
     }
 }
 
 /* Behind all that is kept, where nearly every segment goes after a loss: no way through the list. */
 static bool append(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint32_t skip, uint32_t len)
 {
-    struct rte_mbuf *last = c->ooo_last;
+    struct rte_mbuf *last = c->ooo->last;
     tcp_seq end = last != NULL ? seq_add(ooo_of(last)->seq, ooo_of(last)->len) : at;
-    if ((last == NULL && c->ooo != NULL) || seq_lt(at, end))
+    if ((last == NULL && c->ooo->first != NULL) || seq_lt(at, end))
         return false;
     *ooo_of(m) = (struct ooo){NULL, at, skip, len};
     if (last == NULL || !seq_eq(at, end))
-        c->ooo_last_run = at;
+        c->ooo->last_run = at;
     if (last == NULL)
-        c->ooo = m;
+        c->ooo->first = m;
     else
         ooo_of(last)->next = m;
-    c->ooo_last = m;
+    c->ooo->last = m;
     return true;
 }
 
 static void kept(struct tcp_conn *c, struct tcp_block run)
 {
-    c->ooo_count++;
+    c->ooo->count++;
     c->st->tcp->ooo_segs++;
     tcp_sack_kept(c, run);
     NET_COUNT(c->st, TCP_OOO_QUEUED);
@@ -184,16 +202,20 @@ static void kept(struct tcp_conn *c, struct tcp_block run)
 static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint32_t skip, uint32_t len)
 {
     struct stack *st = c->st;
-    struct rte_mbuf **link = &c->ooo;
-    if (c->ooo_count >= TCP_OOO_CONN_MAX || st->tcp->ooo_segs >= st->conf.ooo_max_segs ||
+    struct rte_mbuf **link;
+    if (c->ooo == NULL)
+        c->ooo = calloc(1, sizeof *c->ooo);
+    if (c->ooo == NULL || c->ooo->count >= TCP_OOO_CONN_MAX || st->tcp->ooo_segs >= st->conf.ooo_max_segs ||
         st->tcp->ooo_segs + st->tcp->lent >= st->tcp->hold_max) {
         net_drop(st, m, NET_TCP_OOO_FULL);
+        ooo_tidy(c);
         return;
     }
     if (append(c, m, at, skip, len)) {
-        kept(c, (struct tcp_block){c->ooo_last_run, seq_add(at, len)});
+        kept(c, (struct tcp_block){c->ooo->last_run, seq_add(at, len)});
         return;
     }
+    link = &c->ooo->first;
     while (*link != NULL && seq_leq(ooo_of(*link)->seq, at)) {
         const struct ooo *o = ooo_of(*link);
         int32_t cut = seq_diff(seq_add(o->seq, o->len), at);
@@ -229,8 +251,8 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
 
 void tcp_drain(struct tcp_conn *c)
 {
-    while (c->ooo != NULL && seq_leq(ooo_of(c->ooo)->seq, c->rcv_nxt)) {
-        struct rte_mbuf *m = c->ooo;
+    while (c->ooo != NULL && seq_leq(ooo_of(c->ooo->first)->seq, c->rcv_nxt)) {
+        struct rte_mbuf *m = c->ooo->first;
         const struct ooo *o = ooo_of(m);
         uint32_t old = (uint32_t)seq_diff(c->rcv_nxt, o->seq);
         if (old < o->len) {
@@ -241,8 +263,9 @@ void tcp_drain(struct tcp_conn *c)
             if (put < o->len - old)
                 return;
         }
-        ooo_unlink(c, &c->ooo); /* lent or not, the dead space before the payload is ours */
+        ooo_unlink(c, &c->ooo->first); /* lent or not, the dead space before the payload is ours */
         rte_pktmbuf_free(m);
+        ooo_tidy(c);
     }
 }
 

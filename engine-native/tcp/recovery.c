@@ -91,18 +91,22 @@ void tcp_retransmit_timeout(struct tcp_conn *c)
             return;
         }
     }
+    if (!tcp_send_begin(c)) { /* and so nothing is outstanding: there was no memory for it */
+        tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
+        return;
+    }
     /* RFC 5681 3.1: once per loss, not per retransmission; fast recovery that failed has reduced already. */
     bool new_loss = c->retries++ == 0 && !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS));
     c->flags = new_loss && (c->flags & TCP_F_SACK_SEND) ? c->flags | TCP_F_FRTO : c->flags & ~TCP_F_FRTO;
     if (new_loss) {
-        c->prior_cwnd = c->cwnd;
-        c->prior_ssthresh = c->ssthresh;
-        c->timed_out = c->st->now;
+        c->send->prior_cwnd = c->cwnd;
+        c->send->prior_ssthresh = c->ssthresh;
+        c->send->timed_out = c->st->now;
     }
     if (new_loss)
         c->cc->timeout(c, c->flags & TCP_F_SACK_SEND ? RTE_MIN(tcp_flight(c), c->cwnd) : tcp_flight(c));
     c->cwnd = c->mss;
-    c->cc_acked = 0;
+    c->send->cc_acked = 0;
     c->dupacks = 0;
     c->recover = c->snd_max; /* RFC 6582 3.2 (4) */
     c->flags &= ~(TCP_F_RECOVERY | TCP_F_RTT_TIMED);

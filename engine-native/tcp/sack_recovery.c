@@ -120,7 +120,7 @@ static void look_at_timeout(struct tcp_conn *c, const struct tcp_seg *s, const s
     bool first = c->flags & TCP_F_FRTO;
     /* With timestamps the first acknowledgement tells what it answers (RFC 3522 3.2). */
     bool before = (c->flags & TCP_F_TS) && news->acked > 0 && s->opt.tsecr != 0 &&
-                  (int32_t)(s->opt.tsecr - tcp_ts_at(c, c->timed_out)) < 0;
+                  (int32_t)(s->opt.tsecr - tcp_ts_at(c, c->send->timed_out)) < 0;
     c->flags &= ~(TCP_F_FRTO | TCP_F_FRTO_NEW);
     if (before || (!first && news->original)) { /* step 3 (b) */
         NET_COUNT(c->st, TCP_SPURIOUS_RTO);
@@ -174,6 +174,6 @@ void tcp_sack_timeout(struct tcp_conn *c)
     if (b != NULL)
         tcp_board_tidy(c);
     c->flags = (c->flags | TCP_F_LOSS | TCP_F_RESEND) & ~(TCP_F_FRTO_NEW | TCP_F_PROBE_OUT);
-    c->may_undo = false;
+    c->send->may_undo = false;
     tcp_timer_clear(c, TCP_T_LOSS);
 }

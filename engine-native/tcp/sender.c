@@ -70,7 +70,7 @@ static void count_again(struct tcp_conn *c, uint32_t bytes)
 {
     NET_COUNT(c->st, TCP_RETRANSMITTED);
     c->info.retrans++;
-    c->info.bytes_retrans += bytes;
+    c->bytes_retrans += bytes;
 }
 
 /* Something is at snd_nxt's place and on its way: the bookkeeping for it. */
@@ -305,4 +305,6 @@ void tcp_acked(struct tcp_conn *c, tcp_seq ack)
         tcp_timer_clear(c, TCP_T_RETRANSMIT); /* RFC 6298 5.2 */
     else
         tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c)); /* 5.3 */
+    if (c->send != NULL)
+        tcp_timer_set(c, TCP_T_REST, tcp_rto_ns(c));
 }

@@ -133,14 +133,14 @@ void tcp_info(struct tcp_conn *c, uint64_t now, struct zs_tcp_info *o)
         .rtt_us = c->srtt_us, .rttvar_us = c->rttvar_us, .min_rtt_us = c->min_rtt_us, .rcv_rtt_us = c->rcv_rtt_us,
         .snd_cwnd = RTE_MAX(c->cwnd / mss, 1u),
         .snd_ssthresh = c->ssthresh == UINT32_MAX ? INT32_MAX : c->ssthresh / mss,
-        .reordering = c->flags & TCP_F_REORDERED ? 3u + c->reo_more : 3u,
+        .reordering = c->flags & TCP_F_REORDERED ? 3u + (c->send == NULL ? 0 : c->send->reo_more) : 3u,
         .rcv_space = tcp_receive_buffer(c), .rcv_ssthresh = tcp_receive_buffer(c), .rcv_wnd = tcp_rcv_wnd(c), .snd_wnd = c->snd_wnd,
         .total_retrans = c->info.retrans, .segs_out = c->info.segs_out, .segs_in = c->info.segs_in,
         .data_segs_out = c->info.data_out, .data_segs_in = c->info.data_in, .dsack_dups = c->info.dsacks,
         .rcv_ooopack = c->info.out_of_order, .delivered_ce = c->ce_told,
         .bytes_acked = own == NULL ? 0 : atomic_load(&own->rx_cons.head),
         .bytes_received = app == NULL ? 0 : atomic_load(&app->rx_prod.tail),
-        .bytes_retrans = c->info.bytes_retrans, .notsent_bytes = not_sent(c),
+        .bytes_retrans = c->bytes_retrans, .notsent_bytes = not_sent(c),
     };
     o->bytes_sent = o->bytes_acked + tcp_flight(c) + o->bytes_retrans;
     o->delivered = (uint32_t)(o->bytes_acked / mss) + o->sacked;

@@ -84,8 +84,10 @@ void tcp_poke(struct tcp_conn *c, uint64_t now);
 
 /* Ends the connection with a reset; the application gets `err`. */
 void tcp_abort(struct tcp_conn *c, int err, uint64_t now);
+void tcp_abort_all(struct stack *st, int err, uint64_t now);
 
 const struct tcp_flow *tcp_conn_flow(const struct tcp_conn *c);
+struct stack *tcp_conn_stack(const struct tcp_conn *c);
 enum tcp_state tcp_conn_state(const struct tcp_conn *c);
 void tcp_info(struct tcp_conn *c, uint64_t now, struct zs_tcp_info *out);
 uint32_t tcp_conn_count(const struct stack *st);

@@ -12,7 +12,6 @@
 #include "tcp.h"
 #include "tcp_seq.h"
 
-#define TCP_NEVER UINT64_MAX
 #define TCP_MSS_DEFAULT 536u          /* RFC 9293 3.7.1 */
 #define TCP_MSS_DEFAULT6 1220u        /* the same, with IPv6 */
 #define TCP_MSS_MIN 64u               /* a peer that announces less wants us to burn cycles */
@@ -32,8 +31,11 @@
 #define TCP_CWND_MAX (1u << 30)       /* RFC 7323 2.3: no window is larger */
 #define TCP_OOO_CONN_MAX 2048u         /* segments kept out of order, per connection */
 
-/* LOSS: RACK's reordering timer, or when nothing is out of order the tail loss probe. Before RETRANSMIT, which it puts off. */
-enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_T_CORK, TCP_TIMER_N };
+/* LOSS: RACK's reordering timer, or when nothing is out of order the tail loss probe. Before RETRANSMIT, which it puts off. REST:
+ * what sending needs is given back, rest.c. */
+enum tcp_timer { TCP_T_LOSS, TCP_T_RETRANSMIT, TCP_T_PERSIST, TCP_T_DELACK, TCP_T_KEEPALIVE, TCP_T_TIME_WAIT, TCP_T_CORK, TCP_T_REST,
+                 TCP_TIMER_N };
+_Static_assert(TCP_TIMER_N <= 8, "a bit each in timers_on");
 
 /* tcp_conn.flags */
 #define TCP_F_TS (1u << 0)          /* timestamps on */
@@ -84,6 +86,7 @@ struct tcp_conn;
 struct tcp_board;
 struct tcp_tfo_peers;
 struct tcp_sack_out;
+struct tcp_ooo;
 
 /* Sequence numbers from start to before end. */
 struct tcp_block {
@@ -106,7 +109,7 @@ struct tcp_cc_ops {
 struct tcp_cubic {
     uint64_t epoch;    /* when the current growth began; 0: with the next ACK */
     uint64_t friendly; /* RFC 9438's W_est, in 1/256 bytes */
-    uint32_t w_max, prior, k_ms;
+    uint32_t k_ms;
 };
 extern const struct tcp_cc_ops tcp_cubic;
 
@@ -122,13 +125,37 @@ struct tcp_loans {
     bool listed, orphan;
 };
 
+/* What a connection needs while it sends: there from before its first byte leaves until it has rested for a while, so that one
+ * that does nothing costs none of it (rest.c). Whenever data or a FIN is outstanding it is there. */
+struct tcp_send {
+    union {
+        struct {
+            uint64_t timed_out;
+            struct tcp_cubic cubic;
+            uint32_t cc_acked;
+            uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at, or the recovery that undo.c does */
+            uint32_t undo_left; /* bytes that recovery sent again and the peer has not told to have twice */
+            bool may_undo;      /* undo.c: the three above, and timed_out, are of the last recovery */
+            /* RFC 8985 */
+            uint8_t reo_more, reo_persist; /* quarters of min_RTT beyond the first; recoveries left until that is forgotten */
+            tcp_seq reo_round, probe_end;
+            tcp_seq cwr_seq; /* reduced for ECN, or otherwise: not again before this is acknowledged */
+            /* The first byte of own's ring that a packet refers to which may wait in a transmit queue: while queued_flush is
+             * stack.flushes. */
+            tcp_seq queued;
+            uint32_t queued_flush;
+        };
+        SLIST_ENTRY(tcp_send) spare; /* nobody's */
+    };
+};
+
 struct tcp_conn {
     struct wheel_timer timer; /* fires at the first of the deadlines or before; first, see timer_due() */
-    uint64_t timer_at;
-    uint64_t deadline[TCP_TIMER_N];
-    struct stack *st;
+    struct tcp_conn *bucket_next; /* flows.c */
     struct tcp_flow flow;
     uint32_t flags;
+    uint32_t deadline[TCP_TIMER_N]; /* ticks of the wheel; of those in timers_on */
+    struct stack *st;
     uint8_t state;    /* enum tcp_state; written by tcp_set_state() only */
     uint8_t retries;  /* retransmissions or probes since the peer was last heard */
     uint8_t backoff;  /* doublings of the RTO, or of the probes' interval */
@@ -141,7 +168,8 @@ struct tcp_conn {
     uint16_t max_seg;   /* TCP_MAXSEG when it was opened; 0: none */
     uint8_t syn_retries, defer; /* of our SYN at most; of the SYN,ACK while data is waited for, TCP_DEFER_ACCEPT */
     int16_t soft_error; /* errno by ICMP: the reason told if the connection times out */
-    uint16_t ooo_count;
+    uint8_t timers_on;  /* 1 << enum tcp_timer */
+    uint8_t tfo;        /* TCP_TFO_* */
     uint32_t own;       /* session that the engine owns; ZS_NO_SESSION: none (yet, or any more) */
 
     /* Send sequence space. own's ring begins at snd_una (but for a FIN). snd_una <= snd_nxt <= snd_max; snd_nxt falls
@@ -149,19 +177,13 @@ struct tcp_conn {
     tcp_seq iss, snd_una, snd_nxt, snd_max, snd_wl1, snd_wl2;
     tcp_seq fin_seq;
     uint32_t snd_wnd, max_wnd; /* as the peer announced; the largest ever */
-    uint32_t cwnd, ssthresh, cc_acked;
+    uint32_t cwnd, ssthresh;
+    uint32_t cubic_max, cubic_prior; /* RFC 9438's W_max and cwnd_prior: what outlasts a rest */
     tcp_seq recover; /* RFC 6582, 6675's RecoveryPoint */
-    uint64_t timed_out;
-    uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at, or the recovery that undo.c does */
-    uint8_t tfo;        /* TCP_TFO_* */
-    bool may_undo;      /* undo.c: the two above, undo_left and timed_out are of the last recovery */
-    uint32_t undo_left; /* bytes that recovery sent again and the peer has not told to have twice */
-    /* RFC 8985 */
-    uint32_t min_rtt_us, min_rtt_s; /* and the second of the stack's clock in which it was measured */
-    tcp_seq reo_round, probe_end;
-    uint8_t reo_more, reo_persist;  /* quarters of min_RTT beyond the first; recoveries left until that is forgotten */
+    uint32_t min_rtt_us, min_rtt_s; /* RFC 8985; and the second of the stack's clock in which it was measured */
     const struct tcp_cc_ops *cc;
-    struct tcp_cubic cubic;
+    struct tcp_send *send;   /* NULL: nothing was sent for a while */
+    struct tcp_board *board; /* scoreboard.h; NULL: nothing is outstanding, or no SACK */
 
     /* Round trip time, RFC 6298. srtt 0: no sample yet. */
     tcp_seq rtt_seq;
@@ -170,10 +192,9 @@ struct tcp_conn {
     uint64_t stuck_since; /* what is outstanding, or the window that is shut, has been so without progress; TCP_USER_TIMEOUT */
     uint32_t ce_seen, ce_told; /* RFC 3168: packets that met congestion, here and as the peer says */
     tcp_seq snd_up, rcv_up;    /* urgent bytes; see TCP_F_URGENT*. snd_up is the one after it (RFC 6093 3.1) */
-    tcp_seq cwr_seq;           /* reduced for ECN, or otherwise: not again before this is acknowledged */
-    struct {                   /* for TCP_INFO alone */
+    uint64_t bytes_retrans;
+    struct { /* for TCP_INFO alone, as is bytes_retrans */
         uint32_t retrans, segs_out, segs_in, data_out, data_in, dsacks, out_of_order;
-        uint64_t bytes_retrans;
     } info;
 
     /* Receive sequence space. rcv_nxt <= rcv_adv, the right edge ever promised. */
@@ -185,17 +206,10 @@ struct tcp_conn {
     uint32_t round_read, round_tsecr; /* most that was read in a round trip */
     tcp_seq round_seq;
     uint64_t round_start;
-    struct rte_mbuf *ooo, *ooo_last; /* by sequence number, disjoint; see receiver.c */
-    tcp_seq ooo_last_run;            /* where the run begins that ooo_last ends */
-    struct tcp_loans *loans; /* NULL until the first */
-    struct tcp_board *board; /* scoreboard.h; NULL: nothing is outstanding, or no SACK */
+    struct tcp_ooo *ooo;     /* receiver.c; NULL: nothing is out of order */
     struct tcp_sack_out *sack_out;
+    struct tcp_loans *loans; /* NULL until the first */
     struct zs_tx tx;
-
-    /* The first byte of own's ring that a packet refers to which may wait in a transmit queue: while queued_flush is
-     * stack.flushes. */
-    tcp_seq queued;
-    uint32_t queued_flush;
 
     struct tcp_listener *listener; /* half-open through it, or TCP_TFO_SYN_OUT, else NULL */
     union { /* a connection is on one list at a time */
@@ -206,7 +220,7 @@ struct tcp_conn {
     const struct tcp_conn_ops *ops;
     void *arg;
 };
-_Static_assert(sizeof(struct tcp_conn) <= 704, "an idle connection costs less than 1 KiB with its table entry");
+_Static_assert(sizeof(struct tcp_conn) <= 504, "an idle connection costs less than 1 KiB, see tcp_idle_test.c");
 
 struct tcp_listener {
     LIST_ENTRY(tcp_listener) link;
@@ -227,8 +241,13 @@ struct tcp_burst {
     uint16_t at;    /* the one in its turn */
     uint32_t ended; /* the table's count when they were looked up */
 };
+/* flows.c: connections by flow. Chains of few, from buckets that are as many as there may be connections. */
+struct tcp_flows {
+    struct tcp_conn **bucket;
+    uint32_t mask, key;
+};
 struct tcp_table {
-    struct rte_hash *flows;
+    struct tcp_flows flows;
     struct tcp_burst burst;
     uint32_t ended; /* connections, counted */
     uint32_t count, ooo_segs;
@@ -239,6 +258,8 @@ struct tcp_table {
     LIST_HEAD(, tcp_loans) loans;
     const struct tcp_cc_ops *cc;
     struct tcp_tfo_peers *tfo; /* fastopen.c; NULL: none yet */
+    SLIST_HEAD(, tcp_send) spare;
+    uint32_t spares;
     SLIST_HEAD(, tcp_conn) dead;
     TAILQ_HEAD(tcp_time_waits, tcp_conn) time_waits;
     LIST_HEAD(, tcp_listener) listen[TCP_LISTEN_BUCKETS];
@@ -317,6 +338,17 @@ struct tcp_decision tcp_decide(enum tcp_state state, uint8_t flags);
 /* ---- burst.c ---- */
 struct tcp_conn *tcp_burst_find(const struct stack *st, const struct tcp_flow *flow); /* tcp_conn_find() for the segment in its turn */
 
+/* ---- flows.c ---- */
+bool tcp_flows_create(struct tcp_flows *t, uint32_t most, uint32_t key);
+void tcp_flows_destroy(struct tcp_flows *t);
+void tcp_flows_add(struct tcp_flows *t, struct tcp_conn *c);
+void tcp_flows_remove(struct tcp_flows *t, struct tcp_conn *c);
+/* Any one; NULL: there is none. From *bucket on, 0 to begin with, which is moved. */
+struct tcp_conn *tcp_flows_any(const struct tcp_flows *t, uint32_t *bucket);
+struct tcp_conn *tcp_flows_find(const struct tcp_flows *t, const struct tcp_flow *flow);
+/* The same for many, brought into the cache on the way: n <= TCP_BURST; NULL where there is none. */
+void tcp_flows_find_all(const struct tcp_flows *t, const struct tcp_flow *flow, uint32_t n, struct tcp_conn **out);
+
 /* ---- conn.c: life ---- */
 /* A connection's beginnings, not in the table. False: *why. */
 bool tcp_conn_init(struct tcp_conn *c, struct stack *st, const struct tcp_flow *flow, enum net_counter *why);
@@ -387,6 +419,12 @@ void tcp_challenge(struct tcp_conn *c);
 /* RST for a segment that belongs to no connection, or to none any more (RFC 9293 3.10.7.1). */
 void tcp_answer_rst(struct stack *st, const struct tcp_seg *s);
 
+/* ---- rest.c ---- */
+bool tcp_send_begin(struct tcp_conn *c); /* c->send is there. False: no memory */
+void tcp_rest(struct tcp_conn *c);       /* TCP_T_REST is due */
+void tcp_send_end(struct tcp_conn *c);
+void tcp_send_destroy(struct stack *st);
+
 /* ---- sender.c ---- */
 void tcp_send_data(struct tcp_conn *c); /* what windows and timers allow; then an ACK if one is still owed */
 void tcp_window_probe(struct tcp_conn *c);
@@ -447,6 +485,8 @@ enum net_counter tcp_lend(struct tcp_conn *c, struct zs_session *app, struct rte
                           uint64_t cap);
 bool tcp_loans_look(struct tcp_conn *c);  /* takes back what was read. False: a fault */
 void tcp_loans_leave(struct tcp_conn *c); /* the connection is over, reading may go on */
+/* Frees the record of loans when there is none. Else in how many ns to ask again; UINT64_MAX: no more. */
+uint64_t tcp_loans_rest(struct tcp_conn *c);
 void tcp_loans_create(struct stack *st);
 void tcp_loans_destroy(struct stack *st);
 
@@ -502,8 +542,9 @@ void tcp_timer_set(struct tcp_conn *c, enum tcp_timer which, uint64_t after);
 void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer which);
 static inline bool tcp_timer_on(const struct tcp_conn *c, enum tcp_timer which)
 {
-    return c->deadline[which] != TCP_NEVER;
+    return c->timers_on & (1u << which);
 }
+uint64_t tcp_timer_left(const struct tcp_conn *c, enum tcp_timer which); /* ns; 0: off, or due */
 void tcp_keepalive_start(struct tcp_conn *c); /* when the option is on and the timer is not */
 
 /* ---- path.c ---- */

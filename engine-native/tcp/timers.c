@@ -1,21 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * A connection's timers: one deadline each, and one entry in the wheel for the first of them. An ACK that pushes a deadline
- * back does not touch the wheel: the entry fires early, finds nothing due and goes where the deadline is now. */
+ * A connection's timers: one deadline each, in the wheel's ticks, and one entry in the wheel for the first of them. An ACK that
+ * pushes a deadline back does not touch the wheel: the entry fires early, finds nothing due and goes where the deadline is now. */
 #include "tcp_conn.h"
 
 #define KEEPALIVE_IDLE_S 7200u /* RFC 9293 3.8.4: no less than two hours by default */
 #define KEEPALIVE_INTERVAL_S 75u
 #define KEEPALIVE_PROBES 9u
 
+/* Ticks from now until a deadline; below 0: it is over. */
+static int32_t ticks_left(const struct tcp_conn *c, uint32_t deadline)
+{
+    return wheel_tick_diff(deadline, (uint32_t)(c->st->now / WHEEL_TICK_NS));
+}
+
+static void arm(struct tcp_conn *c, uint32_t deadline)
+{
+    int32_t left = ticks_left(c, deadline);
+    wheel_arm(&c->st->wheel, &c->timer, (c->st->now / WHEEL_TICK_NS + (uint64_t)RTE_MAX(left, 0)) * WHEEL_TICK_NS);
+}
+
+/* The entry has fired: to the first of the deadlines. */
 static void rearm(struct tcp_conn *c)
 {
-    uint64_t first = TCP_NEVER;
-    for (int i = 0; i < TCP_TIMER_N; i++)
-        first = RTE_MIN(first, c->deadline[i]);
-    if (first == TCP_NEVER || (c->timer.armed && c->timer_at <= first))
-        return;
-    c->timer_at = first;
-    wheel_arm(&c->st->wheel, &c->timer, first);
+    uint32_t first = 0;
+    bool any = false;
+    for (uint32_t i = 0; i < TCP_TIMER_N; i++) {
+        if (!tcp_timer_on(c, i) || (any && wheel_tick_diff(c->deadline[i], first) >= 0))
+            continue;
+        first = c->deadline[i];
+        any = true;
+    }
+    if (any && (!c->timer.armed || wheel_tick_diff(first, c->timer.due) < 0))
+        arm(c, first);
 }
 
 void tcp_timer_set(struct tcp_conn *c, enum tcp_timer which, uint64_t after)
@@ -24,13 +40,23 @@ void tcp_timer_set(struct tcp_conn *c, enum tcp_timer which, uint64_t after)
         return;
     if (which == TCP_T_RETRANSMIT || which == TCP_T_PERSIST)
         after = tcp_before_user_timeout(c, after);
-    c->deadline[which] = c->st->now + after;
-    rearm(c);
+    c->deadline[which] = (uint32_t)((c->st->now + after + WHEEL_TICK_NS - 1) / WHEEL_TICK_NS);
+    c->timers_on |= (uint8_t)(1u << which);
+    /* An entry is never later than any deadline, so this one alone can ask for an earlier one. */
+    if (!c->timer.armed || wheel_tick_diff(c->deadline[which], c->timer.due) < 0)
+        arm(c, c->deadline[which]);
 }
 
 void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer which)
 {
-    c->deadline[which] = TCP_NEVER;
+    c->timers_on &= (uint8_t)~(1u << which);
+}
+
+uint64_t tcp_timer_left(const struct tcp_conn *c, enum tcp_timer which)
+{
+    uint64_t due = c->st->now / WHEEL_TICK_NS * WHEEL_TICK_NS; /* the tick that goes on */
+    int32_t ticks = ticks_left(c, c->deadline[which]);
+    return !tcp_timer_on(c, which) || ticks <= 0 ? 0 : due + (uint64_t)ticks * WHEEL_TICK_NS - c->st->now;
 }
 
 /* ---- Keep-alive, RFC 9293 3.8.4 ---- */
@@ -107,6 +133,9 @@ static void expired(struct tcp_conn *c, enum tcp_timer which)
     case TCP_T_TIME_WAIT:
         tcp_conn_end(c, 0);
         break;
+    case TCP_T_REST:
+        tcp_rest(c);
+        break;
     case TCP_TIMER_N:
         break;
     }
@@ -116,9 +145,9 @@ static void timer_due(void *ctx, struct wheel_timer *t)
 {
     struct tcp_conn *c = (struct tcp_conn *)t;
     struct stack *st = ctx;
-    for (int i = 0; i < TCP_TIMER_N && c->state != TCP_CLOSED; i++) {
-        if (c->deadline[i] <= st->now) {
-            c->deadline[i] = TCP_NEVER;
+    for (uint32_t i = 0; i < TCP_TIMER_N && c->state != TCP_CLOSED; i++) {
+        if (tcp_timer_on(c, i) && ticks_left(c, c->deadline[i]) <= 0) {
+            tcp_timer_clear(c, i);
             expired(c, i);
         }
     }
@@ -130,6 +159,5 @@ static void timer_due(void *ctx, struct wheel_timer *t)
 void tcp_timer_init(struct tcp_conn *c)
 {
     c->timer.fire = timer_due;
-    for (int i = 0; i < TCP_TIMER_N; i++)
-        c->deadline[i] = TCP_NEVER;
+    c->timers_on = 0;
 }

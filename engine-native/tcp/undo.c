@@ -8,30 +8,30 @@
 /* Recovery begins: remembers what to go back to. */
 void tcp_undo_begin(struct tcp_conn *c)
 {
-    c->prior_cwnd = c->cwnd;
-    c->prior_ssthresh = c->ssthresh;
-    c->may_undo = true;
-    c->undo_left = 0;
-    c->timed_out = 0;
+    c->send->prior_cwnd = c->cwnd;
+    c->send->prior_ssthresh = c->ssthresh;
+    c->send->may_undo = true;
+    c->send->undo_left = 0;
+    c->send->timed_out = 0;
 }
 
 /* Something was sent again. */
 void tcp_undo_resent(struct tcp_conn *c, uint32_t space)
 {
-    if (!c->may_undo || !(c->flags & TCP_F_RECOVERY))
+    if (!c->send->may_undo || !(c->flags & TCP_F_RECOVERY))
         return;
-    if (c->timed_out == 0)
-        c->timed_out = c->st->now;
-    c->undo_left += space;
+    if (c->send->timed_out == 0)
+        c->send->timed_out = c->st->now;
+    c->send->undo_left += space;
 }
 
 void tcp_undo(struct tcp_conn *c)
 {
     struct tcp_board *b = c->board;
-    c->cwnd = RTE_MAX(c->cwnd, c->prior_cwnd);
-    c->ssthresh = RTE_MAX(c->ssthresh, c->prior_ssthresh);
+    c->cwnd = RTE_MAX(c->cwnd, c->send->prior_cwnd);
+    c->ssthresh = RTE_MAX(c->ssthresh, c->send->prior_ssthresh);
     c->flags &= ~(TCP_F_LOSS | TCP_F_FRTO | TCP_F_FRTO_NEW | TCP_F_RECOVERY | TCP_F_RESEND);
-    c->may_undo = false;
+    c->send->may_undo = false;
     for (uint32_t i = 0; b != NULL && i < b->n; i++)
         tcp_board_flag(b, &b->range[i], 0, RANGE_LOST);
     if (b != NULL)
@@ -41,18 +41,18 @@ void tcp_undo(struct tcp_conn *c)
 /* The answer to an earlier transmission than the first retransmission. */
 static bool answers_first(const struct tcp_conn *c, const struct tcp_seg *s)
 {
-    return (c->flags & TCP_F_TS) && c->timed_out != 0 && s->opt.tsecr != 0 &&
-           (int32_t)(s->opt.tsecr - tcp_ts_at(c, c->timed_out)) < 0;
+    return (c->flags & TCP_F_TS) && c->send->timed_out != 0 && s->opt.tsecr != 0 &&
+           (int32_t)(s->opt.tsecr - tcp_ts_at(c, c->send->timed_out)) < 0;
 }
 
 void tcp_undo_ack(struct tcp_conn *c, const struct tcp_seg *s, const struct tcp_news *news, bool of_probe)
 {
-    if (!c->may_undo)
+    if (c->send == NULL || !c->send->may_undo)
         return;
     bool first = (c->flags & TCP_F_RECOVERY) && news->acked > 0 && answers_first(c, s);
-    if (news->has_twice && !of_probe && c->undo_left > 0) {
-        c->undo_left -= RTE_MIN(c->undo_left, (uint32_t)seq_diff(news->twice.end, news->twice.start));
-        first |= c->undo_left == 0;
+    if (news->has_twice && !of_probe && c->send->undo_left > 0) {
+        c->send->undo_left -= RTE_MIN(c->send->undo_left, (uint32_t)seq_diff(news->twice.end, news->twice.start));
+        first |= c->send->undo_left == 0;
     }
     if (!first)
         return;

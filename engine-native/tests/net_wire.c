@@ -2,7 +2,6 @@
  * See net_wire.h. */
 #include "net_wire.h"
 
-#include <dirent.h>
 #include <netinet/in.h>
 #include <rte_eal.h>
 #include <rte_tcp.h>
@@ -11,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "eal_runtime.h"
 
 #ifndef __has_feature /* clang's */
 #define __has_feature(name) 0
@@ -29,22 +30,6 @@ static void no_doorbell(struct zs_view *v, uint32_t waiter, uint32_t gen)
     (void)gen;
 }
 
-/* EAL makes a directory for itself and leaves it. */
-static void remove_runtime_dir(void)
-{
-    char dir[512], path[1024];
-    snprintf(dir, sizeof dir, "%s", rte_eal_get_runtime_dir());
-    rte_eal_cleanup();
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
-        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-        unlink(path);
-    }
-    if (d != NULL)
-        closedir(d);
-    rmdir(dir);
-}
-
 void bed_start(struct bed *b)
 {
     char prefix[64];
@@ -54,7 +39,7 @@ void bed_start(struct bed *b)
     char *argv[] = {"test", "--no-huge", "-m", "64", "--no-shconf", "--no-pci", "--no-telemetry", prefix, "-l", "0",
                     "--log-level=error", NULL};
     assert_true(rte_eal_init((int)RTE_DIM(argv) - 1, argv) >= 0);
-    atexit(remove_runtime_dir);
+    atexit(eal_runtime_end);
     b->pool = rte_pktmbuf_pool_create("direct", 8191, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     b->indirect = rte_pktmbuf_pool_create("indirect", 1023, 0, 0, 0, SOCKET_ID_ANY);
     assert_non_null(b->pool);
@@ -414,7 +399,7 @@ void wire_open(struct wire *w, struct bed *b, uint64_t seed, uint16_t mtu, uint3
         w->end[i].index = i;
         w->end[i].st = bed_stack(b, names[i], w->now);
         w->end[i].st->conf.trace = getenv("ZSTACK_TEST_TRACE") ? trace : NULL;
-        w->end[i].st->conf.trace_arg = &w->end[i];
+        w->end[i].st->conf.owner = &w->end[i];
         w->end[i].port = bed_port(b, w->end[i].st, &wire_ops, &w->end[i], i, caps, mtu, w->now);
     }
 }

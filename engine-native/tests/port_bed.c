@@ -3,14 +3,12 @@
 #define _GNU_SOURCE
 #include "port_bed.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
-#include <rte_eal.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,6 +17,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
+
+#include "eal_runtime.h"
 
 #define SECONDS 5
 
@@ -102,14 +102,6 @@ void bed_enter(pid_t holder)
     close(fd);
 }
 
-static void remove_runtime_dir(void)
-{
-    char command[600];
-    snprintf(command, sizeof command, "rm -rf '%s'", rte_eal_get_runtime_dir());
-    int status = system(command);
-    (void)status;
-}
-
 void bed_eal(const char *const *vdevs, unsigned n)
 {
     static char prefix[64];
@@ -123,7 +115,7 @@ void bed_eal(const char *const *vdevs, unsigned n)
     sched_getaffinity(0, sizeof cpus, &cpus);
     CHECK(rte_eal_init(argc, argv) >= 0);
     sched_setaffinity(0, sizeof cpus, &cpus);
-    remove_runtime_dir();
+    eal_runtime_remove();
 }
 
 struct rte_mempool *bed_pool(void)

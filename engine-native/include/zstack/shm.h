@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 9u
+#define ZS_LAYOUT_VERSION 10u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -148,7 +148,9 @@ struct zs_dir_cons {
     uint32_t pad0;
     _Atomic uint64_t urgent_read; /* the word of the urgent byte that recv(MSG_OOB) has taken */
     _Atomic uint64_t sent; /* wire, with TCP_NOTSENT_LOWAT: position after the last byte that was sent */
-    uint8_t pad[24];
+    /* This end's sends with MSG_ZEROCOPY: the next one's number, and the first that was not fetched yet. */
+    _Atomic uint32_t zc_sent, zc_told;
+    uint8_t pad[16];
 };
 
 /* The data rings of a direction. Ring number i is at [i % ZS_DIR_RINGS] and holds the positions from its base to the base of
@@ -158,7 +160,6 @@ struct zs_dir_cons {
 struct zs_dir_rings {
     _Atomic uint64_t base[ZS_DIR_RINGS];
     _Atomic uint32_t ring[ZS_DIR_RINGS]; /* zs_block_ref */
-    uint8_t pad[16];
 };
 
 /* One lent range of the stream, an entry of the reference ring: one block of them, of which as many are used as are a power
@@ -230,6 +231,8 @@ struct zs_opts {
 #define ZS_ASYNC_SIG(word) (((word) >> 24) & 0x7fu)
 #define ZS_ASYNC_FD(word) ((word) & 0xffffffu)
 
+/* Seven cache lines. CPUs fetch lines by aligned pairs, and a session may begin with either half of one: rx_prod and rx_cons, which
+ * both ends write all the time, have a line between them, so that they are never of the same pair. */
 struct zs_session {
     /* line 0: identity */
     _Atomic uint32_t owner; /* client id; 0 free */
@@ -253,27 +256,22 @@ struct zs_session {
     uint64_t opened_ns; /* CLOCK_MONOTONIC */
     uint32_t port; /* bound to this port of the engine (SO_BINDTODEVICE), from 1; 0: to none */
     uint32_t pad1;
-    /* line 2: who waits. Read by the peer on each publish, written rarely. */
+    /* line 2, 4: the direction that ends here */
+    struct zs_dir_prod rx_prod; /* written by the peer */
+    /* line 3: who waits. Read by the peer on each publish, written rarely. */
     _Atomic uint64_t subs[ZS_SUBS_INLINE];
     _Atomic uint32_t subs_block; /* overflow block reference */
     _Atomic uint32_t rx_wait;    /* futex: 1 while threads sleep for data, EOF or error */
     _Atomic uint32_t async;      /* O_ASYNC: ZS_ASYNC_*, 0 off */
-    uint8_t pad2[4];
-    /* line 3, 4: the direction that ends here */
-    struct zs_dir_prod rx_prod; /* written by the peer */
+    _Atomic uint32_t sig_born;   /* when sig_owner's process started, zs_born(); 0 not known */
     struct zs_dir_cons rx_cons; /* written by this end */
     /* line 5: options */
     struct zs_opts opts;
-    /* line 6: counters of this end */
+    /* line 6: the rings of the direction that ends here, written by the peer; and what is rarely written */
+    struct zs_dir_rings rx_rings;
     _Atomic uint64_t rx_dropped; /* UDP: datagrams without room */
     _Atomic int32_t sig_owner;   /* F_SETOWN: who gets SIGURG and SIGIO. Process, thread, or below 0 process group; 0 nobody */
     _Atomic int32_t sig_tgid;    /* not 0: sig_owner is a thread of that process (F_OWNER_TID) */
-    _Atomic uint32_t sig_born;   /* when that process started, zs_born(); 0 not known */
-    _Atomic uint32_t zc_sent;    /* sends with MSG_ZEROCOPY: the next one's number, and the first that was not fetched yet */
-    _Atomic uint32_t zc_told;
-    uint8_t pad6[36];
-    /* line 7: the rings of the direction that ends here, written by the peer */
-    struct zs_dir_rings rx_rings;
 };
 #define ZS_NO_SESSION 0xffffffffu
 
@@ -561,18 +559,16 @@ struct zs_arena {
 _Static_assert(sizeof(struct zs_addr) == 24, "zs_addr");
 _Static_assert(sizeof(struct zs_dir_prod) == 64, "zs_dir_prod is a cache line");
 _Static_assert(sizeof(struct zs_dir_cons) == 64, "zs_dir_cons is a cache line");
-_Static_assert(sizeof(struct zs_dir_rings) == 64, "zs_dir_rings is a cache line");
-_Static_assert(offsetof(struct zs_session, rx_rings) == 448, "line 7");
 _Static_assert(sizeof(struct zs_ref) == 32, "two entries in a cache line");
 _Static_assert(sizeof(struct zs_loan) == 64, "zs_loan is a cache line");
 _Static_assert(sizeof(struct zs_opts) <= 64, "zs_opts fits a cache line");
-_Static_assert(sizeof(struct zs_session) == 512, "zs_session is eight cache lines");
+_Static_assert(sizeof(struct zs_session) == 448, "zs_session is seven cache lines");
 _Static_assert(offsetof(struct zs_session, local) == 64, "line 1");
-_Static_assert(offsetof(struct zs_session, subs) == 128, "line 2");
-_Static_assert(offsetof(struct zs_session, rx_prod) == 192, "line 3");
+_Static_assert(offsetof(struct zs_session, rx_prod) == 128, "line 2");
+_Static_assert(offsetof(struct zs_session, subs) == 192, "line 3");
 _Static_assert(offsetof(struct zs_session, rx_cons) == 256, "line 4");
 _Static_assert(offsetof(struct zs_session, opts) == 320, "line 5");
-_Static_assert(offsetof(struct zs_session, rx_dropped) == 384, "line 6");
+_Static_assert(offsetof(struct zs_session, rx_rings) == 384, "line 6");
 _Static_assert(sizeof(struct zs_udp_record) == 72, "zs_udp_record");
 _Static_assert(sizeof(struct zs_udp_error) == 16, "zs_udp_error");
 _Static_assert(sizeof(struct zs_capture_record) == 192 && ZS_CAP_RING % ZS_CAP_ALIGN == 0, "zs_capture_record");

@@ -17,16 +17,16 @@ export interface ScaleSample {
   readonly idle_second_ns: number;
   /** Pairs of sessions that the connections share. */
   readonly pairs: number;
-  /** Engine memory of an idle connection: its state, its share of the table, and its session in the arena. */
+  /** Engine memory of an idle connection: its state with its share of the tables, its session in the arena, and the sum. */
   readonly connection_bytes: number;
-  readonly table_bytes: number;
   readonly session_bytes: number;
+  readonly idle_bytes: number;
 }
 
 /** Several runs with the same number of connections. */
 export interface ScaleRow extends Pick<
   ScaleSample,
-  'connections' | 'pairs' | 'connection_bytes' | 'table_bytes' | 'session_bytes'
+  'connections' | 'pairs' | 'connection_bytes' | 'session_bytes' | 'idle_bytes'
 > {
   readonly oneByOne: Summary;
   readonly together: Summary;
@@ -58,9 +58,9 @@ export async function runScale(
     }
     const [first] = samples;
     if (first === undefined) continue;
-    const { pairs, connection_bytes, table_bytes, session_bytes } = first;
+    const { pairs, connection_bytes, session_bytes, idle_bytes } = first;
     rows.push({
-      ...{ connections, pairs, connection_bytes, table_bytes, session_bytes },
+      ...{ connections, pairs, connection_bytes, session_bytes, idle_bytes },
       oneByOne: summarize(samples.map((sample) => sample.one_by_one_ns)),
       together: summarize(samples.map((sample) => sample.together_ns)),
       idle: summarize(samples.map((sample) => sample.idle_second_ns)),

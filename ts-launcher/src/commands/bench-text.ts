@@ -125,15 +125,15 @@ function frameTable(results: readonly WireResult[]): string {
 export function scaleText(rows: readonly ScaleRow[], rounds: number): string {
   const cells = rows.map((row) => [
     ...[figure(row.connections), figure(row.oneByOne.median), spread(row.oneByOne), figure(row.together.median)],
-    ...[spread(row.together), figure(row.idle.median), figure(row.connection_bytes), figure(row.table_bytes)],
-    figure(row.session_bytes),
+    ...[spread(row.together), figure(row.idle.median), figure(row.connection_bytes), figure(row.session_bytes)],
+    figure(row.idle_bytes),
   ]);
   const head = ['connections', 'ns, one by one', '(min..max)', 'ns, together', '(min..max)', 'idle second, ns'];
   const foot = [
     `medians of ${rounds} rounds: a received segment of 64 bytes with its delivery, timer and ACK, each for a connection chosen at random, bursts of 32`,
-    'together: what a burst needs is looked up and fetched before it is worked on; memory per idle connection: its state, its share of the table, the session in the arena',
+    'together: what a burst needs is looked up and fetched before it is worked on; memory per idle connection: its state and share of the tables, the session in the arena, and both (with few, what the stack has once is most of it)',
   ];
-  const table = plainTable([...head, 'state, B', 'table, B', 'session, B'], cells, [0, 1, 3, 5, 6, 7, 8]);
+  const table = plainTable([...head, 'state, B', 'session, B', 'sum, B'], cells, [0, 1, 3, 5, 6, 7, 8]);
   return `${table}\n\n${foot.join('\n')}`;
 }
 
