@@ -95,7 +95,7 @@ export interface EngineOptions {
   readonly namespace?: NetworkNamespace | undefined;
   /** Behind the port; native unless told otherwise. */
   readonly stack?: StackName | undefined;
-  /** `--ecn` of the native stack. */
+  /** `--ecn` of the stack. */
   readonly ecn?: 'passive' | 'on' | 'off';
   /** `--fstack-sysctl` of F-Stack. */
   readonly sysctls?: Readonly<Record<string, string>>;

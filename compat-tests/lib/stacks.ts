@@ -21,6 +21,14 @@ export function describeOnStacks<Case extends readonly unknown[]>(
   withFstack('F-Stack', on('fstack'));
 }
 
+/** `test`, or where `why` is given and the stack is libfstack, a skipped one that tells so: what FreeBSD's TCP/IP does differently. */
+export function testExcept(stack: StackName, why: string) {
+  return (name: string, run: () => Promise<void>, timeoutMs?: number): void => {
+    if (stack === 'native') test(name, run, timeoutMs);
+    else test.skip(`${name} (not with F-Stack: ${why})`, run, timeoutMs);
+  };
+}
+
 /** `describe(name, define)` of what only libfstack does; where this build does not have it, skipped as above. */
 export function describeOnFstack(name: string, define: () => void): void {
   withFstack(`F-Stack ${name}`, define);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** `--ecn` of an engine against a kernel that asks for ECN, or takes it when it is asked: what both ends agree on (RFC 3168 6.1.1). */
 import { WireMeter } from '../lib/accel.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
 import { bothEnds } from './wire.js';
 
@@ -11,8 +12,8 @@ const MODES = [
   ['off', false, false],
 ] as const;
 
-describe.each(MODES)('--ecn %s', (ecn, asked, opened) => {
-  const stage = useStage({ wire: 'tap', engine: { ecn } });
+describeOnStacks(MODES, (stack, ecn, asked, opened) => {
+  const stage = useStage({ wire: 'tap', stack, engine: { ecn } });
 
   test.each([
     ['a kernel that asks', 'in', asked],

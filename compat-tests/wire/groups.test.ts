@@ -2,7 +2,9 @@
 /** Multicast and broadcast over a TAP, both ways; membership as the kernel at the other end sees it in IGMP and MLD. */
 import { execFileSync } from 'node:child_process';
 import { FAR, NEAR } from '../lib/link.js';
+import { describeOnStacks } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
+import { until } from '../lib/wait.js';
 import { Datagrams, type Where } from './dgram.js';
 
 const GROUP = '239.1.2.3';
@@ -14,8 +16,8 @@ const ENDS: readonly (readonly [string, Where])[] = [
 ];
 const ERROR = (name: string) => ({ error: name });
 
-describe('tap', () => {
-  const stage = useStage({ wire: 'tap' });
+describeOnStacks<[string]>([['tap']], (stack) => {
+  const stage = useStage({ wire: 'tap', stack });
   const start = (where: Where) => Datagrams.start(stage, where);
   const own = (where: Where) => (where === 'near' ? NEAR : FAR);
   const other = (where: Where): Where => (where === 'near' ? 'far' : 'near');
@@ -37,6 +39,11 @@ describe('tap', () => {
     test('IPv4: join, receive with TTL and destination, leave', async () => {
       const [p, q] = [await start(where), await start(other(where))];
       const before = await counter('igmp_reports_tx');
+      // FreeBSD takes its time, a random one; what is left before it was told is not told at all.
+      const reported = async (count: number) => {
+        if (where === 'near')
+          await until('reports are sent', async () => (await counter('igmp_reports_tx')) - before >= count);
+      };
       const mreq = [GROUP, own(where)];
       await p.calls(['open', 'b', 4]);
       const port = await p.call('bind', 'b', '0.0.0.0', 0);
@@ -58,11 +65,12 @@ describe('tap', () => {
         TTL: 3,
         PKTINFO: { index: index(where), spec: own(where), dst: GROUP },
       });
+      await reported(1);
       await p.calls(['set', 'b', 'IPPROTO_IP', 'IP_DROP_MEMBERSHIP', mreq]);
       expect(await p.call('set', 'b', 'IPPROTO_IP', 'IP_DROP_MEMBERSHIP', mreq)).toEqual(ERROR('EADDRNOTAVAIL'));
       await q.calls(['sendto', 'a', 'to nobody', GROUP, port]);
       expect(await p.call('nothing', 'b', 0.3)).toBe('ok');
-      if (where === 'near') expect((await counter('igmp_reports_tx')) - before).toBeGreaterThanOrEqual(2);
+      await reported(2);
     });
 
     test('IPv6: join by the number of the interface, hop limit', async () => {
@@ -165,8 +173,8 @@ describe('tap', () => {
 });
 
 /** A program that knows only the kernel's interface means the port that takes its packets. */
-describe.each([['af_packet'], ['af_xdp']] as const)('%s', (kind) => {
-  const stage = useStage({ wire: kind });
+describeOnStacks([['af_packet'], ['af_xdp']] as const, (stack, kind) => {
+  const stage = useStage({ wire: kind, stack });
 
   test('groups and devices by the name of the interface', async () => {
     const [p, far] = [await Datagrams.start(stage, 'near'), await Datagrams.start(stage, 'far')];

@@ -2,6 +2,7 @@
 /** Routes that are not a port's own network: static ones, and those that a router of IPv6 advertises, with an address of its prefix. */
 import { execFileSync } from 'node:child_process';
 import { FAR, NEAR } from '../lib/link.js';
+import { describeOnStacks, testExcept } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
 import { until } from '../lib/wait.js';
@@ -13,8 +14,8 @@ const PREFIX = '2001:db8:77::';
 const BEGINS = '2001:db8:77:';
 const BEYOND = '198.51.100.1';
 
-describe('tap', () => {
-  const stage = useStage({ wire: 'tap' });
+describeOnStacks<[string]>([['tap']], (stack) => {
+  const stage = useStage({ wire: 'tap', stack });
 
   beforeAll(async () => {
     await stage.engine.stop();
@@ -23,7 +24,10 @@ describe('tap', () => {
     if (port === undefined) throw new Error('a link has a port');
     await stage.startEngine({
       ...rest,
-      port: { ...port, port: `net_tap0,ip=${NEAR}/24,ra=on,route=198.51.100.0/24@${FAR}` },
+      port: {
+        ...port,
+        port: `net_tap0,ip=${NEAR}/24,${stack === 'native' ? 'ra=on,' : ''}route=198.51.100.0/24@${FAR}`,
+      },
     });
     stage.link.far.ip('addr', 'add', `${BEYOND}/32`, 'dev', 'lo');
     stage.link.far.ip('addr', 'add', `${PREFIX}1/64`, 'dev', 'far0', 'nodad');
@@ -45,25 +49,30 @@ describe('tap', () => {
     expect(await far.call('recv', 'b')).toMatchObject({ data: 'hello', from: [NEAR, expect.any(Number)] });
   });
 
-  test('a router: an address of its prefix, reached and used; gone with the router', async () => {
-    expect((await addresses()).filter((a) => a.startsWith(BEGINS))).toEqual([]);
-    // Again and again: the router's own link-local address is tentative for a while.
-    const found = await until('the port has an address', async () => {
-      advertise(1800, 3600);
-      return (await addresses()).find((a) => a.startsWith(BEGINS));
-    });
-    const address = found.replace(/\/64$/, '');
-    const [p, far] = [await Datagrams.start(stage, 'near'), await Datagrams.start(stage, 'far')];
-    await p.calls(['open', 'b', 6]);
-    const port = await p.call('bind', 'b', '::', 0);
-    await far.calls(['open', 'a', 6], ['connect', 'a', address, port], ['send', 'a', 'to the new address']);
-    expect(await p.call('recv', 'b')).toMatchObject({ data: 'to the new address' });
-    await far.calls(['open', 'c', 6]);
-    const back = await far.call('bind', 'c', '::', 0);
-    await p.calls(['sendto', 'b', 'back', `${PREFIX}1`, back]);
-    expect(await far.call('recv', 'c')).toMatchObject({ data: 'back', from: [address, port] });
-    expect((await stage.engine.status()).stack?.['ra_rx']).toBeGreaterThan(0);
-    advertise(0, 0); // RFC 4862 5.5.3: the address stays for two hours, the router and the link go
-    expect(await addresses()).toContain(found);
-  }, 30_000);
+  const advertised = testExcept(stack, 'its port takes no ra=');
+  advertised(
+    'a router: an address of its prefix, reached and used; gone with the router',
+    async () => {
+      expect((await addresses()).filter((a) => a.startsWith(BEGINS))).toEqual([]);
+      // Again and again: the router's own link-local address is tentative for a while.
+      const found = await until('the port has an address', async () => {
+        advertise(1800, 3600);
+        return (await addresses()).find((a) => a.startsWith(BEGINS));
+      });
+      const address = found.replace(/\/64$/, '');
+      const [p, far] = [await Datagrams.start(stage, 'near'), await Datagrams.start(stage, 'far')];
+      await p.calls(['open', 'b', 6]);
+      const port = await p.call('bind', 'b', '::', 0);
+      await far.calls(['open', 'a', 6], ['connect', 'a', address, port], ['send', 'a', 'to the new address']);
+      expect(await p.call('recv', 'b')).toMatchObject({ data: 'to the new address' });
+      await far.calls(['open', 'c', 6]);
+      const back = await far.call('bind', 'c', '::', 0);
+      await p.calls(['sendto', 'b', 'back', `${PREFIX}1`, back]);
+      expect(await far.call('recv', 'c')).toMatchObject({ data: 'back', from: [address, port] });
+      expect((await stage.engine.status()).stack?.['ra_rx']).toBeGreaterThan(0);
+      advertise(0, 0); // RFC 4862 5.5.3: the address stays for two hours, the router and the link go
+      expect(await addresses()).toContain(found);
+    },
+    30_000,
+  );
 });

@@ -34,7 +34,7 @@ static const char usage[] =
     "  --port DEVICE[,KEY=VALUE...]\n"
     "                       serve a DPDK device; ip=A.B.C.D/LEN gateway= mtu= mac= bell=; up to 8 times\n"
     "  --stack NAME         TCP/IP stack behind the ports: native (default), fstack\n"
-    "  --ecn MODE           ECN of TCP: passive (default: when the peer asks), on (asked for, too), off; native stack\n"
+    "  --ecn MODE           ECN of TCP: passive (default: when the peer asks), on (asked for, too), off\n"
     "  --fstack-sysctl NAME=VALUE\n"
     "                       a sysctl of FreeBSD, with --stack fstack; may be repeated\n"
     "  --capture FILE       write all traffic, also between programs, to this pcapng file\n"

@@ -82,7 +82,7 @@ struct wire_stack_conf {
     void *engine;
     const char *const *ports; /* as given to --port */
     uint32_t nports;
-    enum engine_ecn ecn; /* a stack that cannot choose leaves it as it is */
+    enum engine_ecn ecn;
     const char *const *sysctls; /* NAME=VALUE, checked for that form; of libfstack, none for other stacks */
     uint32_t nsysctls;
     bool trace; /* log what happens, a line per change of state */

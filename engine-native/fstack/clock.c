@@ -33,6 +33,9 @@ void fs_clock_run(struct fstack *fs)
         return;
     uint64_t due = (fs->now - fs->next_tick) / TICK_NS + 1;
     fs->next_tick += due * TICK_NS;
-    for (due = RTE_MIN(due, (uint64_t)CATCH_UP_MAX); due > 0; due--, fs->ticks++)
+    for (due = RTE_MIN(due, (uint64_t)CATCH_UP_MAX); due > 0; due--, fs->ticks++) {
+        fs_seam_hold();
         fs->tick(NULL, fs->tick_arg);
+        fs_seam_release();
+    }
 }

@@ -98,6 +98,8 @@ int fs_conf_write(const struct fstack *fs)
     for (uint32_t i = 0; i < fs->nsysctls; i++)
         fprintf(f, "%s\n", fs->sysctls[i]);
     fputs(freebsd, f);
+    static const int ecn[] = {[ENGINE_ECN_PASSIVE] = 2, [ENGINE_ECN_ON] = 1, [ENGINE_ECN_OFF] = 0};
+    fprintf(f, "net.inet.tcp.ecn.enable=%d\n", ecn[fs->ecn]);
     if (fclose(f) != 0) {
         int err = -errno;
         close(fd);

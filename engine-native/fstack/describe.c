@@ -18,6 +18,8 @@ static uint32_t put_routes(const struct net_port_conf *c, uint8_t number, struct
     at = stack_put_addr(to, at, max, &v4, (uint8_t)(96 + c->prefix_len), ZS_WIRE_ROUTE, number);
     if (c->gateway != 0)
         at = stack_put_addr(to, at, max, &any4, 96, ZS_WIRE_ROUTE, number);
+    for (uint32_t i = 0; i < c->nroutes; i++)
+        at = stack_put_addr(to, at, max, &c->route[i].prefix, c->route[i].len, ZS_WIRE_ROUTE, number);
     if (!c->has6 || ip6_is_link_local(&c->addr6))
         return at;
     at = stack_put_addr(to, at, max, &c->addr6, c->prefix6_len, ZS_WIRE_ROUTE, number);

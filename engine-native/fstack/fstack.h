@@ -63,7 +63,17 @@ struct fs_udp {
     struct fs_sock sock;
     struct zs_addr local;
     uint8_t ttl, tos; /* as libfstack's socket has them; 0: its default */
+    uint8_t many_ttl; /* of what goes to groups */
+    uint32_t many_port; /* by which that leaves; 0: not set */
     LIST_ENTRY(fs_udp) link;
+};
+
+/* That a program's socket, of which `member` is the engine's name, has joined a group on a port. */
+struct fs_member {
+    uint32_t port; /* from 1 */
+    uint8_t group[16];
+    const void *member;
+    LIST_ENTRY(fs_member) link;
 };
 
 /* A port, as libfstack's device of the same index. */
@@ -84,6 +94,7 @@ struct fstack {
     struct rte_mempool *rx; /* what ports receive into; libfstack keeps frames in its socket buffers */
     struct fs_device device[WIRE_PORTS_MAX];
     uint32_t nports;
+    enum engine_ecn ecn;
     const char *const *sysctls; /* NAME=VALUE */
     uint32_t nsysctls;
     int kq;
@@ -92,6 +103,8 @@ struct fstack {
     LIST_HEAD(, fs_conn) conns;
     LIST_HEAD(, fs_listener) listeners;
     LIST_HEAD(, fs_udp) udps;
+    LIST_HEAD(, fs_member) members;
+    int keeper[2]; /* sockets that hold the memberships, IPv6 and IPv4; 0: none yet */
     SLIST_HEAD(, fs_sock) graves;
     uint32_t nconns, nheld;
     uint64_t now;
@@ -129,6 +142,9 @@ void fs_describe_sysctls(const struct fstack *fs, json_t *wire);
 /* Runs libfstack's start-up with this configuration. False: it gave up; `why` is what it said last. */
 bool fs_seam_start(struct fstack *fs, int conf_fd, char *why, size_t size);
 void fs_seam_end(void);
+/* Between these, what libfstack frees stays as it is. */
+void fs_seam_hold(void);
+void fs_seam_release(void);
 
 /* ---- device.c ---- */
 void fs_devices_start(struct fstack *fs);
@@ -180,8 +196,12 @@ void fs_listeners_retry(struct fstack *fs);
 int fs_udp_open(void *stack, const struct zs_addr *local, void **socket);
 void fs_udp_close(void *stack, void *socket);
 int fs_udp_send(void *stack, void *socket, const struct zs_udp_record *rec, const struct iovec *iov, uint64_t now);
-int fs_group(void *stack, const struct wire_filter *f, void *member, uint64_t now);
 void fs_udp_event(struct fs_udp *u);
+
+/* ---- groups.c ---- */
+int fs_group(void *stack, const struct wire_filter *f, void *member, uint64_t now);
+void fs_groups_join(struct fstack *fs, const struct fs_udp *u); /* what programs have joined already */
+void fs_groups_close(struct fstack *fs);
 
 /* ---- icmp.c ---- */
 void fs_icmp_open(struct fstack *fs);

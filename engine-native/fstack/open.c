@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The backend's beginning and end. */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -10,10 +11,27 @@
 #include <unistd.h>
 
 #include "fstack.h"
+#include "ipv6.h"
 
 #define RX_BUFFERS 16383u
 #define BUFFER_CACHE 256u
 #define NO_FD (-1)
+
+/* libfstack's call for routes takes what fits into an address of IPv4, and a gateway. */
+static bool is_served(const struct net_route *r)
+{
+    return ip_is_v4(&r->prefix) && r->len >= 96 && !ip_is_any(&r->hop);
+}
+
+static bool add_route(const struct net_route *r)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET}, gateway = to, mask = to;
+    memcpy(&to.sin_addr, r->prefix.b + 12, 4);
+    memcpy(&gateway.sin_addr, r->hop.b + 12, 4);
+    mask.sin_addr.s_addr = r->len == 96 ? 0 : htonl(UINT32_MAX << (128 - r->len));
+    return ff_route_ctl(FF_ROUTE_ADD, FF_RTF_GATEWAY, (struct linux_sockaddr *)&to, (struct linux_sockaddr *)&gateway,
+                        (struct linux_sockaddr *)&mask) == 0;
+}
 
 static bool open_port(struct fstack *fs, const char *text, struct engine_failure *f)
 {
@@ -22,9 +40,12 @@ static bool open_port(struct fstack *fs, const char *text, struct engine_failure
     if (!stack_port_open(&d->at, text, fs->rx, f))
         return false;
     fs->nports++;
-    if (d->at.conf.nroutes > 0 || d->at.conf.ra) {
-        engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "leave out route= and ra=, or use the native stack",
-                    "--port %s: routes and routers' advertisements are not for libfstack", text);
+    bool served = !d->at.conf.ra;
+    for (uint32_t i = 0; i < d->at.conf.nroutes; i++)
+        served = served && is_served(&d->at.conf.route[i]);
+    if (!served) {
+        engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "leave them out, or use the native stack",
+                    "--port %s: routers' advertisements, routes of IPv6 and those without a gateway are not for libfstack", text);
         return false;
     }
     if (d->at.conf.addr != 0)
@@ -57,6 +78,13 @@ static bool set_up(struct fstack *fs, struct engine_failure *f)
     }
     if (fd >= 0)
         ff_close(fd);
+    for (uint32_t i = 0; i < fs->nports; i++)
+        for (uint32_t k = 0; k < fs->device[i].at.conf.nroutes; k++)
+            if (!add_route(&fs->device[i].at.conf.route[k])) {
+                engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "the gateway is on the port's own network",
+                            "port %s: libfstack refuses a route: %s", fs->device[i].at.spec.device, strerror(errno));
+                return false;
+            }
     fs->kq = ff_kqueue();
     if (fd >= 0 && fs->kq >= 0)
         return true;
@@ -91,6 +119,7 @@ void *fs_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_fa
     fs->view = conf->view;
     fs->events = conf->events;
     fs->engine = conf->engine;
+    fs->ecn = conf->ecn;
     fs->sysctls = conf->sysctls;
     fs->nsysctls = conf->nsysctls;
     fs->now = now;
@@ -127,6 +156,7 @@ void fs_close(void *stack, uint64_t now)
         d->nwaiting = 0;
         port_close(d->at.port);
     }
+    fs_groups_close(fs);
     fs_seam_end();
     free(fs);
 }

@@ -19,6 +19,9 @@ static struct {
     char line[512]; /* what is printed, until the line is complete */
     size_t len;
     char last[512]; /* the last complete line */
+    bool holding;
+    void **held; /* freed meanwhile */
+    size_t nheld, held_room;
 } seam;
 
 struct fstack *fs_seam_stack(void)
@@ -146,6 +149,9 @@ bool fs_seam_start(struct fstack *fs, int conf_fd, char *why, size_t size)
 void fs_seam_end(void)
 {
     line_done();
+    free(seam.held);
+    seam.held = NULL;
+    seam.held_room = 0;
     seam.fs = NULL;
 }
 
@@ -182,6 +188,37 @@ void *zs_fstack_malloc(const char *type, size_t size, unsigned align)
 void zs_fstack_free(void *p)
 {
     free(p);
+}
+
+/* FreeBSD gives memory back when nobody can hold it any more (epoch(9)), libfstack at once. Its timers walk lists of which they
+ * remove members (the groups that were left, in MLD's), and would go on from memory that is somebody else's. */
+void fs_seam_hold(void)
+{
+    seam.holding = true;
+}
+
+void fs_seam_release(void)
+{
+    seam.holding = false;
+    for (size_t i = 0; i < seam.nheld; i++)
+        free(seam.held[i]);
+    seam.nheld = 0;
+}
+
+void zs_fstack_host_free(void *p)
+{
+    if (seam.holding && seam.nheld == seam.held_room) {
+        size_t room = seam.held_room == 0 ? 64 : 2 * seam.held_room;
+        void **more = realloc(seam.held, room * sizeof *more);
+        if (more != NULL) {
+            seam.held = more;
+            seam.held_room = room;
+        }
+    }
+    if (seam.holding && seam.nheld < seam.held_room)
+        seam.held[seam.nheld++] = p;
+    else
+        free(p);
 }
 
 /* ---- Timer ---- */

@@ -23,6 +23,7 @@ int zs_fstack_launch(lcore_function_t *f, void *arg, enum rte_rmt_call_main_t ca
 void zs_fstack_wait(void);
 void *zs_fstack_malloc(const char *type, size_t size, unsigned align);
 void zs_fstack_free(void *p);
+void zs_fstack_host_free(void *p);
 int zs_fstack_timer_subsystem_init(void);
 int zs_fstack_timer_reset(struct rte_timer *tim, uint64_t ticks, enum rte_timer_type type, unsigned lcore, rte_timer_cb_t f,
                           void *arg);

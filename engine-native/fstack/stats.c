@@ -41,6 +41,10 @@ static const struct stat ip[] = {
     {"ip_reassembled", 17}, /* ips_reassembled */
     {"ip_fragmented", 18},  /* ips_fragmented */
 };
+/* Behind a version and a length of 32 bits each (struct igmpstat). */
+static const struct stat igmp[] = {
+    {"igmp_reports_tx", 16}, /* igps_snd_reports */
+};
 static const struct stat icmp[] = {
     {"icmp_echo_replies", 3},  /* icps_outhist[ICMP_ECHOREPLY] */
     {"icmp_bad", 46},          /* icps_checksum */
@@ -80,5 +84,6 @@ json_t *fs_describe_counters(void *stack)
     add(all, "net.inet.udp.stats", udp, RTE_DIM(udp));
     add(all, "net.inet.ip.stats", ip, RTE_DIM(ip));
     add(all, "net.inet.icmp.stats", icmp, RTE_DIM(icmp));
+    add(all, "net.inet.igmp.stats", igmp, RTE_DIM(igmp));
     return all;
 }

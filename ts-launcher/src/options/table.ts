@@ -139,7 +139,7 @@ export const OPTIONS = {
     toml: 'ecn',
     type: { kind: 'choice', values: ['passive', 'on', 'off'] },
     default: 'passive',
-    text: 'congestion marks of TCP (ECN): when the peer asks, asked for as well, never; native stack',
+    text: 'congestion marks of TCP (ECN): when the peer asks, asked for as well, never',
     engine: true,
   },
   netns: {
