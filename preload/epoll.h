@@ -37,7 +37,7 @@ struct epset {
     int fd;
     uint32_t generation;  /* of the process that built it */
     bool polled;
-    bool busy;            /* sockets were reported since idle ones last gave their rings back */
+    bool busy;            /* something happened on sockets since idle ones last gave their rings back */
     bool full;            /* they left no room for kernel descriptors */
     bool nests;           /* other sets are in it */
     uint32_t nshm;        /* items with readiness in shared memory */

@@ -38,6 +38,7 @@ static void harvest(struct epset *e)
         if (e->w[w].d == NULL)
             continue;
         uint32_t n = zs_wait_harvest(&e->w[w], slots, 256);
+        e->busy |= n > 0; /* also what is read without having been reported */
         for (uint32_t i = 0; i < n; i++)
             if (slots[i] < e->nslots && e->slots[slots[i]] != NULL)
                 ep_ready_push(e, e->slots[slots[i]]);

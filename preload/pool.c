@@ -10,8 +10,10 @@
 
 #define POOL_MAX 8192
 #define POOL_NONE (-1)
-/* Kept descriptors below the application's own limit, where there is no room above it: they take numbers that it could have. */
+/* Kept descriptors below the application's own limit, where there is no room above it, take numbers that it could have: so many, and
+ * no more than this part of the limit. */
 #define POOL_WITHIN 256
+#define POOL_WITHIN_PART 16
 
 struct entry {
     int fd;
@@ -26,6 +28,7 @@ static struct {
     int free[2]; /* by family: head of the list of free entries */
     int unused;  /* head of the list of entries without a socket */
     uint32_t used, within;
+    uint64_t none_until_ns; /* the application needed the numbers: no entries before that time */
     bool ready;
     struct entry e[POOL_MAX];
 } pool;
@@ -44,16 +47,13 @@ static void unlock(void)
     zs_word_unlock(&pool.lock);
 }
 
-static bool below_limit(int fd)
-{
-    struct rlimit64 lim;
-    return zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) == 0 && (uint64_t)fd < lim.rlim_cur;
-}
-
 static int new_entry(int family6)
 {
     int i = pool.unused;
-    if (pool.within >= POOL_WITHIN)
+    struct rlimit64 lim = {0};
+    zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim);
+    if (pool.within >= POOL_WITHIN || (pool.within > 0 && pool.within >= lim.rlim_cur / POOL_WITHIN_PART) ||
+        (pool.none_until_ns != 0 && zs_now_ns() < pool.none_until_ns))
         return -EMFILE;
     if (i != POOL_NONE)
         pool.unused = pool.e[i].next;
@@ -69,7 +69,7 @@ static int new_entry(int family6)
         pool.unused = i;
         return fd;
     }
-    pool.e[i] = (struct entry){.fd = fd, .next = POOL_NONE, .family6 = (uint8_t)family6, .within = below_limit(fd)};
+    pool.e[i] = (struct entry){.fd = fd, .next = POOL_NONE, .family6 = (uint8_t)family6, .within = (uint64_t)fd < lim.rlim_cur};
     pool.within += pool.e[i].within;
     return i;
 }
@@ -80,9 +80,43 @@ static int plain_socket(int family, int flags)
     return (int)zs_sys(SYS_socket, family, SOCK_STREAM | (flags & (SOCK_CLOEXEC | SOCK_NONBLOCK)), 0);
 }
 
-int pool_take(struct zs_domain *d, int family, int flags, int *entry)
+static void retire(int i)
 {
-    (void)d;
+    if (pool.e[i].fd >= 0)
+        fd_unkeep(pool.e[i].fd);
+    pool.e[i].fd = -1;
+    pool.within -= pool.e[i].within;
+    pool.e[i].within = false;
+    pool.e[i].next = pool.unused;
+    pool.unused = i;
+}
+
+static void shed_one(struct zsock *k, int fd, void *arg)
+{
+    (void)fd;
+    (void)arg;
+    pool_retire(pool_forget(k));
+}
+
+/* No number is left: gives back those that we hold. The sockets live on by the application's descriptors. */
+static void shed(void)
+{
+    const uint64_t pause_ns = 1000000000;
+    zsock_for_each(shed_one, NULL);
+    lock();
+    for (int f = 0; f < 2; f++) {
+        for (int i; (i = pool.free[f]) != POOL_NONE;) {
+            pool.free[f] = pool.e[i].next;
+            retire(i);
+        }
+    }
+    pool.none_until_ns = zs_now_ns() + pause_ns;
+    unlock();
+}
+
+/* -EMFILE when the pool has none and a socket of its own is to be tried. */
+static int take(int family, int flags, int *entry)
+{
     int family6 = family == AF_INET6;
     bool nonblock = flags & SOCK_NONBLOCK;
     lock();
@@ -94,7 +128,7 @@ int pool_take(struct zs_domain *d, int family, int flags, int *entry)
     unlock();
     *entry = i < 0 ? POOL_NONE : i;
     if (i < 0)
-        return plain_socket(family, flags);
+        return i;
     struct entry *e = &pool.e[i];
     if (e->nonblock != nonblock) {
         zs_sys(SYS_fcntl, e->fd, F_SETFL, nonblock ? O_RDWR | O_NONBLOCK : O_RDWR);
@@ -106,6 +140,16 @@ int pool_take(struct zs_domain *d, int family, int flags, int *entry)
         *entry = POOL_NONE;
     }
     return fd;
+}
+
+int pool_take(struct zs_domain *d, int family, int flags, int *entry)
+{
+    (void)d;
+    int fd = take(family, flags, entry);
+    if (fd != -EMFILE || (fd = plain_socket(family, flags)) != -EMFILE)
+        return fd;
+    shed();
+    return plain_socket(family, flags);
 }
 
 /* The last descriptor that the application had of it is closed. */
@@ -128,13 +172,7 @@ void pool_retire(int i)
     if (i == POOL_NONE)
         return;
     lock();
-    if (pool.e[i].fd >= 0)
-        fd_unkeep(pool.e[i].fd);
-    pool.e[i].fd = -1;
-    pool.within -= pool.e[i].within;
-    pool.e[i].within = false;
-    pool.e[i].next = pool.unused;
-    pool.unused = i;
+    retire(i);
     unlock();
 }
 

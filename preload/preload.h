@@ -410,6 +410,11 @@ int pool_take(struct zs_domain *d, int family, int flags, int *entry); /* a new 
 void pool_release(int entry, bool nonblock); /* nonblock: what O_NONBLOCK is on it now */
 void pool_retire(int entry);
 void pool_child(void);
+/* The socket's entry, which is not its any more: another thread may close the socket meanwhile. */
+static inline int pool_forget(struct zsock *k)
+{
+    return __atomic_exchange_n(&k->pool, -1, __ATOMIC_ACQ_REL);
+}
 
 /* ---- Sockets (sock.c, listen.c) ---- */
 int addr_from_sockaddr(struct zs_addr *a, const struct sockaddr *sa, socklen_t len);

@@ -60,8 +60,7 @@ static void gather_one(struct zsock *k, int fd, void *arg)
         return;
     atomic_store(&k->left, true);
     k->fd = fd;
-    pool_retire(k->pool);
-    k->pool = -1;
+    pool_retire(pool_forget(k));
     if (k->s != NULL && g->n < g->cap)
         g->list[g->n++] = k;
 }

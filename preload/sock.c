@@ -286,11 +286,11 @@ void sock_final(struct zsock *k, int fd)
         atomic_fetch_add_explicit(&k->d->view.stats->closes, 1, memory_order_relaxed);
     }
     groups_forget(k);
+    int entry = pool_forget(k);
     if (left)
-        pool_retire(k->pool);
+        pool_retire(entry);
     else
-        pool_release(k->pool, atomic_load(&k->nonblock));
-    k->pool = -1;
+        pool_release(entry, atomic_load(&k->nonblock));
 }
 
 /* Before the last descriptor of a listener or UDP socket goes: it must be unreachable when close returns. */

@@ -205,6 +205,47 @@ static void high_numbers(void)
     OK(setrlimit(RLIMIT_NOFILE, &was));
 }
 
+/* As many connections as the limit allows, but for the few numbers that a library may have; each works. */
+static void takes_all(void *arg)
+{
+    const int numbers = *(int *)arg, spared = 16;
+    struct rlimit r = {.rlim_cur = (rlim_t)numbers, .rlim_max = (rlim_t)numbers};
+    static int near[2000], far[2000];
+    struct addr a;
+    int n = 0, s, broken = 0;
+    char byte;
+    OK(setrlimit(RLIMIT_NOFILE, &r));
+    int l = tcp_listen(AF_INET, 16, &a);
+    while ((s = socket(AF_INET, SOCK_STREAM, 0)) >= 0) {
+        OK(connect(s, SA(&a), a.len));
+        int c = accept(l, NULL, NULL);
+        if (c < 0) {
+            OK(close(s));
+            break;
+        }
+        near[n] = s;
+        far[n++] = c;
+    }
+    trace("then %s", err_name(errno));
+    for (int i = 0; i < n; i++) {
+        send_text(near[i], "x");
+        broken += read(far[i], &byte, 1) != 1;
+    }
+    trace("nearly all numbers are connections: %d, broken %d", 2 * n >= numbers - spared, broken);
+    for (int i = 0; i < n; i++) {
+        OK(close(near[i]));
+        OK(close(far[i]));
+    }
+    works("afterwards");
+}
+
+static void all_numbers(void)
+{
+    works("before");
+    for (int numbers = 400; numbers <= 2000; numbers += 1600)
+        reap(child(takes_all, &numbers));
+}
+
 /* sd_listen_fds(3): listeners at 3 and 4, named by LISTEN_FDS, and nothing else. */
 static void activate(void *arg)
 {
@@ -309,6 +350,7 @@ const struct conf_case daemons_cases[] = {
     {"daemon_close_all", close_all, TCP, NULL},
     {"daemon_limits", limits, TCP, NULL},
     {"daemon_high_numbers", high_numbers, TCP, NULL},
+    {"daemon_all_numbers", all_numbers, TCP, NULL},
     {"daemon_socket_activation", socket_activation, TCP, NULL},
     {"daemon_inetd", inetd, TCP, NULL},
     {"daemon_spawn_actions", spawn_actions, TCP, NULL},

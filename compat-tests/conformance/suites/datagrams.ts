@@ -122,7 +122,7 @@ datagrams.udp(
     near.sendmsg({ pieces: [] });
     far.readable().recvmsg({ sizes: [10] });
     near.write('');
-    far.poll(POLL.IN);
+    far.readable().poll(POLL.IN);
     near.send('');
     t.log(`FIONREAD ${t.far.libc.ioctl(far.readable().fd, 0x541b).value}`);
     far.recv(0);
@@ -403,7 +403,7 @@ datagrams.udp('other_flags', (t) => {
   near.send('confirmed', 0x800);
   far.readable().recv(20, MSG.WAITALL);
   near.send('routed', 0x4);
-  far.poll(POLL.IN, 0);
+  far.readable().poll(POLL.IN, 0);
   near.recv(10, MSG.ERRQUEUE);
 });
 

@@ -90,12 +90,12 @@ fastopen.listen('errors', (t) => {
   const { listener, client, to } = ends(t);
   client.send('no address', MSG.FASTOPEN);
   client.call('AF_UNSPEC', (fd) =>
-    t.near.libc.raw('sendto', 'lizizZu', fd, Buffer.from('x'), 1, MSG.FASTOPEN, Buffer.alloc(16), 16),
+    t.near.libc.raw('sendto', 'lizzizu', fd, Buffer.from('x'), 1, MSG.FASTOPEN, Buffer.alloc(16), 16),
   );
   client.call('short', (fd) => {
     const short = Buffer.alloc(16);
     short.writeUInt16LE(AF.INET);
-    return t.near.libc.raw('sendto', 'lizizZu', fd, Buffer.from('x'), 1, MSG.FASTOPEN, short, 4);
+    return t.near.libc.raw('sendto', 'lizzizu', fd, Buffer.from('x'), 1, MSG.FASTOPEN, short, 4);
   });
   sendto(listener, 'x', to);
 });
