@@ -44,6 +44,33 @@ describe('zero-copy calls', () => {
   );
 });
 
+describe('the engine dies while memory is lent', () => {
+  const stage = useStage();
+
+  it.each([['engine-dies'], ['reader-dies-after-engine']])(
+    '%s',
+    async (name) => {
+      const running = stage.start(true, [PROGRAM, name, 'local'], { input: 'open' });
+      try {
+        await running.says(/kill/);
+        await stage.engine.crash();
+        running.write('done\n');
+        if (name === 'engine-dies') {
+          await running.says(/start/);
+          await stage.startEngine();
+          running.write('done\n');
+        }
+      } finally {
+        if (!stage.engine.running) await stage.startEngine();
+      }
+      const { status, signal, stdout, stderr } = await running.ended(30_000);
+      expect({ status, signal, stdout: stdout.split('\n').at(-2) }).toEqual({ status: 0, signal: null, stdout: 'ok' });
+      expect(stderr).not.toMatch(/is not|not so|wrong/);
+    },
+    60_000,
+  );
+});
+
 needs(describe, 'strace')('the steady state', () => {
   const stage = useStage();
 
@@ -75,7 +102,7 @@ describe('the installed library', () => {
       expect(found(`*/${page}`)).not.toBe('');
     const source = join(ROOT, 'compat-tests/zerocopy/cases');
     const built = join(stage.directory, 'zerocopy');
-    const files = ['main.c', 'calls.c', 'life.c'].map((name) => join(source, name));
+    const files = ['main.c', 'calls.c', 'life.c', 'orphan.c'].map((name) => join(source, name));
     execFileSync('cc', ['-o', built, ...files, ...flags.trim().split(/\s+/), '-pthread'], { stdio: 'pipe' });
     const library = dirname(found('*/libzstack.so'));
     const symbols = execFileSync('nm', ['-D', '--defined-only', join(library, 'libzstack.so')], { encoding: 'utf8' });

@@ -49,5 +49,6 @@ struct one_case {
     void (*run)(void);
 };
 extern const struct one_case calls_cases[], life_cases[];
+extern const struct one_case orphan_cases[]; /* not listed: they need the test's help */
 
 #endif

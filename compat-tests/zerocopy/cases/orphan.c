@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The engine dies while memory is lent, and another one comes. The test kills and starts it when it is asked to, on stdin and stdout. */
+#define _GNU_SOURCE
+#include "case.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#define SIZE 65536u
+#define SENT 4
+
+static void ask(const char *what)
+{
+    char line[16];
+    CHECK(write(1, what, strlen(what)) == (ssize_t)strlen(what));
+    CHECK(read(0, line, sizeof line) > 0);
+}
+
+/* As pair(), served by whoever is there; the path. */
+static int any_pair(int fd[2])
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    struct zs_socket_info info;
+    int l = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(l >= 0 && bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 8) == 0);
+    CHECK(getsockname(l, (struct sockaddr *)&a, &len) == 0);
+    fd[0] = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(fd[0], (struct sockaddr *)&a, sizeof a) == 0);
+    fd[1] = accept(l, NULL, NULL);
+    CHECK(fd[1] >= 0);
+    close(l);
+    EQUAL(zs_socket_info(fd[0], &info), 0);
+    return info.path;
+}
+
+static void take_all(int fd, struct zs_segment *s, int *n, int max, uint64_t pos, size_t want)
+{
+    for (size_t got = 0; got < want; (*n)++) {
+        CHECK(*n < max);
+        EQUAL(zs_recv(fd, &s[*n], 1, 0, NULL), 1);
+        check_bytes(s[*n].data, pos + got, s[*n].len);
+        got += s[*n].len;
+    }
+}
+
+/* Sent from `b` and received: right, whether lent or copied; then the memory is free. */
+static void passes(int fd[2], const struct zs_buffer *b, int reason)
+{
+    struct zs_segment s[8];
+    struct zs_report r;
+    int n = 0;
+    fill(b->data, 7, SIZE);
+    struct zs_iov v = {b->data, SIZE, b->id};
+    EQUAL(zs_send(fd[0], &v, 1, 0, NULL, 0, &r), SIZE);
+    EQUAL(r.lent + r.copied, SIZE);
+    EQUAL(r.reason, reason);
+    take_all(fd[1], s, &n, 8, 7, SIZE);
+    while (n > 0)
+        EQUAL(zs_segment_release(&s[--n]), 0);
+    nobody_waits(b);
+}
+
+/* What was lent before stays as it was, unread or held; it is read, released and told as ever, by either end alone. */
+static void lent_before(void)
+{
+    int fd[2], n = 0;
+    struct zs_queue *q;
+    struct zs_buffer b[SENT];
+    struct zs_segment s[64];
+    pair(fd);
+    EQUAL(zs_queue_open(&q), 0);
+    for (int i = 0; i < SENT; i++) {
+        b[i] = buffer(SIZE, 0);
+        fill(b[i].data, (uint64_t)i * SIZE, SIZE);
+        send_buffer(fd[0], &b[i], SIZE, q, (uint64_t)i);
+    }
+    take_all(fd[1], s, &n, 64, 0, 2 * SIZE);
+    int held = n;
+    ask("kill\n");
+
+    uint64_t pos = 0;
+    for (int i = 0; i < held; i++) {
+        check_bytes(s[i].data, pos, s[i].len);
+        pos += s[i].len;
+    }
+    take_all(fd[1], s, &n, 64, pos, SENT * SIZE - pos);
+    EQUAL(zs_buffer_busy(&b[0]), 1);
+    EQUAL(zs_buffer_free(&b[0]), -EBUSY);
+    struct zs_iov again = {b[0].data, SIZE, b[0].id};
+    EQUAL(zs_send(fd[0], &again, 1, 0, q, 9, NULL), -EBUSY);
+    for (int i = 0; i < n; i++)
+        EQUAL(zs_segment_release(&s[i]), 0);
+    EQUAL(zs_segment_release(&s[0]), -ESTALE);
+    uint32_t told = 0;
+    for (int i = 0; i < SENT; i++) { /* in any order */
+        struct zs_event e;
+        EQUAL(zs_queue_wait(q, &e, 1, 20000), 1);
+        EQUAL(e.type, ZS_EVENT_SENT);
+        EQUAL(e.lent, SIZE);
+        told |= 1u << e.cookie;
+    }
+    EQUAL(told, (1u << SENT) - 1);
+    for (int i = 0; i < SENT; i++) {
+        EQUAL(zs_buffer_free(&b[i]), 0);
+        EQUAL(zs_buffer_free(&b[i]), -ESTALE);
+        EQUAL(zs_buffer_busy(&b[i]), -ESTALE);
+    }
+    again.id = b[1].id;
+    EQUAL(zs_send(fd[0], &again, 1, 0, q, 9, NULL), -ESTALE);
+    pair_close(fd);
+    zs_queue_close(q);
+}
+
+/* No engine, then another one: old memory is copied to new connections, new memory is lent. */
+static void engine_dies(void)
+{
+    int old[2], fd[2], path;
+    pair(old);
+    struct zs_buffer kept = buffer(SIZE, 0);
+    lent_before();
+
+    EQUAL(any_pair(fd), ZS_PATH_KERNEL);
+    struct zs_buffer b = buffer(SIZE, 0);
+    passes(fd, &b, ZS_COPY_KERNEL);
+    pair_close(fd);
+
+    ask("start\n");
+    for (int i = 0; (path = any_pair(fd)) != ZS_PATH_LOCAL && i < 1000; i++) {
+        pair_close(fd);
+        usleep(10000);
+    }
+    EQUAL(path, ZS_PATH_LOCAL);
+    passes(fd, &kept, ZS_COPY_ENGINE);
+    b = buffer(SIZE, 0);
+    passes(fd, &b, ZS_COPY_NONE);
+    b = buffer(SIZE, 0);
+    passes(old, &b, ZS_COPY_ENGINE); /* a connection of the engine before */
+    pair_close(fd);
+    pair_close(old);
+}
+
+/* A reader that dies after the engine: nobody gives back for it. The sender is told of its death, and waits for nothing else. */
+static void reader_dies_after_engine(void)
+{
+    int fd[2], told[2], status;
+    struct zs_queue *q;
+    struct zs_event e;
+    char c;
+    pair(fd);
+    CHECK(pipe(told) == 0);
+    EQUAL(zs_queue_open(&q), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct zs_segment s;
+        close(fd[0]);
+        EQUAL(zs_recv(fd[1], &s, 1, 0, NULL), 1);
+        CHECK(write(told[1], "x", 1) == 1);
+        pause();
+    }
+    close(fd[1]);
+    struct zs_buffer b = buffer(SIZE, 0);
+    send_buffer(fd[0], &b, SIZE, q, 1);
+    CHECK(read(told[0], &c, 1) == 1);
+    ask("kill\n");
+    CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
+    EQUAL(zs_queue_wait(q, &e, 1, 300), 0);
+    EQUAL(zs_buffer_busy(&b), 1);
+    EQUAL(zs_buffer_free(&b), -EBUSY);
+    zs_queue_close(q);
+    close(fd[0]);
+    puts("ok");
+    exit(0); /* with the buffer still lent, which is the point */
+}
+
+const struct one_case orphan_cases[] = {
+    {"engine-dies", engine_dies},
+    {"reader-dies-after-engine", reader_dies_after_engine},
+    {NULL, NULL},
+};
