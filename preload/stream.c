@@ -359,19 +359,33 @@ static int64_t put_urgent(struct zsock *k, struct source *src)
     return put;
 }
 
+static long read_file(const struct source *src, void *to, size_t n)
+{
+    long got = src->off != NULL ? zs_sys(SYS_pread64, src->file, to, n, *src->off) : zs_sys(SYS_read, src->file, to, n);
+    if (got > 0 && src->off != NULL)
+        *src->off += got;
+    return got;
+}
+
+/* sendfile(2) reads before it sends: at the end of the file there is nothing to fail. */
+static bool file_ended(const struct source *src)
+{
+    uint8_t byte;
+    long at = src->off != NULL ? *src->off : zs_sys(SYS_lseek, src->file, 0, SEEK_CUR);
+    return zs_sys(SYS_pread64, src->file, &byte, 1, at) == 0;
+}
+
 static int64_t put_file(struct zsock *k, struct source *src, size_t n)
 {
     uint8_t *span;
     int64_t room = zs_tx_span(&k->d->view, k->peer, &k->tx, n < 131072 ? n : 131072, ring_cap(k), &span);
     if (room <= 0)
         return room;
-    long got = src->off != NULL ? zs_sys(SYS_pread64, src->file, span, room, *src->off) : zs_sys(SYS_read, src->file, span, room);
+    long got = read_file(src, span, (size_t)room);
     if (got <= 0) {
         src->end = true;
         return got;
     }
-    if (src->off != NULL)
-        *src->off += got;
     if (zs_capturing(&k->d->view))
         zs_capture_data(&k->d->view, k->peer, &(struct iovec){span, (size_t)got}, 0, (uint64_t)got);
     zs_tx_publish(k->peer, (uint64_t)got);
@@ -403,6 +417,27 @@ static int64_t send_once(struct zsock *k, struct source *src, size_t skip, size_
     return src->end ? put : sent(k, put);
 }
 
+/* How much of a write to a closed peer is taken: a send buffer's worth, of a file what the kernel splices at a time. */
+static size_t vanish(struct zsock *k, struct source *src, size_t n)
+{
+    const size_t splice = 65536;
+    uint8_t unread[4096];
+    size_t most = ring_cap(k), done = 0;
+    rst_comes_back(k);
+    n = n < most ? n : most;
+    if (src->file < 0)
+        return n;
+    n = n < splice ? n : splice;
+    while (done < n) {
+        long got = read_file(src, unread, n - done < sizeof unread ? n - done : sizeof unread);
+        if (got <= 0)
+            break;
+        done += (size_t)got;
+    }
+    src->end = done == 0;
+    return done;
+}
+
 static void raise_sigpipe(int flags)
 {
     if (!(flags & MSG_NOSIGNAL))
@@ -420,9 +455,13 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
     do {
         bool swallow;
         r = send_check(k, &swallow);
+        if (r == -EPIPE && src->file >= 0 && file_ended(src)) {
+            src->end = true;
+            r = 0;
+            break;
+        }
         if (r == 0 && swallow) {
-            rst_comes_back(k);
-            done = n;
+            done = vanish(k, src, n);
             break;
         }
         if (r == 0 && n == 0)

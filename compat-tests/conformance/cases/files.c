@@ -59,6 +59,29 @@ static void sendfile_offset(void)
     done(p);
 }
 
+/* What is written to a peer that closed is taken as far as the send buffer goes, the file's position with it; then EPIPE. */
+static void sendfile_closed(void)
+{
+    int p[2], small = 4096, size = 300000, file = file_of((size_t)size);
+    tcp_pair(p);
+    OK(setsockopt(p[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small));
+    OK(close(p[1]));
+    show_poll("closed", p[0], POLLRDHUP, 2000);
+    signal(SIGPIPE, SIG_IGN);
+    long r = OK(sendfile(p[0], file, NULL, (size_t)size));
+    trace("a part %d, position as told %d", r > 0 && r < size, lseek(file, 0, SEEK_CUR) == r);
+    R(sendfile(p[0], file, NULL, (size_t)size));
+    OK(close(p[0]));
+    tcp_pair(p);
+    OK(close(p[1]));
+    show_poll("closed", p[0], POLLRDHUP, 2000);
+    OK(lseek(file, size - 100, SEEK_SET));
+    R(sendfile(p[0], file, NULL, (size_t)size));
+    R(sendfile(p[0], file, NULL, (size_t)size));
+    OK(close(p[0]));
+    OK(close(file));
+}
+
 static void sendfile_errors(void)
 {
     int p[2], file = file_of(100), zero = OK(open("/dev/zero", O_RDONLY)), null = OK(open("/dev/null", O_WRONLY));
@@ -182,6 +205,7 @@ static void queue_listener(void)
 
 const struct conf_case files_cases[] = {
     {"tcp_sendfile", sendfile_offset, TCP, NULL},
+    {"tcp_sendfile_closed", sendfile_closed, TCP, NULL},
     {"tcp_sendfile_errors", sendfile_errors, TCP, NULL},
     {"tcp_sendfile_large", sendfile_large, TCP, NULL},
     {"tcp_splice", splice_both, TCP, NULL},
