@@ -97,8 +97,8 @@ static struct zs_domain *attach(void)
     if (r < 0) {
         munmap(d, sizeof *d);
         if (!p->warned)
-            zs_log(ZS_LOG_WARN, "no engine \"%s\" (%s): sockets use the kernel - hint: zstack-run engine status", p->conf.engine,
-                   strerror(-r));
+            zs_log(ZS_LOG_WARN, "no engine \"%s\" (%s): sockets use the kernel - hint: zstack-run engine %s", p->conf.engine,
+                   r == -EPROTO ? "it is of another build" : strerror(-r), r == -EPROTO ? "stop" : "status");
         p->warned = true;
         return NULL;
     }

@@ -40,6 +40,7 @@ export const ERRORS = {
   ZS1206: { run: 125, command: 1, text: 'huge pages were required and there are none' },
   ZS1207: { run: 125, command: 3, text: 'the engine has no log to read' },
   ZS1208: { run: 125, command: 1, text: 'traffic cannot be captured' },
+  ZS1209: { run: 125, command: 1, text: 'the engine that runs is of another build' },
   ZS1301: { run: 125, command: 1, text: 'a part of Z-stack is not built' },
   ZS1302: { run: 125, command: 1, text: 'a program that is needed is missing' },
   ZS1303: { run: 125, command: 1, text: 'this build has no F-Stack' },

@@ -52,6 +52,15 @@ export function enginePart(stack: 'native' | 'fstack'): string {
   );
 }
 
+/** The version of the shared-memory contract that the library of this build knows; `undefined`: not said. */
+export function layoutOfBuild(): number | undefined {
+  try {
+    return Number(readFileSync(join(build, 'layout.txt'), 'utf8')) || undefined; // written by CMake
+  } catch {
+    return undefined;
+  }
+}
+
 /** What this build lacks for `--stack fstack`; `undefined`: nothing. */
 export function fstackMissing(): string | undefined {
   if (existsSync(PARTS.fstackEngine)) return undefined;

@@ -1,5 +1,5 @@
 /** Finding, starting and sharing an engine; its events; the subcommands that talk to it. With the fake engine. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -42,6 +42,22 @@ describe('election', () => {
     },
     60_000,
   );
+
+  test('an engine of another build is not used: one line that says so, and it goes on', async () => {
+    const engine = box.engine('other');
+    expect(await box.run(['engine', 'start', '--engine', engine])).toMatchObject({ status: 0 });
+    const note = box.file('layout.txt', '2\n');
+    const result = await box.run(['--engine', engine, 'true']);
+    unlinkSync(note);
+    const pids = processesWith(`--name\0${engine}\0`);
+    expect(pids).toHaveLength(1);
+    expect(result).toEqual({
+      ...{ status: 125, signal: null, stdout: '' },
+      stderr: `zstack-run: error[ZS1209]: engine ${engine} (pid ${pids[0]}) is of another build: its shared memory has layout 1, this build's 2 - hint: end it when its programs are done: zstack-run engine stop; or use another name: --engine NAME\n`,
+    });
+    expect(await box.run(['--engine', engine, 'true'])).toMatchObject({ status: 0 });
+    expect(await box.run(['engine', 'stop', '--engine', engine])).toMatchObject({ status: 0 });
+  });
 
   test('an engine that nobody uses any more ends, and leaves no file', async () => {
     const places = ['tmp', 'state'].map((name) => join(box.directory, name));

@@ -5,6 +5,7 @@ import type { Resolved } from '../options/resolve.js';
 import type { Say } from '../output.js';
 import type { PlannedPort } from '../ports/plan.js';
 import { AdminClient } from './admin.js';
+import { layoutOfBuild } from '../paths.js';
 import { ExtentPlanner } from './extent.js';
 import { checkOwner } from './owner.js';
 import { startEngine } from './start.js';
@@ -13,6 +14,8 @@ import { startEngine } from './start.js';
 export interface Engine {
   readonly client: AdminClient;
   readonly pid: number;
+  /** Version of the shared-memory contract that it has. */
+  readonly layout: number;
   /** True when this call started it. */
   readonly started: boolean;
   /** The ports that this call started it with. */
@@ -35,9 +38,9 @@ export async function findEngine(name: string): Promise<Engine | undefined> {
   const client = await AdminClient.open(name);
   if (client === undefined) return undefined;
   try {
-    const { pid } = (await client.request('ping')) as { pid: number };
+    const { pid, layout } = (await client.request('ping')) as { pid: number; layout: number };
     checkOwner(name, pid);
-    return { client, pid, started: false, ports: [] };
+    return { client, pid, layout, started: false, ports: [] };
   } catch (error) {
     client.close();
     throw error;
@@ -49,7 +52,7 @@ export async function findEngine(name: string): Promise<Engine | undefined> {
  * one of them bind the name, the others are told and connect to the winner.
  * @param linger seconds that an engine started here stays after its last program
  * @param say told when the engine runs with less than was wanted
- * @throws LauncherError ZS1202, ZS1203, ZS1205, ZS1206, ZS16xx
+ * @throws LauncherError ZS1202, ZS1203, ZS1205, ZS1206, ZS1209, ZS16xx
  */
 export async function findOrStartEngine(resolved: Resolved, linger: number, say: Say): Promise<Engine> {
   const { options } = resolved;
@@ -60,7 +63,7 @@ export async function findOrStartEngine(resolved: Resolved, linger: number, say:
   let ports: readonly PlannedPort[] = [];
   for (;;) {
     const engine = await findUnlessEnding(options.engine);
-    if (engine !== undefined) return { ...engine, started, ports };
+    if (engine !== undefined) return { ...checkLayout(options.engine, engine), started, ports };
     const now = performance.now();
     if (now > deadline) break;
     if (now >= nextStart) {
@@ -85,6 +88,18 @@ export async function findOrStartEngine(resolved: Resolved, linger: number, say:
     'ZS1203',
     `engine ${options.engine} neither starts nor answers`,
     'see `zstack-run engine status`, or use another name: --engine NAME',
+  );
+}
+
+/** Programs can attach only to an engine of the same build: another one's would be on the kernel without a word. */
+function checkLayout(name: string, engine: Engine): Engine {
+  const ours = layoutOfBuild();
+  if (ours === undefined || engine.layout === ours) return engine;
+  engine.client.close();
+  throw new LauncherError(
+    'ZS1209',
+    `engine ${name} (pid ${engine.pid}) is of another build: its shared memory has layout ${engine.layout}, this build's ${ours}`,
+    'end it when its programs are done: zstack-run engine stop; or use another name: --engine NAME',
   );
 }
 
