@@ -24,6 +24,8 @@ struct zs_view {
     /* The segment of received packets, mapped for reading, to resolve references. NULL, 0: none; a reference is a fault. */
     const uint8_t *rx_seg;
     uint64_t rx_size;
+    int32_t async_pid;   /* the last program that was found to be of this domain, for signals (async.c) */
+    uint32_t async_born; /* zs_born() of it */
     bool confined; /* a seccomp filter of this process lets only calls on existing descriptors and futexes through */
 };
 
