@@ -126,6 +126,15 @@ describe('emulated paths', () => {
     expect(queueOf({ ...kind, rtt: 0 })).toBe(250_000);
   });
 
+  test('round trips and losses that are asked for; reordering with both of its own only', () => {
+    expect(usualPaths(0, { rtt: [50, 200], loss: [0.1] }).map(pathName)).toEqual([
+      '50 ms, 0.1 % lost',
+      '200 ms, 0.1 % lost',
+    ]);
+    expect(usualPaths(100, { rtt: [10] }).map(pathName)).toContain('10 ms, 0 % lost, 1 % late by 4 ms');
+    expect(usualPaths(100, { loss: [0.1, 1] })).toHaveLength(6);
+  });
+
   test('goodput is read of what was received, in the time that it took', () => {
     expect(parseBulk('{"bytes":1000000,"seconds":2}')).toBe(4);
     expect(() => parseBulk('{"bytes":1000000,"seconds":0}')).toThrow('no result');
@@ -138,6 +147,13 @@ describe('emulated paths', () => {
     expect(quiet).toContain('in 50 % of the rows, the middle ratio x1.05');
     expect(quiet).not.toContain('DISTURBED');
     expect(pathText({ ...plan, rows: [row(0.9, 0.01), row(1.2, 0.3)] })).toContain('DISTURBED: in 1 of 2 rows');
+  });
+
+  test('without a bottleneck nothing is judged', () => {
+    const free = pathText({ rounds: 1, seconds: 1, congestion: 'cubic', rows: [{ ...row(0.5, 0.01), rate: 0 }] });
+    expect(free).toContain('x0.50');
+    expect(free).toContain('no bottleneck');
+    expect(free).not.toMatch(/% of the rows|middle ratio/);
   });
 });
 

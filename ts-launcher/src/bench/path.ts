@@ -14,7 +14,7 @@ import { median, summarize, type Summary } from './statistics.js';
 
 /** What the path does to a frame; the same in each direction. */
 export interface PathKind {
-  /** Mbit/s. */
+  /** Mbit/s; 0: no limit. */
   readonly rate: number;
   /** There and back, without queueing, ms. */
   readonly rtt: number;
@@ -57,14 +57,21 @@ export interface PathResult {
   readonly rows: readonly PathRow[];
 }
 
-/** Loss and delay in all combinations, and reordering. */
-export function usualPaths(rate: number): PathKind[] {
-  const plain = [0, 10, 50].flatMap((rtt) => [0, 0.1, 1, 5].map((loss) => ({ rate, rtt, loss, late: 0, by: 0 })));
+/** Round trips, ms, and losses, percent, that were asked for. */
+export interface PathChoice {
+  readonly rtt?: readonly number[] | undefined;
+  readonly loss?: readonly number[] | undefined;
+}
+
+/** Loss and delay in all combinations, and reordering where both its delay and its loss are among them. */
+export function usualPaths(rate: number, choice: PathChoice = {}): PathKind[] {
+  const { rtt: rtts = [0, 10, 50], loss: losses = [0, 0.1, 1, 5] } = choice;
+  const plain = rtts.flatMap((rtt) => losses.map((loss) => ({ rate, rtt, loss, late: 0, by: 0 })));
   const reordered = [
-    { late: 1, by: 4 },
-    { late: 25, by: 1 },
+    { rate, rtt: 10, loss: 0, late: 1, by: 4 },
+    { rate, rtt: 10, loss: 0, late: 25, by: 1 },
   ];
-  return [...plain, ...reordered.map((how) => ({ rate, rtt: 10, loss: 0, ...how }))];
+  return [...plain, ...reordered.filter(({ rtt, loss }) => rtts.includes(rtt) && losses.includes(loss))];
 }
 
 /** What a queue of the bottleneck holds, bytes: what the path carries in a round trip, and no less than 2 ms. */

@@ -154,10 +154,14 @@ export function pathText(result: PathResult): string {
     'engine',
     'others',
   ];
-  const [first] = result.rows;
+  const rate = result.rows[0]?.rate ?? 0;
+  const bottleneck =
+    rate === 0 ? 'no bottleneck' : `a bottleneck of ${rate} Mbit/s with a queue of one round trip (2 ms at least)`;
+  // Without a limit it is the CPUs that are shared: a figure, no comparison of the stacks.
+  const verdict = `at least the kernel's in ${(100 * atLeast(result)).toFixed(0)} % of the rows, the middle ratio x${middleRatio(result).toFixed(2)}`;
   const foot = [
-    `Mbit/s of payload, every byte checked: medians of ${result.rounds} rounds of ${result.seconds} s, alternating; ${result.congestion}, a bottleneck of ${first?.rate ?? 0} Mbit/s with a queue of one round trip (2 ms at least)`,
-    `both ends' kernels and the emulated path share this machine's CPUs; Z-stack over af_packet; at least the kernel's in ${(100 * atLeast(result)).toFixed(0)} % of the rows, the middle ratio x${middleRatio(result).toFixed(2)}`,
+    `Mbit/s of payload, every byte checked: medians of ${result.rounds} rounds of ${result.seconds} s, alternating; ${result.congestion}, ${bottleneck}`,
+    `both ends' kernels and the emulated path share this machine's CPUs; Z-stack over af_packet; ${rate === 0 ? 'not judged, for these limit it' : verdict}`,
   ];
   const busy = disturbed(result);
   if (busy > 0)

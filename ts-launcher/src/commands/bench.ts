@@ -33,6 +33,8 @@ interface Flags {
   path?: boolean;
   scale?: boolean;
   rate: number;
+  rtt?: number[];
+  loss?: number[];
   congestion: string;
   over: WireKind;
   work: number;
@@ -52,7 +54,17 @@ export const register: Register = (program, context) => {
     .option('--overload', 'goodput under more load than can be served, between two network namespaces (root)')
     .option('--scale', 'cost of a segment in the native stack by the number of connections, on a simulated wire')
     .option('--path', 'bulk goodput over emulated paths, against the kernel, between two network namespaces (root)')
-    .option('--rate <mbit>', 'for --path: the rate of the bottleneck, Mbit/s', within(1, 10_000), 1000)
+    .option('--rate <mbit>', 'for --path: the rate of the bottleneck, Mbit/s; 0: no limit', within(0, 10_000), 1000)
+    .option(
+      '--rtt <ms>',
+      'for --path: only this round trip, ms; may be repeated (default: 0, 10, 50)',
+      several(0, 2000),
+    )
+    .option(
+      '--loss <percent>',
+      'for --path: only this share of lost frames; may be repeated (default: 0, 0.1, 1, 5)',
+      several(0, 50),
+    )
     .option('--congestion <name>', 'for --path: congestion control of both', 'cubic')
     .addOption(
       new Option('--over <port>', 'for --overload: the kind of port')
@@ -84,6 +96,14 @@ function within(min: number, max: number): (text: string) => number {
     const value = Number(text);
     if (Number.isInteger(value) && value >= min && value <= max) return value;
     throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}`);
+  };
+}
+
+function several(min: number, max: number): (text: string, earlier: number[] | undefined) => number[] {
+  return (text, earlier) => {
+    const value = Number(text);
+    if (text.trim() !== '' && value >= min && value <= max) return [...(earlier ?? []), value];
+    throw new InvalidArgumentError(`expected a number from ${min} to ${max}`);
   };
 }
 
@@ -147,9 +167,17 @@ async function overload(resolved: Resolved, flags: Flags): Promise<number> {
 }
 
 /** @returns 1 when something was not carried by an engine */
-async function path(resolved: Resolved, { rounds, seconds, rate, congestion, json }: Flags): Promise<number> {
+async function path(resolved: Resolved, flags: Flags): Promise<number> {
+  const { rounds, seconds, rate, congestion, json } = flags;
   const progress = resolved.options.quiet ? () => undefined : note;
-  const result = await runPath(resolved, { rounds, seconds, rate, congestion, paths: usualPaths(rate), progress });
+  const result = await runPath(resolved, {
+    rounds,
+    seconds,
+    rate,
+    congestion,
+    paths: usualPaths(rate, flags),
+    progress,
+  });
   print(json === true ? JSON.stringify(result, null, 2) : pathText(result));
   return result.rows.every(({ accelerated }) => accelerated) ? 0 : 1;
 }
