@@ -45,17 +45,17 @@ def ip(payload, proto=TCP, options=b"", src=SRC, dst=DST, version=4, ihl=None, l
     return eth(header(checksum(header(0)) ^ wrong) + payload)
 
 
-def transport(proto, payload, field, wrong=0):
+def transport(proto, payload, field, wrong=0, src=SRC):
     """With its checksum, at offset `field`."""
-    pseudo = SRC + DST + struct.pack("!BBH", 0, proto, len(payload))
+    pseudo = src + DST + struct.pack("!BBH", 0, proto, len(payload))
     value = checksum(pseudo + payload) ^ wrong
     return payload[:field] + struct.pack("!H", value) + payload[field + 2 :]
 
 
-def tcp(flags=0x02, options=b"", offset=None, wrong=0, data=b"", sport=40_000):
+def tcp(flags=0x02, options=b"", offset=None, wrong=0, data=b"", sport=40_000, src=SRC):
     offset = 5 + len(options) // 4 if offset is None else offset
     header = struct.pack("!HHIIBBHHH", sport, port, 1000, 0, offset << 4, flags, 65535, 0, 0)
-    return transport(TCP, header + options + data, 16, wrong)
+    return transport(TCP, header + options + data, 16, wrong, src)
 
 
 def udp(data=b"data", length=None, wrong=0):
@@ -82,6 +82,16 @@ def fuzz():
         for _ in range(chance.randint(1, 6)):
             frame[chance.randrange(12, len(frame))] = chance.randrange(256)
         yield bytes(frame[: chance.randint(14, len(frame))])
+
+
+def flood():
+    """6,000 SYNs of 50 strangers, none of which will answer. First they make themselves known, so that they are answered."""
+    strangers = [SRC[:3] + bytes([number]) for number in range(100, 150)]
+    for src in strangers:
+        yield eth(struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + MINE + src + bytes(6) + DST, 0x0806)
+    for sport in range(20_000, 20_120):
+        for src in strangers:
+            yield ip(tcp(sport=sport, src=src), src=src)
 
 
 CASES = {
@@ -118,6 +128,7 @@ CASES = {
     "fragment beyond 65,535": lambda: [fragment(65_528, 64, False, 12)],
     "fragment of no multiple of 8": lambda: [fragment(0, 61, True, 13)],
     "random": fuzz,
+    "syn flood": flood,
 }
 print("ready", flush=True)
 for line in sys.stdin:
