@@ -43,6 +43,13 @@ describe('node', () => {
     60_000,
   );
 
+  test("libuv's rings: it reads files without them, and sockets are accelerated", async () => {
+    const running = stage.wrapped([process.execPath, program('uring.mjs')], { env: { UV_USE_IO_URING: '1' } });
+    expect(await running.ended(40_000)).toMatchObject({ status: 0, stdout: 'read\n', stderr: '' });
+    const { totals } = await stage.engine.status();
+    expect(totals['ended_accepts']).toBeGreaterThan(0);
+  }, 60_000);
+
   test.each(CLIENTS)(
     'net echo with 1,000 connections at once, %s',
     async (_, wrapped) => {
