@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * TCP Fast Open (RFC 7413), segment by segment. tcp_script.h has the notation. */
 #include "tcp_cases.h"
+#include "tcp_conn.h"
 
 /* ---- Server: cookies ---- */
 #define LISTEN "option pending 2", "listen"
@@ -86,6 +87,43 @@ CASE(long_cookie, ASK, "< S. 0:0(0) ack 1 win 65535 <mss 1460,fo 000102030405060
 CASE(data_without_a_cookie, "option fastopen", "option nocookie", "connect", "write 10", "> S 0:10(10) win 65535 <mss 1460,ws 7,sackOK,ts 0 0>",
      "< S. 0:0(0) ack 11 win 65535 <mss 1460>", "> . 11:11(0) ack 1")
 
+/* ---- Client: the cookies of peers ---- */
+#define PEERS 5000u
+#define REMEMBERED 1024u /* fastopen.c */
+
+static struct tcp_conn to_peer(struct stack *stack, uint32_t peer)
+{
+    return (struct tcp_conn){.st = stack, .flow.remote_ip = ip_from_v4(peer), .tfo = TCP_TFO_ASK};
+}
+
+/* Many peers give cookies: as many are remembered as there is room for, and those of the last. */
+static void cookies_of_peers_are_bounded(void **state)
+{
+    static struct tcp_table table;
+    static struct stack stack = {.tcp = &table, .conf.key = "0123456789abcde"};
+    uint32_t known = 0;
+    (void)state;
+    for (uint32_t i = 0; i < PEERS; i++) {
+        struct tcp_conn c = to_peer(&stack, i);
+        struct tcp_seg s = {.opt = {.mss = 1460, .tfo = (const uint8_t *)&i, .tfo_len = sizeof i}};
+        stack.now++;
+        tcp_tfo_answered(&c, &s);
+    }
+    for (uint32_t i = 0; i < PEERS; i++) {
+        struct tcp_conn c = to_peer(&stack, i);
+        uint8_t cookie[TCP_TFO_COOKIE_MAX];
+        bool has;
+        uint32_t len = tcp_tfo_option(&c, false, cookie, &has);
+        assert_true(has && (len == 0 || len == sizeof i)); /* 0: one is asked for */
+        assert_true(len == 0 || memcmp(cookie, &i, sizeof i) == 0);
+        assert_true(len != 0 || i + 1 < PEERS);
+        known += len != 0;
+    }
+    assert_int_equal(known, REMEMBERED);
+    tcp_tfo_destroy(&stack);
+    table.tfo = NULL;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +138,7 @@ int main(int argc, char **argv)
         T(syn_data_is_not_acknowledged), T(syn_data_is_acknowledged_in_part), T(bad_acknowledgement_is_refused),
         T(syn_data_is_at_most_the_peers_mss), T(syn_is_repeated_without_data), T(repeated_syn_finds_its_data_taken), T(loss_pauses_it),
         T(refusal_is_one), T(long_cookie), T(data_without_a_cookie),
+        T(cookies_of_peers_are_bounded),
     };
     cases_begin(argc, argv);
     return RUN_BOTH_PROTOCOLS(tests);
