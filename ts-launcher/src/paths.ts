@@ -23,6 +23,7 @@ export const PARTS = {
   load: join(build, 'apps', 'load-c', 'load'),
   bulk: join(build, 'apps', 'load-c', 'bulk'),
   stackBench: join(build, 'bench', 'stack_bench'),
+  ealArgs: join(build, 'bench', 'libeal_args.so'),
   path: join(build, 'apps', 'load-c', 'path'),
 } as const;
 

@@ -145,6 +145,22 @@ export class Bed {
     await this.ip('far', 'link', 'set', far, 'up');
   }
 
+  /** The network of the engines' link, for a stack that is none of ours, and its near interface. */
+  engineNetwork(): { readonly interface: string; readonly length: number; readonly gateway: string } {
+    const { far, length } = NETWORK.engine;
+    return { interface: INTERFACES.engine.near, length, gateway: far };
+  }
+
+  /** The kernel at the far end computes checksums itself: a stack that is none of ours drops frames whose sums are left to a device. */
+  completeSums(): void {
+    this.inside('far', 'ethtool', '-K', INTERFACES.engine.far, 'tx', 'off');
+  }
+
+  /** The far end asks anew who has the engine's address: another stack has it now, with another MAC. */
+  async forgetNeighbours(): Promise<void> {
+    await this.ip('far', 'neighbour', 'flush', 'dev', INTERFACES.engine.far);
+  }
+
   /** The link that a program of this world uses. */
   link(kind: WireKind, world: World): LinkName {
     if (world === 'kernel') return 'kernel';

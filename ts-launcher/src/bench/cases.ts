@@ -74,8 +74,15 @@ function number(text: string | undefined, program: string, stdout: string): numb
   return value;
 }
 
+/** What else is in parts of its configuration. */
+export interface NginxMore {
+  readonly main?: string;
+  readonly events?: string;
+  readonly listen?: string;
+}
+
 /** nginx as the benchmark wants it: one worker, 36 bytes from memory, connections kept alive. */
-function nginxConfiguration({ bind, port, directory }: Place): string {
+export function nginxConfiguration({ bind, port, directory }: Place, more: NginxMore = {}): string {
   for (const name of ['tmp', 'logs']) mkdirSync(join(directory, name), { recursive: true });
   const file = join(directory, 'nginx.conf');
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
@@ -83,11 +90,11 @@ function nginxConfiguration({ bind, port, directory }: Place): string {
   );
   writeFileSync(
     file,
-    `daemon off; worker_processes 1; pid logs/nginx.pid; error_log stderr error;
-events { worker_connections 1024; }
+    `${more.main ?? ''} daemon off; worker_processes 1; pid logs/nginx.pid; error_log stderr error;
+events { worker_connections 1024; ${more.events ?? ''} }
 http {
   access_log off; keepalive_requests 1000000000; ${temporary.join(' ')}
-  server { listen ${bind}:${port}; location / { default_type text/plain; return 200 "Hello from nginx, 36 bytes of text.\\n"; } }
+  server { listen ${bind}:${port} ${more.listen ?? ''}; location / { default_type text/plain; return 200 "Hello from nginx, 36 bytes of text.\\n"; } }
 }
 `,
   );

@@ -107,7 +107,13 @@ export type Ready = (stdout: string) => boolean | Promise<boolean>;
  * Starts a server and waits until it serves.
  * @throws LauncherError ZS1501 when it does not
  */
-export async function startServer(program: Program, world: World, engine: string, ready: Ready): Promise<Server> {
+export async function startServer(
+  program: Program,
+  world: World,
+  engine: string,
+  ready: Ready,
+  readyMs = READY_MS,
+): Promise<Server> {
   const [file, ...args] = commandLine(program, world, engine);
   const child = follow(
     execa(file, args, { env: environment(program), reject: false, stdin: 'ignore', maxBuffer: 1 << 20 }),
@@ -128,7 +134,7 @@ export async function startServer(program: Program, world: World, engine: string
     await end;
     return stdout;
   };
-  const deadline = performance.now() + READY_MS;
+  const deadline = performance.now() + readyMs;
   while (performance.now() < deadline && ended === undefined) {
     if (await ready(stdout)) return { pids, stop };
     await sleep(20);

@@ -1,8 +1,12 @@
 /** The TCP/IP stacks against each other: the same case over the same link, an engine with each of them in turn. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { allowedCpus } from '../engine/eal.js';
 import type { Resolved } from '../options/resolve.js';
 import { enginePart } from '../paths.js';
+import { ADAPTER_READY_MS, adapterDirectory, adapterServer } from './adapter.js';
 import { Bed } from './bed.js';
+import { runProgram, startServer } from './processes.js';
 import { requireProgram } from './run.js';
 import { ratio, summarize, type Summary } from './statistics.js';
 import type { WireCase } from './wire-cases.js';
@@ -16,31 +20,45 @@ export interface StackResult {
   readonly fstack: Summary;
   /** How many times better F-Stack is than the native stack. */
   readonly ratio: number;
+  /** F-Stack's own adapter, and how many times better F-Stack under Z-stack is. */
+  readonly adapter?: { readonly summary: Summary; readonly ratio: number };
   readonly accelerated: boolean;
 }
 
+/** What to run; `adapter`: the directory of F-Stack's own. */
+export interface StackPlan extends WirePlan {
+  readonly adapter?: string | undefined;
+}
+
+/** What the adapter can be compared in. */
+export const ADAPTER_CASE = 'af_packet-nginx';
+
 /**
  * Runs the cases with requests, each round with both stacks.
- * @throws LauncherError ZS1303 this build has no F-Stack, ZS1501 a program failed, ZS1302 one is missing, ZS16xx the namespaces
+ * @throws LauncherError ZS1302, ZS1206 the adapter, ZS1303 this build has no F-Stack, ZS1501 a program failed, ZS1302 one is missing, ZS16xx the namespaces
  */
-export async function runStacks(resolved: Resolved, plan: WirePlan): Promise<StackResult[]> {
+export async function runStacks(resolved: Resolved, plan: StackPlan): Promise<StackResult[]> {
   enginePart('fstack');
+  const adapter = plan.adapter === undefined ? undefined : adapterDirectory(plan.adapter);
   const cases = plan.cases.filter(({ flood }) => flood === undefined);
   for (const { needs } of cases) for (const program of needs) requireProgram(program);
+  if (adapter !== undefined) requireProgram('ethtool');
   const bed = await Bed.open(resolved);
   try {
+    if (adapter !== undefined) bed.completeSums();
     const results: StackResult[] = [];
-    for (const each of cases) results.push(await compare(each, bed, plan));
+    for (const each of cases) results.push(await compare(each, bed, { ...plan, adapter }));
     return results;
   } finally {
     await bed.remove();
   }
 }
 
-async function compare(each: WireCase, bed: Bed, plan: WirePlan): Promise<StackResult> {
+async function compare(each: WireCase, bed: Bed, plan: StackPlan): Promise<StackResult> {
   const allowed = allowedCpus();
   const cpus = { server: allowed[0] ?? 0, client: allowed[1] ?? allowed[0] ?? 0 };
   const values: Record<'native' | 'fstack', number[]> = { native: [], fstack: [] };
+  const theirs: number[] = [];
   let accelerated = true;
   for (let round = 1; round <= plan.rounds; round++) {
     for (const stack of ['native', 'fstack'] as const) {
@@ -53,8 +71,39 @@ async function compare(each: WireCase, bed: Bed, plan: WirePlan): Promise<StackR
       values[stack].push(measured.value);
       accelerated &&= measured.accelerated;
     }
+    if (plan.adapter === undefined || each.name !== ADAPTER_CASE) continue;
+    plan.progress(`${each.name}: round ${round} of ${plan.rounds}, F-Stack's adapter`);
+    theirs.push(await measureAdapter(each, bed, cpus, plan.adapter, plan.seconds));
   }
   const [native, fstack] = [summarize(values.native), summarize(values.fstack)];
   const { name, unit, better } = each;
-  return { name, unit, native, fstack, ratio: ratio(native.median, fstack.median, better), accelerated };
+  const result = { name, unit, native, fstack, ratio: ratio(native.median, fstack.median, better), accelerated };
+  if (theirs.length === 0) return result;
+  const summary = summarize(theirs);
+  return { ...result, adapter: { summary, ratio: ratio(summary.median, fstack.median, better) } };
+}
+
+/** The same client to the same program under F-Stack's adapter, over the same link. */
+async function measureAdapter(
+  each: WireCase,
+  bed: Bed,
+  cpus: { readonly server: number; readonly client: number },
+  adapter: string,
+  seconds: number,
+): Promise<number> {
+  const port = bed.next();
+  const directory = join(bed.directory, `adapter-${port}`);
+  mkdirSync(directory);
+  const { interface: near, ...network } = bed.engineNetwork();
+  const place = { port, host: bed.address('engine', 'near'), bind: '0.0.0.0', seconds, directory };
+  const program = adapterServer(adapter, { ...place, netns: bed.names.near, interface: near, network, cpus });
+  await bed.forgetNeighbours();
+  const serves = (stdout: string) => stdout.includes('ready') && bed.accepts('engine', port, '');
+  const server = await startServer(program, 'kernel', '', serves, ADAPTER_READY_MS);
+  try {
+    const client = { command: each.client(place), cpu: cpus.client, netns: bed.names.far };
+    return each.value(await runProgram(client, 'kernel', '', seconds * 4000 + 30_000));
+  } finally {
+    await server.stop();
+  }
 }

@@ -85,7 +85,14 @@ export function stackText(
     rows,
     [2, 4, 6],
   );
-  return `${table}\n\nboth under Z-stack over a wire: medians of ${rounds} rounds of ${seconds} s, alternating; server and engine on one CPU, client on another one`;
+  const foot = results.flatMap(({ name, adapter, unit, fstack }) =>
+    adapter === undefined
+      ? []
+      : [
+          `${name}: F-Stack's own adapter ${figure(adapter.summary.median)} ${unit} ${spread(adapter.summary)}, with a CPU of its own for F-Stack and nginx beside the client; F-Stack under Z-stack ${figure(fstack.median)}: x${adapter.ratio.toFixed(2)}`,
+        ],
+  );
+  return `${[table, ...foot].join('\n\n')}\n\nboth under Z-stack over a wire: medians of ${rounds} rounds of ${seconds} s, alternating; server and engine on one CPU, client on another one`;
 }
 
 function cpuTable(results: readonly WireResult[]): string {

@@ -8,7 +8,7 @@ import { svg } from '../bench/chart.js';
 import { overloadChart, runOverload } from '../bench/overload.js';
 import { runPath, usualPaths } from '../bench/path.js';
 import { runBench, type BenchResult } from '../bench/run.js';
-import { runStacks } from '../bench/stacks.js';
+import { ADAPTER_CASE, runStacks } from '../bench/stacks.js';
 import { runScale } from '../bench/scale.js';
 import { DEFAULT_WIRE, WIRE_CASES, type WireCase } from '../bench/wire-cases.js';
 import { runWire, type WireResult } from '../bench/wire.js';
@@ -31,6 +31,7 @@ interface Flags {
   wire?: boolean;
   overload?: boolean;
   path?: boolean;
+  fstackAdapter?: string;
   scale?: boolean;
   rate: number;
   rtt?: number[];
@@ -64,6 +65,10 @@ export const register: Register = (program, context) => {
       '--loss <percent>',
       'for --path: only this share of lost frames; may be repeated (default: 0, 0.1, 1, 5)',
       several(0, 50),
+    )
+    .option(
+      '--fstack-adapter <dir>',
+      `with --stack fstack: compare ${ADAPTER_CASE} with F-Stack's own LD_PRELOAD adapter, whose programs are in this directory`,
     )
     .option('--congestion <name>', 'for --path: congestion control of both', 'cubic')
     .addOption(
@@ -144,7 +149,8 @@ async function compare(resolved: Resolved, flags: Flags): Promise<number> {
 async function stacks(resolved: Resolved, flags: Flags): Promise<number> {
   const { rounds, seconds } = flags;
   const progress = resolved.options.quiet ? () => undefined : note;
-  const results = await runStacks(resolved, { cases: wireCases(flags, progress), rounds, seconds, progress });
+  const plan = { cases: wireCases(flags, progress), rounds, seconds, progress, adapter: flags.fstackAdapter };
+  const results = await runStacks(resolved, plan);
   print(
     flags.json === true ? JSON.stringify({ rounds, seconds, stacks: results }, null, 2) : stackText(results, flags),
   );
