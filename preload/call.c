@@ -92,6 +92,11 @@ void zs_jumped(void)
 
 static _Atomic bool guarded;
 
+bool signals_guarded(void)
+{
+    return atomic_load_explicit(&guarded, memory_order_relaxed);
+}
+
 static bool is_guarded(int sig)
 {
     return (sig == SIGSEGV || sig == SIGBUS) && atomic_load(&guarded);

@@ -55,13 +55,16 @@ int zsp_clone(int (*fn)(void *), void *stack, int flags, void *arg, void *ptid, 
 long zsp_clone_syscall(long n, const long a[6])
 {
     uint64_t flags = 0;
+    if (!zs_proc.conf.enabled || zs_passthrough())
+        return REAL(syscall)(n, a[0], a[1], a[2], a[3], a[4], a[5]);
+    signals_guard();
     if (n == SYS_clone)
         flags = (uint64_t)a[0];
     else if (n == SYS_clone3 && user_readable((void *)a[0], sizeof flags))
         flags = *(const uint64_t *)a[0]; /* struct clone_args: its first field */
     else if (n == SYS_clone3)
         flags = CLONE_VM;
-    bool fork = zs_proc.conf.enabled && !zs_passthrough() && !(flags & CLONE_VM);
+    bool fork = !(flags & CLONE_VM);
     if (fork)
         zs_before_fork();
     long r = REAL(syscall)(n, a[0], a[1], a[2], a[3], a[4], a[5]);

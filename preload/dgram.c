@@ -401,9 +401,6 @@ ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
             r = zerocopy_pending(k) ? zerocopy_recv(k, msg) : -EAGAIN;
         if ((flags & MSG_ERRQUEUE) && (r == 0 || (r = errq_recv(k, msg)) != -EAGAIN))
             return r;
-        r = -EAGAIN;
-        if (r != -EAGAIN)
-            return r;
         bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % 16 == 15;
         struct msghdr m = *msg;
         if ((kernel_first || (flags & MSG_ERRQUEUE)) && (r = zs_sys(SYS_recvmsg, fd, &m, flags | MSG_DONTWAIT)) != -EAGAIN) {

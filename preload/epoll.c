@@ -123,6 +123,7 @@ static int created(int fd)
     struct epset *e = ep_set_new(fd);
     if (e != NULL)
         fdtab_set(fd, FDT_EPOLL, e);
+    signals_guard();
     frame_end();
     return fd;
 }

@@ -404,7 +404,7 @@ int zsp_epoll_pwait(int ep, struct epoll_event *ev, int max, int timeout, const 
 int zsp_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *t, const sigset_t *mask)
 {
     bool kernel;
-    if (t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000))
+    if (!signals_guarded() || (t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000)))
         return REAL(epoll_pwait2)(ep, ev, max, t, mask);
     const int64_t most = INT64_MAX / 2;
     int64_t ns = t == NULL ? -1 : t->tv_sec > most / 1000000000 ? most : t->tv_sec * 1000000000 + t->tv_nsec;

@@ -58,8 +58,7 @@ static void list_inherited(struct env_plan *plan, bool moved)
             /* This process is about to be replaced; if exec fails it goes on with the socket as a shared one. */
             atomic_store(&k->left, true);
             k->fd = fd;
-            pool_retire(k->pool);
-            k->pool = -1;
+            pool_retire(pool_forget(k));
             shared[n++] = k;
         }
         if (n == sizeof shared / sizeof shared[0]) {

@@ -207,8 +207,13 @@ int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timesp
 {
     struct call c;
     struct zsock *k = call_begin(&c, "recvmmsg", fd);
-    if (k == NULL)
-        return REAL(recvmmsg)(fd, v, n, flags, t);
+    if (k == NULL) {
+        int r = REAL(recvmmsg)(fd, v, n, flags, t);
+        for (int i = 0; i < r && zs_proc.conf.enabled; i++)
+            if (v[i].msg_hdr.msg_controllen > 0)
+                scm_received(&v[i].msg_hdr);
+        return r;
+    }
     /* As Linux: the timeout is looked at only between messages (recvmmsg(2), BUGS). */
     if (t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000))
         return (int)call_end(&c, fd, user_readable(t, sizeof *t) ? -EINVAL : -EFAULT);
@@ -295,8 +300,7 @@ ssize_t zsp_sendmsg(int fd, const struct msghdr *msg, int flags)
     struct call c;
     struct zsock *k = call_begin(&c, "sendmsg", fd);
     if (k == NULL) {
-        if (msg != NULL && msg->msg_controllen > 0 && zs_proc.conf.enabled && !zs_passthrough())
-            scm_sent(msg);
+        scm_sent(msg);
         return REAL(sendmsg)(fd, msg, flags);
     }
     ssize_t r = send_message(k, fd, msg, flags);
@@ -312,9 +316,8 @@ int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
     struct call c;
     struct zsock *k = call_begin(&c, "sendmmsg", fd);
     if (k == NULL) {
-        for (unsigned i = 0; i < n && zs_proc.conf.enabled; i++)
-            if (v[i].msg_hdr.msg_controllen > 0)
-                scm_sent(&v[i].msg_hdr);
+        for (unsigned i = 0; i < n && i < IOV_MAX && signals_guarded(); i++) /* the kernel takes no more than that */
+            scm_sent(&v[i].msg_hdr);
         return REAL(sendmmsg)(fd, v, n, flags);
     }
     unsigned sent = 0;

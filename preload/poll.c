@@ -29,6 +29,12 @@ static struct zsock *shm_sock(int fd)
     return k != NULL && sock_accelerated(k) ? k : NULL;
 }
 
+/* Something of ours may be among what the program waits for. */
+static bool possible(void)
+{
+    return signals_guarded() && !zs_passthrough();
+}
+
 /* Also what is not there is left to the kernel, which has the error for it. */
 static bool any_shm(struct pollfd *p, nfds_t n)
 {
@@ -317,7 +323,7 @@ static long framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout
 
 int zsp_poll(struct pollfd *p, nfds_t n, int timeout)
 {
-    if (zs_fdtab == NULL || zs_passthrough() || !any_shm(p, n))
+    if (!possible() || !any_shm(p, n))
         return REAL(poll)(p, n, timeout);
     return (int)framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL);
 }
@@ -328,15 +334,15 @@ static int64_t ts_ns(const struct timespec *t)
     return t == NULL ? -1 : t->tv_sec >= most / 1000000000 ? most : t->tv_sec * 1000000000 + t->tv_nsec;
 }
 
-static bool bad_time(const struct timespec *t)
+static bool bad_time(const struct timespec *t, const sigset_t *mask)
 {
-    return t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000);
+    bool bad = t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000);
+    return bad || (mask != NULL && !user_readable(mask, 8));
 }
 
 int zsp_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *mask)
 {
-    bool bad = bad_time(t) || (mask != NULL && !user_readable(mask, 8));
-    if (zs_fdtab == NULL || zs_passthrough() || bad || !any_shm(p, n))
+    if (!possible() || bad_time(t, mask) || !any_shm(p, n))
         return REAL(ppoll)(p, n, t, mask);
     return (int)framed("ppoll", p, n, ts_ns(t), mask);
 }
@@ -425,10 +431,14 @@ static int select_framed(int n, fd_set *r, fd_set *w, fd_set *e, int64_t timeout
     return res;
 }
 
+static bool bad_timeval(struct timeval *t)
+{
+    return t != NULL && (!user_writable(t, sizeof *t) || t->tv_sec < 0 || t->tv_usec < 0);
+}
+
 int zsp_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *t)
 {
-    bool bad = t != NULL && (!user_writable(t, sizeof *t) || t->tv_sec < 0 || t->tv_usec < 0);
-    if (zs_fdtab == NULL || zs_passthrough() || bad || !select_any(n, r, w, e))
+    if (!possible() || bad_timeval(t) || !select_any(n, r, w, e))
         return REAL(select)(n, r, w, e, t);
     int64_t ns = t == NULL ? -1 : (int64_t)t->tv_sec * 1000000000 + (int64_t)t->tv_usec * 1000;
     uint64_t start = zs_now_ns();
@@ -444,8 +454,7 @@ int zsp_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *t)
 
 int zsp_pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *t, const sigset_t *mask)
 {
-    bool bad = bad_time(t) || (mask != NULL && !user_readable(mask, 8));
-    if (zs_fdtab == NULL || zs_passthrough() || bad || !select_any(n, r, w, e))
+    if (!possible() || bad_time(t, mask) || !select_any(n, r, w, e))
         return REAL(pselect)(n, r, w, e, t, mask);
     return select_framed(n, r, w, e, ts_ns(t), mask);
 }

@@ -396,6 +396,8 @@ bool user_writable(void *p, size_t n);
 bool user_iov(const struct iovec *iov, size_t cnt, size_t skip, size_t n, bool write);
 bool user_fault(void *context); /* a handler's: the fault was one of ours, go on */
 void signals_guard(void);       /* our handler on SIGSEGV and SIGBUS */
+/* It is there, as it is once the program has a socket or an epoll set. Before, nothing is ours, and user_*() may not be asked. */
+bool signals_guarded(void);
 
 /* ---- Attachment (attach.c) ---- */
 void zs_config_load(void);

@@ -27,8 +27,7 @@ static void right_leaves(int fd)
     if (k == NULL || atomic_exchange(&k->left, true))
         return;
     k->fd = fd;
-    pool_retire(k->pool);
-    k->pool = -1;
+    pool_retire(pool_forget(k));
     client_self();
     if (k->s != NULL)
         share_socks(&k, 1);
@@ -51,6 +50,9 @@ static void right_arrives(int fd)
 
 void scm_sent(const struct msghdr *msg)
 {
+    if (!signals_guarded() || zs_passthrough() || !user_readable(msg, sizeof *msg) || msg->msg_controllen == 0 ||
+        !user_readable(msg->msg_control, msg->msg_controllen))
+        return; /* no socket of ours; or the kernel has the error for it */
     frame_enter();
     each_right(msg, right_leaves);
     frame_end();

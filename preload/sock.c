@@ -117,8 +117,7 @@ int zsp_socket(int domain, int type, int protocol)
         atomic_store(&k->fds, 1);
         k->d = d;
         if (!fdtab_set(fd, FDT_SOCK, k)) {
-            pool_retire(k->pool);
-            k->pool = -1;
+            pool_retire(pool_forget(k));
             zsock_drop(k);
         } else {
             zs_why(d, fd, tcp ? IPPROTO_TCP : IPPROTO_UDP, ZS_VERDICT_UNDECIDED, ZS_REASON_NONE, k);
@@ -144,8 +143,7 @@ void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason)
 {
     zs_why(k->d, fd, IPPROTO_TCP, ZS_VERDICT_KERNEL, reason, NULL);
     ep_sock_forget(k);
-    pool_retire(k->pool); /* the application's descriptor is the only one left */
-    k->pool = -1;
+    pool_retire(pool_forget(k)); /* the application's descriptor is the only one left */
     if (atomic_load(&k->fds) == 1) {
         forget_fd(k, fd, k);
         return;
@@ -184,8 +182,7 @@ int zsp_bind(int fd, const struct sockaddr *addr, socklen_t len)
         r = bind_engine_address(k, fd, addr, len);
     if (r == 0) {
         k->bound = true;
-        pool_retire(k->pool); /* it has an address now and must not serve another connection */
-        k->pool = -1;
+        pool_retire(pool_forget(k)); /* it has an address now and must not serve another connection */
         if (atomic_load(&k->kind) == ZK_UDP)
             dgram_bound(k, fd);
     }

@@ -122,6 +122,7 @@ static long confine(long fd, unsigned high)
 /* io_uring_setup(2) with a ring for files. A kernel that cannot confine rings is one that has none. */
 static long uring_setup(unsigned entries, struct io_uring_params *p)
 {
+    signals_guard();
     if (!user_writable(p, sizeof *p))
         return -EFAULT;
     if (of_libuv(entries, p))

@@ -2,7 +2,9 @@
  * poll, ppoll, select, pselect. */
 #include "lib.h"
 
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 
 static void end(int p[2])
 {
@@ -201,7 +203,34 @@ static void same_twice(void)
     end(p);
 }
 
+/* Pointers to nothing, of a program that has no socket yet and of one that has. */
+static void nowhere(void)
+{
+    void *no = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct msghdr control = {.msg_control = no, .msg_controllen = CMSG_SPACE(sizeof(int))};
+    struct timeval now = {0};
+    int u[2], s = -1;
+    CHECK(no != MAP_FAILED);
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, u));
+    for (int i = 0; i < 2; i++) {
+        R(poll(no, 1, 0));
+        R(select(1, no, NULL, NULL, &now));
+        R(sendmsg(u[0], no, MSG_DONTWAIT));
+        R(sendmsg(u[0], &control, MSG_DONTWAIT));
+        R(sendmmsg(u[0], no, 2, MSG_DONTWAIT));
+        R(recvmsg(u[0], no, MSG_DONTWAIT));
+        R(syscall(SYS_clone3, no, 88));
+        if (i == 0)
+            s = OK(socket(AF_INET, SOCK_STREAM, 0));
+    }
+    OK(close(s));
+    OK(close(u[0]));
+    OK(close(u[1]));
+    munmap(no, 4096);
+}
+
 const struct conf_case poll_cases[] = {
+    {"poll_nowhere", nowhere, KERNEL, "nothing is connected"},
     {"poll_states", poll_states, TCP, NULL},
     {"poll_sleep", poll_sleep, TCP, NULL},
     {"select_states", select_states, TCP, NULL},

@@ -102,6 +102,51 @@ static void same_process(void)
     OK(close(u[1]));
 }
 
+/* Two at a time, by sendmmsg and recvmmsg. */
+static void takes_several(void *arg)
+{
+    char control[2][CMSG_SPACE(sizeof(int))], byte[2], buf[64];
+    struct iovec iov[2] = {{&byte[0], 1}, {&byte[1], 1}};
+    struct mmsghdr m[2];
+    int *u = arg;
+    for (int i = 0; i < 2; i++)
+        m[i].msg_hdr = (struct msghdr){.msg_iov = &iov[i], .msg_iovlen = 1, .msg_control = control[i], .msg_controllen = sizeof control[i]};
+    CHECK(recvmmsg(u[1], m, 2, 0, NULL) == 2);
+    for (int i = 0; i < 2; i++) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m[i].msg_hdr)), sizeof fd);
+        long n = OK(read(fd, buf, sizeof buf));
+        write_all(fd, buf, (size_t)n);
+    }
+}
+
+static void several(void)
+{
+    char control[2][CMSG_SPACE(sizeof(int))] = {"", ""};
+    struct iovec iov = {"f", 1};
+    struct mmsghdr m[2];
+    int u[2], p[2][2];
+    OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, u));
+    pid_t pid = child(takes_several, u);
+    for (int i = 0; i < 2; i++) {
+        tcp_pair(p[i]); /* after the fork: the child has it only by the message */
+        m[i].msg_hdr = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control[i], .msg_controllen = sizeof control[i]};
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m[i].msg_hdr);
+        *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(c), &p[i][1], sizeof(int));
+        send_text(p[i][0], i == 0 ? "one" : "two");
+    }
+    R(sendmmsg(u[0], m, 2, 0));
+    for (int i = 0; i < 2; i++) {
+        OK(close(p[i][1]));
+        show_poll("answer", p[i][0], POLLIN, 2000);
+        show_recv("answer", p[i][0]);
+        OK(close(p[i][0]));
+        OK(close(u[i]));
+    }
+    reap(pid);
+}
+
 /* Sent, and closed by all before anybody received it. */
 static void in_flight(void)
 {
@@ -222,6 +267,7 @@ const struct conf_case scm_cases[] = {
     {"scm_same_process", same_process, TCP, NULL},
     {"scm_from_child", from_child, TCP, NULL},
     {"scm_there_and_back", there_and_back, TCP, NULL},
+    {"scm_several", several, TCP, NULL},
     {"scm_in_flight", in_flight, TCP, NULL},
     {"scm_udp", datagram, UDP, NULL},
     {0},
