@@ -10,7 +10,7 @@ const server = http.createServer(async (_, response) => {
 });
 server.listen(0, '127.0.0.1', async () => {
   const url = `http://127.0.0.1:${server.address().port}/`;
-  const texts = await Promise.all(Array.from({ length: 20 }, async () => (await fetch(url)).text()));
+  const texts = await Promise.all(Array.from({ length: 20 }, async () => (await globalThis.fetch(url)).text()));
   console.log(texts.every((text) => text.startsWith('// SPDX')) ? 'read' : 'something else came');
   server.closeAllConnections();
   server.close();
