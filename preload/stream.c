@@ -537,7 +537,7 @@ static ssize_t send_urgent(struct zsock *k, const struct iovec *iov, size_t n, i
     struct source src = {.iov = &last, .file = -1, .urgent = last.iov_base};
     ssize_t one = send_all(k, &src, 1, flags);
     if (one == 1)
-        zs_urgent_signal(k->peer);
+        zs_urgent_signal(&k->d->view, k->peer);
     return one < 0 && r > 0 ? r : r + one;
 }
 

@@ -123,36 +123,52 @@ static bool same_process(struct zs_view *v, const struct zs_session *s, int32_t 
 }
 
 /* As send_sigio_to_task: a signal of the program's own choice that does not fit the queue any more becomes a plain SIGIO. */
-static void raise_to(struct zs_view *v, int32_t tgid, int32_t tid, uint32_t word, long band)
+static void raise_to(struct zs_view *v, int32_t tgid, int32_t tid, siginfo_t info)
 {
-    int own = (int)ZS_ASYNC_SIG(word), sig = own != 0 ? own : SIGIO;
+    int sig = info.si_signo;
     if (!allowed(v, tgid, tid, sig))
         return;
-    siginfo_t info = {.si_signo = sig, .si_code = SI_SIGIO};
-    info.si_band = own != 0 ? band : 0;
-    info.si_fd = own != 0 ? (int)ZS_ASYNC_FD(word) : -1;
     long r = tid != 0 ? zs_sys(SYS_rt_tgsigqueueinfo, tgid, tid, sig, &info) : zs_sys(SYS_rt_sigqueueinfo, tgid, sig, &info);
     if (r == -EAGAIN && allowed(v, tgid, 0, SIGIO))
         zs_sys(SYS_kill, tgid, SIGIO);
 }
 
-void zs_async_raise(struct zs_view *v, struct zs_session *s, long band)
+/* For whom F_SETOWN named. */
+static void raise_for(struct zs_view *v, const struct zs_session *s, const siginfo_t *info)
 {
-    uint32_t word = atomic_load_explicit(&s->async, memory_order_relaxed);
     int32_t owner = atomic_load_explicit(&s->sig_owner, memory_order_relaxed);
     int32_t tgid = atomic_load_explicit(&s->sig_tgid, memory_order_relaxed);
-    if (!(word & ZS_ASYNC_ON) || owner == 0)
+    if (owner == 0)
         return;
     if (owner < 0) {
         /* A group: its members who hold the socket, which is as far as we can tell who is meant. */
         uint32_t id = atomic_load(&s->owner);
         int32_t pid = id != ZS_CLIENT_ENGINE ? (int32_t)atomic_load(&v->arena->client[ZS_CLIENT_SLOT(id) % ZS_MAX_CLIENTS].pid) : 0;
-        if (pid > 0 && zs_sys(SYS_getpgid, pid) == -owner)
-            raise_to(v, pid, 0, word, band);
+        if (pid > 0 && zs_sys(SYS_getpgid, pid) == -(long)owner)
+            raise_to(v, pid, 0, *info);
         return;
     }
     if (same_process(v, s, tgid != 0 ? tgid : owner))
-        raise_to(v, tgid != 0 ? tgid : owner, tgid != 0 ? owner : 0, word, band);
+        raise_to(v, tgid != 0 ? tgid : owner, tgid != 0 ? owner : 0, *info);
+}
+
+void zs_async_raise(struct zs_view *v, struct zs_session *s, long band)
+{
+    uint32_t word = atomic_load_explicit(&s->async, memory_order_relaxed);
+    if (!(word & ZS_ASYNC_ON))
+        return;
+    int own = (int)ZS_ASYNC_SIG(word);
+    siginfo_t info = {.si_signo = own != 0 ? own : SIGIO, .si_code = SI_SIGIO};
+    info.si_band = own != 0 ? band : 0;
+    info.si_fd = own != 0 ? (int)ZS_ASYNC_FD(word) : -1;
+    raise_for(v, s, &info);
+}
+
+void zs_urgent_signal(struct zs_view *v, const struct zs_session *s)
+{
+    siginfo_t info = {.si_signo = SIGURG, .si_code = SI_SIGIO};
+    info.si_fd = -1; /* told as the kernel's (SEND_SIG_PRIV), as SIGIO without F_SETSIG */
+    raise_for(v, s, &info);
 }
 
 /* What has become of the socket, as sk_wake_async is told; 0: nothing that a signal tells, room for one (zs_notify_room). */

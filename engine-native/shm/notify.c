@@ -8,7 +8,6 @@
 #include "ops.h"
 
 #include <poll.h>
-#include <signal.h>
 #include "sys.h"
 
 int zs_futex_wake(_Atomic uint32_t *word, int count)
@@ -241,14 +240,4 @@ void zs_urgent_put(struct zs_session *rx, uint64_t word)
     if (stands && !in_line && ZS_URGENT_POS(old) != ZS_URGENT_POS(word))
         atomic_store(&rx->rx_prod.urgent_skip, ZS_URGENT_POS(old) + 1);
     atomic_store_explicit(&rx->rx_prod.urgent, word, memory_order_release);
-}
-
-void zs_urgent_signal(struct zs_session *s)
-{
-    int32_t owner = atomic_load_explicit(&s->sig_owner, memory_order_relaxed);
-    int32_t tgid = atomic_load_explicit(&s->sig_tgid, memory_order_relaxed);
-    if (tgid != 0)
-        zs_sys(SYS_tgkill, tgid, owner, SIGURG);
-    else if (owner != 0)
-        zs_sys(SYS_kill, owner, SIGURG);
 }

@@ -90,7 +90,7 @@ void zs_unlock(struct zs_view *v, _Atomic uint32_t *word);
  * which the reader stands leaves the stream. */
 void zs_urgent_put(struct zs_session *rx, uint64_t word);
 /* SIGURG to whoever F_SETOWN named for the socket: an urgent byte came. */
-void zs_urgent_signal(struct zs_session *s);
+void zs_urgent_signal(struct zs_view *v, const struct zs_session *s);
 void zs_notify(struct zs_view *v, struct zs_session *s);
 void zs_notify_room(struct zs_view *v, struct zs_session *s); /* it became writable */
 void zs_notify_own(struct zs_view *v, struct zs_session *s);  /* what the socket's own process did: no signal comes of it */

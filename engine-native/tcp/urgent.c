@@ -64,7 +64,7 @@ void tcp_urgent_in(struct tcp_conn *c, const struct tcp_seg *s)
     c->rcv_up = s->up;
     tell(c, app, s->up, here ? byte_of(s->m, s->skip, s->seq, s->up) : 0);
     if (!known)
-        zs_urgent_signal(app);
+        zs_urgent_signal(c->st->conf.view, app);
 }
 
 void tcp_urgent_came(struct tcp_conn *c, struct zs_session *app, const struct rte_mbuf *m, uint32_t skip, uint32_t len)

@@ -30,6 +30,7 @@ static pid_t target(bool exec)
             _exit(99);
         }
         signal(SIGIO, on_signal);
+        signal(SIGURG, on_signal);
         signal(SIGTERM, on_signal);
         write(ready[1], "r", 1);
         for (;;)
@@ -104,12 +105,34 @@ static void test_a_number_that_is_somebody_else_s(void **state)
     assert_int_equal(ended(pid, true), 0);
 }
 
+/* SIGURG goes the same way. */
+static void test_urgent(void **state)
+{
+    struct fixture *f = *state;
+    struct zs_session *s = zs_session_at(&f->a, (uint32_t)zs_session_alloc(&f->a, ZS_KIND_TCP));
+    pid_t pid = target(false);
+    aim(s, pid, 0);
+    atomic_store(&s->sig_born, zs_born(pid) ^ 2u);
+    zs_urgent_signal(&f->a, s);
+    assert_int_equal(ended(pid, true), 0);
+    pid = target(false);
+    aim(s, pid, 0);
+    atomic_store(&s->sig_owner, -getpgrp()); /* a group, of which nobody holds the socket */
+    zs_urgent_signal(&f->a, s);
+    assert_int_equal(ended(pid, true), 0);
+    pid = target(false);
+    aim(s, pid, 0);
+    zs_urgent_signal(&f->a, s);
+    assert_int_equal(ended(pid, false), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_reaches_programs_of_the_domain, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_others_are_left_alone, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_a_number_that_is_somebody_else_s, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_urgent, fixture_up, fixture_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
