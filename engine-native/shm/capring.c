@@ -2,6 +2,7 @@
  * See capring.h. */
 #define _GNU_SOURCE
 #include "capring.h"
+#include "sys.h"
 
 #include <time.h>
 
@@ -70,7 +71,7 @@ static void write_down(struct zs_view *v, struct zs_capture_record *rec, const s
         }
         if (v->client == ZS_CLIENT_ENGINE || v->confined || atomic_load(&c->stalled))
             break;
-        nanosleep(&nap, NULL);
+        zs_sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL); /* no cancellation point: locks are held */
     }
     if (!zs_capturing(v))
         return;

@@ -4,11 +4,10 @@
 #define _GNU_SOURCE
 #include <linux/futex.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "ops.h"
+#include "sys.h"
 
 #define UNKNOWN_ROUNDS 256u /* some 25 ms: longer than the engine takes to publish or withdraw a client */
 
@@ -21,15 +20,16 @@ static bool unknown(const struct zs_view *v, uint32_t holder)
     return slot >= ZS_MAX_CLIENTS || atomic_load(&v->arena->client[slot].id) != holder;
 }
 
-/* 50 us. In a process whose filter may forbid to sleep or yield: by a futex that nobody wakes. */
+/* 50 us. In a process whose filter may forbid to sleep or yield: by a futex that nobody wakes. Not by nanosleep(3), a cancellation
+ * point: a thread that ends here leaves other locks that it holds to a process that lives on. */
 static void nap(const struct zs_view *v)
 {
     const struct timespec t = {.tv_nsec = 50000};
     uint32_t word = 0;
     if (v->confined)
-        syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &t, NULL, 0);
+        zs_sys(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &t, NULL, 0);
     else
-        nanosleep(&t, NULL);
+        zs_sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
 }
 
 bool zs_lock(struct zs_view *v, _Atomic uint32_t *word, bool bounded)

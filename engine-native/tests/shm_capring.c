@@ -4,6 +4,8 @@
 #include "capring.h"
 #include "shm_fixture.h"
 
+#include <pthread.h>
+
 #define ENGINE(f) ((struct zs_view){.arena = (f)->arena, .client = ZS_CLIENT_ENGINE})
 
 static uint8_t data[65536];
@@ -146,6 +148,43 @@ static void test_full(void **state)
     assert_int_equal(take(f, ZS_CAP_DATA).pos, (uint64_t)(kept + 101) * sizeof piece); /* the gap shows */
 }
 
+struct sender {
+    struct fixture *f;
+    uint32_t to;
+    bool came_back;
+};
+
+static void *sends_cancelled(void *arg)
+{
+    struct sender *s = arg;
+    int state;
+    pthread_cancel(pthread_self()); /* from now on a cancellation point is the end */
+    send(s->f, s->to, "x", 1);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    s->came_back = true;
+    return NULL;
+}
+
+/* A thread that waits for the engine to read, or for a lock, holds the connection's: it must give that back. */
+static void test_no_cancellation_point(void **state)
+{
+    struct fixture *f = *state;
+    struct zs_capture *c = &f->arena->capture;
+    struct sender s = {.f = f};
+    fixture_pair(f, &s.to);
+    f->arena->header.capture = 65536;
+    for (int locked = 0; locked < 2; locked++) {
+        pthread_t t;
+        s.came_back = false;
+        atomic_store(&c->tail, c->head + (locked ? 0 : ZS_CAP_RING)); /* no room */
+        atomic_store(&c->lock, locked ? f->b.client : 0);
+        assert_int_equal(pthread_create(&t, NULL, sends_cancelled, &s), 0);
+        pthread_join(t, NULL);
+        assert_true(s.came_back);
+        atomic_store(&c->lock, 0);
+    }
+}
+
 /* Whatever stands in the ring, the engine reads records within their bounds, and comes to an end. */
 static void test_nonsense(void **state)
 {
@@ -198,7 +237,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
     const struct CMUnitTest tests[] = {
         T(test_nothing_unless_asked), T(test_a_connection), T(test_unread_is_a_reset_and_the_wire_is_left_out),
-        T(test_round_and_round), T(test_full), T(test_nonsense),
+        T(test_round_and_round), T(test_full), T(test_no_cancellation_point), T(test_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
