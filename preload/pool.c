@@ -28,6 +28,7 @@ static struct {
     int free[2]; /* by family: head of the list of free entries */
     int unused;  /* head of the list of entries without a socket */
     uint32_t used, within;
+    _Atomic uint32_t held; /* entries with a socket */
     uint64_t none_until_ns; /* the application needed the numbers: no entries before that time */
     bool ready;
     struct entry e[POOL_MAX];
@@ -51,9 +52,10 @@ static int new_entry(int family6)
 {
     int i = pool.unused;
     struct rlimit64 lim = {0};
+    if (pool.none_until_ns != 0 && zs_now_ns() < pool.none_until_ns)
+        return -EMFILE;
     zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim);
-    if (pool.within >= POOL_WITHIN || (pool.within > 0 && pool.within >= lim.rlim_cur / POOL_WITHIN_PART) ||
-        (pool.none_until_ns != 0 && zs_now_ns() < pool.none_until_ns))
+    if (pool.within >= POOL_WITHIN || (pool.within > 0 && pool.within >= lim.rlim_cur / POOL_WITHIN_PART))
         return -EMFILE;
     if (i != POOL_NONE)
         pool.unused = pool.e[i].next;
@@ -71,6 +73,7 @@ static int new_entry(int family6)
     }
     pool.e[i] = (struct entry){.fd = fd, .next = POOL_NONE, .family6 = (uint8_t)family6, .within = (uint64_t)fd < lim.rlim_cur};
     pool.within += pool.e[i].within;
+    atomic_fetch_add_explicit(&pool.held, 1, memory_order_relaxed);
     return i;
 }
 
@@ -82,8 +85,10 @@ static int plain_socket(int family, int flags)
 
 static void retire(int i)
 {
-    if (pool.e[i].fd >= 0)
+    if (pool.e[i].fd >= 0) {
         fd_unkeep(pool.e[i].fd);
+        atomic_fetch_sub_explicit(&pool.held, 1, memory_order_relaxed);
+    }
     pool.e[i].fd = -1;
     pool.within -= pool.e[i].within;
     pool.e[i].within = false;
@@ -148,6 +153,8 @@ int pool_take(struct zs_domain *d, int family, int flags, int *entry)
     int fd = take(family, flags, entry);
     if (fd != -EMFILE || (fd = plain_socket(family, flags)) != -EMFILE)
         return fd;
+    if (atomic_load_explicit(&pool.held, memory_order_relaxed) == 0)
+        return fd; /* a program at its limit may ask again and again */
     shed();
     return plain_socket(family, flags);
 }
@@ -182,4 +189,5 @@ void pool_child(void)
     atomic_store(&pool.lock, 0);
     pool.ready = false;
     pool.used = pool.within = 0;
+    atomic_store(&pool.held, 0);
 }
