@@ -323,7 +323,7 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
     if (ZS_LIKELY(!zerocopy_asked(k, flags)))
         return send_datagram(k, fd, msg, flags);
     ssize_t r = send_datagram(k, fd, msg, flags & ~MSG_ZEROCOPY);
-    if (r >= 0) /* its header counts */
+    if (r >= 0 && k->s != NULL) /* its header counts; the first one bound the socket */
         zerocopy_done(k);
     return r;
 }

@@ -81,7 +81,10 @@ static void describe(const struct zsock *k, struct msghdr *msg, const struct soc
 
 bool zerocopy_asked(const struct zsock *k, int flags)
 {
-    return (flags & MSG_ZEROCOPY) && k->s != NULL && (atomic_load_explicit(&k->s->opts.bits, memory_order_relaxed) & ZS_O_ZEROCOPY);
+    if (ZS_LIKELY(!(flags & MSG_ZEROCOPY)))
+        return false;
+    uint32_t bits = k->s != NULL ? atomic_load_explicit(&k->s->opts.bits, memory_order_relaxed) : k->pre.bits;
+    return bits & ZS_O_ZEROCOPY;
 }
 
 void zerocopy_done(struct zsock *k)

@@ -2,7 +2,7 @@
 /** MSG_ZEROCOPY and its completions on the error queue. On the kernel they come with the acknowledgement: each case waits for them. */
 import { type Case, Suite } from '../harness/case.js';
 import type { Sock } from '../harness/sock.js';
-import { EPOLL, MSG, POLL, SHUT, SO, SOL_SOCKET } from '../libc/constants.js';
+import { EPOLL, MSG, POLL, SHUT, SO, SOCK, SOL_SOCKET } from '../libc/constants.js';
 import { AF, int32 } from '../libc/struct.js';
 
 export const zerocopy = new Suite('zerocopy');
@@ -173,6 +173,20 @@ zerocopy.udp('datagrams', (t) => {
   near.poll(POLL.IN);
   near.send('without');
   near.poll(POLL.IN);
+});
+
+zerocopy.udp('first_of_an_unbound', (t) => {
+  const far = t.datagram(t.far, 'far');
+  const near = t.socket(t.near, 'near', SOCK.DGRAM);
+  on(near);
+  for (let i = 0; i < 2; i++) {
+    near.call('sendto', (fd) =>
+      t.near.libc.sendto(fd, Buffer.from(`number ${i}`), MSG.ZEROCOPY, t.at(t.far, t.portOf(far))),
+    );
+    far.readable().recv(20);
+    near.until(POLL.ERR);
+    fetch(t, near);
+  }
 });
 
 zerocopy.tcp('with_signals', (t) => {
