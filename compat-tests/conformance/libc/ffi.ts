@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /**
  * The C library by `ffi-napi`, from the global symbol scope: a preload library sees every call, which it would not if libc were
- * opened by name. Pointers are passed as numbers, so that a bad one can be passed, too.
+ * opened by name. One native function makes the call and keeps its errno (call.c). Pointers are passed as numbers, so that a bad one can be passed, too.
  */
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const require = createRequire(import.meta.url);
 
-type Type = 'int' | 'uint' | 'long' | 'size_t';
-type Foreign = (...args: readonly number[]) => number | string;
+type Foreign = (...args: readonly (number | string)[]) => number | string;
 
 interface Ffi {
-  Library(name: null, functions: Record<string, readonly [Type, readonly Type[]]>): Record<string, Foreign>;
-  errno(): number;
+  Library(path: string, functions: Record<string, readonly [string, readonly string[]]>): Record<string, Foreign>;
 }
 interface Ref {
   address(buffer: Buffer): number;
@@ -42,20 +42,35 @@ export function errnoName(value: number): string {
   return ERRNO_NAMES.get(value) ?? `errno ${value}`;
 }
 
-const bound = new Map<string, Foreign>();
+/** Where the native parts are, from `dist/libc`. */
+const BUILD =
+  process.env['ZSTACK_BUILD'] ??
+  process.env['ZSTACK_BUILD_DIR'] ??
+  join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..', 'build');
+const native = ffi.Library(join(BUILD, 'conformance-call.so'), {
+  conformance_symbol: ['size_t', ['string']],
+  conformance_call: ['long', ['size_t', 'size_t', 'long', 'long', 'long', 'long', 'long', 'long']],
+});
+const errno = Buffer.alloc(4);
 
-/** A function of the global scope. `signature`: one letter for the result and each parameter: i int, u unsigned, l long, z size_t or pointer. */
-function symbol(name: string, signature: string): Foreign {
-  const key = `${name} ${signature}`;
-  let f = bound.get(key);
-  if (f === undefined) {
-    const types: Record<string, Type> = { i: 'int', u: 'uint', l: 'long', z: 'size_t' };
-    const [result = 'int', ...parameters] = [...signature].map((letter) => types[letter] ?? 'int');
-    f = ffi.Library(null, { [name]: [result, parameters] })[name];
-    if (f === undefined) throw new Error(`the C library has no ${name}`);
-    bound.set(key, f);
-  }
-  return f;
+const bound = new Map<string, number>();
+
+/** The address of a function of the global scope. */
+function symbol(name: string): number {
+  const known = bound.get(name);
+  if (known !== undefined) return known;
+  const address = Number(native['conformance_symbol']?.(name));
+  if (!address) throw new Error(`the C library has no ${name}`);
+  bound.set(name, address);
+  return address;
+}
+
+/** A register's 64 bits as the function's result type. */
+function resultOf(register: number | string, letter: string): number {
+  const bits = BigInt(register);
+  if (letter === 'i') return Number(BigInt.asIntN(32, bits));
+  if (letter === 'u') return Number(BigInt.asUintN(32, bits));
+  return Number(letter === 'z' ? BigInt.asUintN(64, bits) : bits);
 }
 
 /** An argument: a number, a buffer whose address is passed, or null. */
@@ -68,13 +83,16 @@ export function addressOf(buffer: Buffer | null): number {
 }
 const EMPTY = Buffer.alloc(8);
 
-/** Calls a function of the C library. The result is -1 with errno's name, or a value. */
+/**
+ * Calls a function of the C library. The result is -1 with errno's name, or a value. `signature`: one letter for the result and each
+ * parameter, six at most: i int, u unsigned, l long, z size_t or pointer.
+ */
 export function call(name: string, signature: string, ...args: readonly Arg[]): Result {
-  const f = symbol(name, signature);
   const numbers = args.map((arg) => (typeof arg === 'number' ? arg : addressOf(arg)));
-  const r = Number(f(...numbers));
-  const err = r === -1 ? errnoName(ffi.errno()) : '';
-  return { r, err };
+  while (numbers.length < 6) numbers.push(0);
+  const register = native['conformance_call']?.(symbol(name), ref.address(errno), ...numbers) ?? -1;
+  const r = resultOf(register, signature[0] ?? 'i');
+  return { r, err: r === -1 ? errnoName(errno.readInt32LE()) : '' };
 }
 
 /** A copy of `length` bytes of memory. */
