@@ -252,6 +252,7 @@ int zsp_shutdown(int fd, int how)
         return (int)call_end(&c, fd, -EINVAL);
     if (atomic_load(&k->kind) == ZK_CONN)
         return (int)call_end(&c, fd, shutdown_conn(k, how));
+    pool_retire(pool_forget(k)); /* the kernel keeps what was shut down, also where it says ENOTCONN */
     long r = zs_sys(SYS_shutdown, fd, how);
     if (r == 0 && atomic_load(&k->kind) == ZK_UDP) {
         k->shut_wr |= how != SHUT_RD;

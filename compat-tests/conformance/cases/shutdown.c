@@ -150,6 +150,21 @@ static void listener_again(void)
     OK(close(l));
 }
 
+/* A socket that was shut down before it was connected remembers it, and no later socket does. */
+static void unconnected(void)
+{
+    char byte;
+    for (int i = 0; i < 3; i++) {
+        int fd = OK(socket(AF_INET, SOCK_STREAM, 0));
+        R(recv(fd, &byte, 1, MSG_DONTWAIT));
+        show_poll("fresh", fd, ALL, 0);
+        R(shutdown(fd, SHUT_RDWR));
+        R(recv(fd, &byte, 1, MSG_DONTWAIT));
+        show_poll("shut down", fd, ALL, 0);
+        OK(close(fd));
+    }
+}
+
 const struct conf_case shutdown_cases[] = {
     {"tcp_half_close", half_close, TCP, NULL},
     {"tcp_half_close_server", half_close_server, TCP, NULL},
@@ -158,5 +173,6 @@ const struct conf_case shutdown_cases[] = {
     {"tcp_shutdown_both_ends", both_ends, TCP, NULL},
     {"tcp_shutdown_invalid", invalid, TCP, NULL},
     {"tcp_shutdown_listener", listener_again, TCP, NULL},
+    {"tcp_shutdown_unconnected", unconnected, KERNEL, "nothing is connected"},
     {0},
 };
