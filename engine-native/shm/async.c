@@ -138,7 +138,7 @@ static void raise_for(struct zs_view *v, const struct zs_session *s, const sigin
 {
     int32_t owner = atomic_load_explicit(&s->sig_owner, memory_order_relaxed);
     int32_t tgid = atomic_load_explicit(&s->sig_tgid, memory_order_relaxed);
-    if (owner == 0)
+    if (owner == 0 || v->confined) /* the calls would be the end of a confined process: it cannot signal */
         return;
     if (owner < 0) {
         /* A group: its members who hold the socket, which is as far as we can tell who is meant. */
