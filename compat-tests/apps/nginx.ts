@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** Debian's nginx in a directory of its own, and wrk's report read. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { listening } from '../lib/net.js';
 import type { Program } from '../lib/processes.js';
@@ -66,8 +66,11 @@ export async function startNginx(stage: Stage, port: number, options: NginxOptio
 
 /** The master's process id; 0 while there is no such file. */
 export function masterPid(stage: Stage, port: number): number {
-  const file = join(stage.directory, `nginx-${port}.pid`);
-  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
+  try {
+    return Number(readFileSync(join(stage.directory, `nginx-${port}.pid`), 'utf8'));
+  } catch {
+    return 0; // an upgrade renames it at any moment
+  }
 }
 
 /** A file of so many bytes that are hard to confuse: random, and every mebibyte different. */
