@@ -213,6 +213,7 @@ struct engine {
 
     struct suspect *suspects;
     size_t suspect_len, suspect_cap;
+    int64_t charge_off; /* by how much the sum of charged blocks was wrong at the last look */
 
     uint32_t own_seq;
     uint64_t trimmed_at;

@@ -219,6 +219,8 @@ void reap_client(struct engine *e, uint32_t spinners)
         timer_at(e, TIMER_AUDIT, e->now); /* nobody reports its sockets */
     if (e->client_count == 0 && e->by_session == NULL)
         reap_scrub(e);
+    else
+        timer_at(e, TIMER_RECHECK, e->now + RECHECK_AFTER);
     trim_consider(e);
 }
 
@@ -293,6 +295,43 @@ static void recheck_block(struct engine *e, const struct suspect *x)
         hint_clear_unless(cls->hint.summary, cls->hint.leaf, i, word_used, &cls->owner[i]);
 }
 
+/* Bytes of the blocks that somebody has. */
+static uint64_t claimed(const struct engine *e)
+{
+    uint64_t sum = 0;
+    for (uint32_t c = 0; c < ZS_NCLASS; c++) {
+        struct zs_block_class *cls = &e->view.arena->block[c];
+        uint32_t n = ZS_CLASS_COUNT(c);
+        for (uint32_t i = zs_hint_next(cls->hint.leaf, n, 0); i < n; i = zs_hint_next(cls->hint.leaf, n, i + 1))
+            sum += atomic_load(&cls->owner[i]) != 0 ? ZS_CLASS_SIZE(c) : 0;
+    }
+    return sum;
+}
+
+/* Who died between the charge for a block and the claim, or between giving one back and its discharge, left the sum wrong. A
+ * process that runs is between the two for a moment only: what two looks a second apart both find is mended. */
+static void mend_charge(struct engine *e)
+{
+    _Atomic uint64_t *used = &e->view.arena->header.mem_used;
+    int64_t off = 0, last = e->charge_off;
+    uint64_t before;
+    int tries = 0;
+    do { /* a look during which nothing changed */
+        before = atomic_load(used);
+        off = (int64_t)(before - claimed(e));
+    } while (atomic_load(used) != before && ++tries < 16);
+    e->charge_off = off;
+    if (off == 0)
+        return;
+    if (last != 0 && (last < 0) == (off < 0) && tries < 16) {
+        int64_t both = off > 0 ? (last < off ? last : off) : (last > off ? last : off);
+        atomic_fetch_sub(used, (uint64_t)both);
+        e->charge_off = off - both;
+        COUNT(e, CHARGES_MENDED);
+    }
+    timer_at(e, TIMER_RECHECK, e->now + RECHECK_AFTER);
+}
+
 void reap_recheck(struct engine *e)
 {
     struct queued_set *q = calloc(1, sizeof *q);
@@ -309,6 +348,7 @@ void reap_recheck(struct engine *e)
     free(q);
     reap_loans_recheck(e, list, n);
     free(list);
+    mend_charge(e);
     trim_consider(e);
 }
 
@@ -336,4 +376,5 @@ void reap_scrub(struct engine *e)
     atomic_store(&a->header.mem_used, 0);
     atomic_store(&a->header.spinners, 0);
     e->suspect_len = 0;
+    e->charge_off = 0;
 }

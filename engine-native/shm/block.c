@@ -13,11 +13,13 @@ static bool charge(struct zs_view *v, uint64_t size)
 {
     struct zs_arena_header *h = &v->arena->header;
     uint64_t used = atomic_fetch_add(&h->mem_used, size) + size;
-    if (used > v->mem_limit || (size > ZS_CLASS_SIZE(0) && used > v->mem_limit - v->mem_limit / 4)) {
+    /* Below zero for a moment where the engine mended what a stopped process then discharged itself: not full. */
+    int64_t limit = (int64_t)v->mem_limit, now = (int64_t)used;
+    if (now > limit || (size > ZS_CLASS_SIZE(0) && now > limit - limit / 4)) {
         atomic_fetch_sub(&h->mem_used, size);
         return false;
     }
-    if (used > atomic_load_explicit(&h->mem_peak, memory_order_relaxed))
+    if (now > 0 && used > atomic_load_explicit(&h->mem_peak, memory_order_relaxed))
         atomic_store_explicit(&h->mem_peak, used, memory_order_relaxed);
     return true;
 }

@@ -223,6 +223,41 @@ static void test_memory_goes_back(void **state)
     settle(f);
 }
 
+static int charge_body(struct test_client *c, uint32_t *out, void *arg)
+{
+    (void)out;
+    atomic_fetch_add(&c->view.arena->header.mem_used, *(int64_t *)arg);
+    return 0;
+}
+
+/* Died between the charge for a block and its claim, or the other way round: the sum is right again, and what a survivor holds counts. */
+static void test_death_between_charge_and_claim(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t off[] = {65536, 327680, -65536};
+    struct test_client c;
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    _Atomic uint64_t *used = &c.view.arena->header.mem_used;
+    uint32_t session = (uint32_t)zs_session_alloc(&c.view, ZS_KIND_TCP);
+    assert_int_not_equal(zs_block_alloc(&c.view, 1 << 20, session), 0);
+    uint64_t held = atomic_load(used);
+    for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {
+        struct child child;
+        child_start(f, &child, charge_body, (void *)&off[i]);
+        assert_int_equal(atomic_load(used), held + (uint64_t)off[i]);
+        child_kill(f, &child);
+        for (int look = 0; look < 3; look++)
+            advance(f, SECOND);
+        assert_int_equal(atomic_load(used), held);
+        assert_int_equal(engine_counter(f->e, "charges_mended"), i + 1);
+    }
+    zs_block_free_all(&c.view, session);
+    assert_int_equal(atomic_load(used), 0);
+    zs_session_free(&c.view, session);
+    detach(&c);
+    settle(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +265,7 @@ int main(void)
         T(test_sigkill_frees_everything),       T(test_sigkill_beside_a_survivor),
         T(test_peer_of_a_dead_client),          T(test_death_between_prepare_and_push),
         T(test_shared_session_outlives_its_owner), T(test_memory_goes_back),
+        T(test_death_between_charge_and_claim),
     };
     return cmocka_run_group_tests_name("engine reap", tests, NULL, NULL);
 }
