@@ -54,13 +54,9 @@ static void list_inherited(struct env_plan *plan, bool moved)
             moved = true;
         else
             used += (size_t)snprintf(plan->inherit + used, sizeof plan->inherit - used, "%d:%u:%u,", fd, k->index, k->gen);
-        if (!atomic_load(&k->left) && !zs_passthrough()) {
-            /* This process is about to be replaced; if exec fails it goes on with the socket as a shared one. */
-            atomic_store(&k->left, true);
-            k->fd = fd;
-            pool_retire(pool_forget(k));
+        /* This process is about to be replaced; if exec fails it goes on with the socket as a shared one. */
+        if (!zs_passthrough() && sock_leaves(k, fd))
             shared[n++] = k;
-        }
         if (n == sizeof shared / sizeof shared[0]) {
             share_socks(shared, n);
             n = 0;

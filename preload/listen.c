@@ -79,7 +79,7 @@ int zsp_listen(int fd, int backlog)
         sock_to_kernel(k, fd, d == NULL ? ZS_REASON_ENGINE_GONE : ZS_REASON_NO_MEMORY);
         return (int)call_end(&c, fd, 0);
     }
-    pool_retire(pool_forget(k)); /* it has an address in the kernel now: never reused */
+    pool_leave(k); /* it has an address in the kernel now: never reused */
     atomic_fetch_add(&zs_proc.endpoints, 1);
     atomic_store(&k->kind, ZK_LISTEN);
     if (atomic_load(&k->left))

@@ -75,7 +75,7 @@ void opt_inherit(struct zsock *k, const struct zsock *listener)
         zs_sys(SYS_setsockopt, k->fd, o->level, o->name, &o->value, sizeof o->value);
     }
     if (listener->nplain > 0) {
-        pool_retire(pool_forget(k)); /* no longer like a fresh socket */
+        pool_leave(k); /* no longer like a fresh socket */
     }
 }
 
@@ -329,12 +329,12 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
     }
     int here;
     if (kind != ZK_CONN && user_readable(val, len) && dg_set(k, fd, level, name, val, len, &here)) {
-        pool_retire(pool_forget(k));
+        pool_leave(k);
         return here;
     }
     long r = zs_sys(SYS_setsockopt, fd, level, name, val, len);
     if (r == 0 && k->pool >= 0) {
-        pool_retire(pool_forget(k)); /* it is no longer like a fresh socket */
+        pool_leave(k); /* it is no longer like a fresh socket */
     }
     if (r == 0 && congestion) {
         if (kind == ZK_CONN)

@@ -100,7 +100,7 @@ static void shed_one(struct zsock *k, int fd, void *arg)
 {
     (void)fd;
     (void)arg;
-    pool_retire(pool_forget(k));
+    pool_leave(k);
 }
 
 /* No number is left: gives back those that we hold. The sockets live on by the application's descriptors. */

@@ -417,6 +417,11 @@ static inline int pool_forget(struct zsock *k)
 {
     return __atomic_exchange_n(&k->pool, -1, __ATOMIC_ACQ_REL);
 }
+/* Its entry will serve no other socket. */
+static inline void pool_leave(struct zsock *k)
+{
+    pool_retire(pool_forget(k));
+}
 
 /* ---- Sockets (sock.c, listen.c) ---- */
 int addr_from_sockaddr(struct zs_addr *a, const struct sockaddr *sa, socklen_t len);
@@ -549,6 +554,8 @@ void zs_before_fork(void);
 void zs_after_fork_child(void);
 void zs_forked_same_files(void); /* in place of the latter, with CLONE_FILES */
 void share_all(void); /* before a fork: every socket may have two holders */
+/* It may soon have a second holder, who has it as fd. False: it was shared before, and the engine knows. */
+bool sock_leaves(struct zsock *k, int fd);
 int share_socks(struct zsock *const *list, uint32_t n);
 void scm_sent(const struct msghdr *msg);
 void scm_received(struct msghdr *msg);

@@ -48,6 +48,15 @@ int share_socks(struct zsock *const *list, uint32_t n)
     return 0;
 }
 
+bool sock_leaves(struct zsock *k, int fd)
+{
+    if (atomic_exchange(&k->left, true))
+        return false;
+    k->fd = fd;
+    pool_leave(k);
+    return true;
+}
+
 struct gather {
     struct zsock **list;
     uint32_t n, cap;
@@ -56,11 +65,8 @@ struct gather {
 static void gather_one(struct zsock *k, int fd, void *arg)
 {
     struct gather *g = arg;
-    if (atomic_load(&k->left))
+    if (!sock_leaves(k, fd))
         return;
-    atomic_store(&k->left, true);
-    k->fd = fd;
-    pool_retire(pool_forget(k));
     if (k->s != NULL && g->n < g->cap)
         g->list[g->n++] = k;
 }

@@ -24,10 +24,8 @@ static void each_right(const struct msghdr *msg, void (*f)(int))
 static void right_leaves(int fd)
 {
     struct zsock *k = fd_sock(fdtab_raw(fd));
-    if (k == NULL || atomic_exchange(&k->left, true))
+    if (k == NULL || !sock_leaves(k, fd))
         return;
-    k->fd = fd;
-    pool_retire(pool_forget(k));
     client_self();
     if (k->s != NULL)
         share_socks(&k, 1);

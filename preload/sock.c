@@ -117,7 +117,7 @@ int zsp_socket(int domain, int type, int protocol)
         atomic_store(&k->fds, 1);
         k->d = d;
         if (!fdtab_set(fd, FDT_SOCK, k)) {
-            pool_retire(pool_forget(k));
+            pool_leave(k);
             zsock_drop(k);
         } else {
             zs_why(d, fd, tcp ? IPPROTO_TCP : IPPROTO_UDP, ZS_VERDICT_UNDECIDED, ZS_REASON_NONE, k);
@@ -143,7 +143,7 @@ void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason)
 {
     zs_why(k->d, fd, IPPROTO_TCP, ZS_VERDICT_KERNEL, reason, NULL);
     ep_sock_forget(k);
-    pool_retire(pool_forget(k)); /* the application's descriptor is the only one left */
+    pool_leave(k); /* the application's descriptor is the only one left */
     if (atomic_load(&k->fds) == 1) {
         forget_fd(k, fd, k);
         return;
@@ -182,7 +182,7 @@ int zsp_bind(int fd, const struct sockaddr *addr, socklen_t len)
         r = bind_engine_address(k, fd, addr, len);
     if (r == 0) {
         k->bound = true;
-        pool_retire(pool_forget(k)); /* it has an address now and must not serve another connection */
+        pool_leave(k); /* it has an address now and must not serve another connection */
         if (atomic_load(&k->kind) == ZK_UDP)
             dgram_bound(k, fd);
     }
@@ -252,7 +252,7 @@ int zsp_shutdown(int fd, int how)
         return (int)call_end(&c, fd, -EINVAL);
     if (atomic_load(&k->kind) == ZK_CONN)
         return (int)call_end(&c, fd, shutdown_conn(k, how));
-    pool_retire(pool_forget(k)); /* the kernel keeps what was shut down, also where it says ENOTCONN */
+    pool_leave(k); /* the kernel keeps what was shut down, also where it says ENOTCONN */
     long r = zs_sys(SYS_shutdown, fd, how);
     if (r == 0 && atomic_load(&k->kind) == ZK_UDP) {
         k->shut_wr |= how != SHUT_RD;

@@ -195,6 +195,23 @@ static int ring_confined(uint8_t *ring, bool enable)
     return -ENOSYS;
 }
 
+/* True: the ring is to be enabled once it is confined. */
+static bool begin_disabled(struct io_uring_params *p)
+{
+    bool enable = !(p->flags & IORING_SETUP_R_DISABLED);
+    p->flags |= IORING_SETUP_R_DISABLED;
+    return enable;
+}
+
+/* r: what liburing said, 0, or what of the program's buffer the ring uses. */
+static int ring_made(void *ring, struct io_uring_params *p, int r, bool enable)
+{
+    if (enable)
+        p->flags &= ~IORING_SETUP_R_DISABLED;
+    int done = r < 0 ? r : ring_confined(ring, enable);
+    return done < 0 ? done : r;
+}
+
 int zsp_io_uring_queue_init_params(unsigned entries, void *ring, void *params)
 {
     struct io_uring_params *p = params;
@@ -203,12 +220,8 @@ int zsp_io_uring_queue_init_params(unsigned entries, void *ring, void *params)
         return -ENOSYS;
     if (!zs_proc.conf.enabled)
         return init(entries, ring, p);
-    bool enable = !(p->flags & IORING_SETUP_R_DISABLED);
-    p->flags |= IORING_SETUP_R_DISABLED;
-    int r = init(entries, ring, p);
-    if (enable)
-        p->flags &= ~IORING_SETUP_R_DISABLED;
-    return r < 0 ? r : ring_confined(ring, enable);
+    bool enable = begin_disabled(p);
+    return ring_made(ring, p, init(entries, ring, p), enable);
 }
 
 int zsp_io_uring_queue_init(unsigned entries, void *ring, unsigned flags)
@@ -225,15 +238,8 @@ int zsp_io_uring_queue_init_mem(unsigned entries, void *ring, void *params, void
         return -ENOSYS;
     if (!zs_proc.conf.enabled)
         return init(entries, ring, p, buf, size);
-    bool enable = !(p->flags & IORING_SETUP_R_DISABLED);
-    p->flags |= IORING_SETUP_R_DISABLED;
-    int r = init(entries, ring, p, buf, size);
-    if (enable)
-        p->flags &= ~IORING_SETUP_R_DISABLED;
-    if (r < 0)
-        return r;
-    int done = ring_confined(ring, enable);
-    return done < 0 ? done : r; /* what of the buffer it used */
+    bool enable = begin_disabled(p);
+    return ring_made(ring, p, init(entries, ring, p, buf, size), enable);
 }
 
 /* The functions by which programs ask what a ring can do; the first two give memory that io_uring_free_probe frees. */
