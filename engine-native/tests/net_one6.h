@@ -1,44 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * One stack with IPv6, whose peer is the test. What it sends is compared as a list: anything more or less fails. */
+ * One stack with IPv6, whose peer is the test. */
 #ifndef ZSTACK_TEST_NET_ONE6_H
 #define ZSTACK_TEST_NET_ONE6_H
 
-#include "tcp_script.h"
+#include "net_one.h"
 
 #define ANY6 ((struct ip_addr){.w = {0}})
 
-extern struct bed bed;
-extern struct capture cap;
-extern struct stack *st;
-extern struct net_port *port;
-extern uint64_t now;
 extern int conflicts; /* told */
 
-/* For cmocka: a new stack, one that has found its addresses unique, its end. */
-int begin(void **state);
-int up(void **state);
-int down(void **state);
-
-void sent(const char *first, ...); /* all that was sent since the last time, NULL at the end */
-void pass(uint64_t ns);
-uint64_t counter(const char *name);
-void input(struct rte_mbuf *m);
-void meet_peer(void);
+int begin(void **state); /* for cmocka: a new stack, before it has found its addresses unique */
 void meet_peer_again(void); /* after a time in which nobody answered for it */
 int state_of(int host);     /* of a neighbour, -1 unknown */
-
-/* UDP sockets that remember. */
-struct mailbox {
-    int count, error;
-    bool fatal;
-    uint16_t len;
-    uint8_t data[65536];
-};
-extern struct mailbox box;
-extern const struct udp_sock_ops mail;
-struct udp_sock *open_socket(uint16_t number);
-/* A datagram from the peer's port 9 as UDP header and payload. */
-uint16_t datagram(uint8_t *buf, uint16_t dst, uint16_t len);
-int send_to_peer(struct udp_sock *s, size_t n);
 
 #endif
