@@ -33,6 +33,9 @@ extern bool accel;
 
 /* A connected pair over loopback: [0] connected, [1] accepted. */
 void pair(int fd[2]);
+int any_pair(int fd[2]); /* served by whoever is there; the path, ZS_PATH_* */
+/* A child that receives one segment from fd[1], which is its alone, writes a byte to `told` and holds it until it is killed. */
+pid_t holder(int fd[2], int told);
 void pair_close(int fd[2]);
 uint8_t byte_at(uint64_t pos);
 void fill(void *p, uint64_t pos, size_t n);

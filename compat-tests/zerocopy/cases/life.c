@@ -102,15 +102,7 @@ static void reader_killed(void)
     pair(fd);
     CHECK(pipe(told) == 0);
     EQUAL(zs_queue_open(&q), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct zs_segment s;
-        close(fd[0]);
-        EQUAL(zs_recv(fd[1], &s, 1, 0, NULL), 1);
-        CHECK(write(told[1], "x", 1) == 1);
-        pause();
-    }
-    close(fd[1]);
+    pid_t pid = holder(fd, told[1]);
     for (int i = 0; i < 4; i++) {
         b[i] = buffer(SIZE, 0);
         send_buffer(fd[0], &b[i], SIZE, q, (uint64_t)i);

@@ -38,8 +38,9 @@ uint64_t rnd(uint64_t *s)
     return *s * UINT64_C(2685821657736338717);
 }
 
-void pair(int fd[2])
+int any_pair(int fd[2])
 {
+    struct zs_socket_info info;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
     int l = socket(AF_INET, SOCK_STREAM, 0);
@@ -50,10 +51,30 @@ void pair(int fd[2])
     fd[1] = accept(l, NULL, NULL);
     CHECK(fd[1] >= 0);
     close(l);
-    struct zs_socket_info info;
     EQUAL(zs_socket_info(fd[0], &info), 0);
-    EQUAL(info.path, accel ? ZS_PATH_LOCAL : ZS_PATH_KERNEL);
+    return info.path;
+}
+
+void pair(int fd[2])
+{
+    struct zs_socket_info info;
+    EQUAL(any_pair(fd), accel ? ZS_PATH_LOCAL : ZS_PATH_KERNEL);
+    EQUAL(zs_socket_info(fd[0], &info), 0);
     EQUAL(info.peer, accel ? getpid() : 0);
+}
+
+pid_t holder(int fd[2], int told)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct zs_segment s;
+        close(fd[0]);
+        EQUAL(zs_recv(fd[1], &s, 1, 0, NULL), 1);
+        CHECK(write(told, "x", 1) == 1);
+        pause();
+    }
+    close(fd[1]);
+    return pid;
 }
 
 void pair_close(int fd[2])

@@ -3,8 +3,6 @@
 #define _GNU_SOURCE
 #include "case.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -16,24 +14,6 @@ static void ask(const char *what)
     char line[16];
     CHECK(write(1, what, strlen(what)) == (ssize_t)strlen(what));
     CHECK(read(0, line, sizeof line) > 0);
-}
-
-/* As pair(), served by whoever is there; the path. */
-static int any_pair(int fd[2])
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    struct zs_socket_info info;
-    int l = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(l >= 0 && bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 8) == 0);
-    CHECK(getsockname(l, (struct sockaddr *)&a, &len) == 0);
-    fd[0] = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(connect(fd[0], (struct sockaddr *)&a, sizeof a) == 0);
-    fd[1] = accept(l, NULL, NULL);
-    CHECK(fd[1] >= 0);
-    close(l);
-    EQUAL(zs_socket_info(fd[0], &info), 0);
-    return info.path;
 }
 
 static void take_all(int fd, struct zs_segment *s, int *n, int max, uint64_t pos, size_t want)
@@ -152,15 +132,7 @@ static void reader_dies_after_engine(void)
     pair(fd);
     CHECK(pipe(told) == 0);
     EQUAL(zs_queue_open(&q), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct zs_segment s;
-        close(fd[0]);
-        EQUAL(zs_recv(fd[1], &s, 1, 0, NULL), 1);
-        CHECK(write(told[1], "x", 1) == 1);
-        pause();
-    }
-    close(fd[1]);
+    pid_t pid = holder(fd, told[1]);
     struct zs_buffer b = buffer(SIZE, 0);
     send_buffer(fd[0], &b, SIZE, q, 1);
     CHECK(read(told[0], &c, 1) == 1);
