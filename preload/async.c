@@ -2,6 +2,7 @@
  * O_ASYNC, F_SETOWN and F_SETSIG (fcntl(2)). The placeholder keeps them, for what the kernel answers and, on listeners and UDP sockets,
  * for what comes through the kernel; the session has them for who publishes something in shared memory (shm/async.c). */
 #include "preload.h"
+#include "proc.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -36,12 +37,7 @@ static int process_of(int tid)
     char text[1024];
     if (tid == zs_sys(SYS_gettid))
         return (int)zs_sys(SYS_getpid);
-    snprintf(text, sizeof text, "/proc/%d/status", tid);
-    int fd = (int)zs_sys(SYS_openat, AT_FDCWD, text, O_RDONLY | O_CLOEXEC, 0);
-    long n = fd < 0 ? -1 : zs_sys(SYS_read, fd, text, sizeof text - 1);
-    if (fd >= 0)
-        zs_sys(SYS_close, fd);
-    text[n > 0 ? n : 0] = 0;
+    zs_proc_read(tid, "status", 0, text, sizeof text);
     const char *tgid = strstr(text, "\nTgid:");
     return tgid != NULL ? atoi(tgid + 6) : 0;
 }

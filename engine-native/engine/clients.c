@@ -2,10 +2,10 @@
  * Attached processes: who may attach, and how the engine learns that one is gone. */
 #define _GNU_SOURCE
 #include "capture.h"
+#include "proc.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,24 +34,6 @@ struct client *client_by_pid(const struct engine *e, pid_t pid)
         if (e->clients[i] != NULL && e->clients[i]->pid == pid)
             return e->clients[i];
     return NULL;
-}
-
-uint64_t proc_start_time(pid_t pid)
-{
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return 0;
-    text[n] = 0;
-    /* The name, field 2, may hold anything: count from the last parenthesis. Start time is field 22. */
-    char *p = strrchr(text, ')');
-    for (int field = 2; p != NULL && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    return p == NULL ? 0 : strtoull(p + 1, NULL, 10);
 }
 
 static bool token_known(const struct engine *e, const uint8_t token[16])
@@ -197,7 +179,7 @@ int client_attach(struct engine *e, struct conn *conn, const struct zs_ctl_reque
     int pidfd = peer_pidfd(conn);
     if (pidfd < 0)
         return pidfd;
-    uint64_t start = proc_start_time(conn->cred.pid);
+    uint64_t start = zs_start_time(conn->cred.pid);
     /* The same process again: it exec'ed while a child kept its old connection open. */
     struct client *old = client_by_pid(e, conn->cred.pid);
     if (old != NULL) {

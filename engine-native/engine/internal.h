@@ -275,7 +275,6 @@ struct client *client_by_pid(const struct engine *e, pid_t pid);
 /* Its control connection ended. */
 void client_eof(struct engine *e, struct client *c);
 void client_remove(struct engine *e, struct client *c);
-uint64_t proc_start_time(pid_t pid); /* clock ticks after boot; 0 when unknown */
 
 /* ---- waiters.c ---- */
 int waiter_new(struct engine *e, struct client *c, struct zs_ctl_reply *reply, int *bell);

@@ -3,6 +3,7 @@
  * once and checked; a descriptor that is no longer a socket is left out. */
 #define _GNU_SOURCE
 #include "internal.h"
+#include "proc.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -111,7 +112,7 @@ json_t *why_command(struct engine *e, json_t *request)
     json_t *fd = json_object_get(request, "fd");
     if (pid <= 0 || pid > INT32_MAX || (fd != NULL && !json_is_null(fd) && !json_is_integer(fd)))
         return admin_error("ZS2005", "why takes a process id and optionally a descriptor", "pid or fd is malformed");
-    uint64_t start = proc_start_time((pid_t)pid);
+    uint64_t start = zs_start_time((int32_t)pid);
     if (start == 0)
         return admin_error("ZS2004", "see `zstack-run engine status` for those attached", "there is no process %d",
                            (int)pid);

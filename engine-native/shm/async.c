@@ -9,33 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <fcntl.h>
-
 #include "ops.h"
+#include "proc.h"
 #include "sys.h"
-
-/* What there is of /proc/PID/NAME, up to size - 1 bytes from `at` on, terminated; 0 or below: nothing. */
-static long proc_read(int32_t pid, const char *name, off_t at, char *text, size_t size)
-{
-    char path[48];
-    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
-    int fd = (int)zs_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    long n = fd < 0 ? -1 : zs_sys(SYS_pread64, fd, text, size - 1, at);
-    if (fd >= 0)
-        zs_sys(SYS_close, fd);
-    text[n > 0 ? n : 0] = 0;
-    return n;
-}
 
 uint32_t zs_born(int32_t pid)
 {
-    char text[1024];
-    if (proc_read(pid, "stat", 0, text, sizeof text) <= 0)
-        return 0;
-    const char *at = strrchr(text, ')'); /* the name may have any character in it */
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    return at == NULL ? 0 : (uint32_t)strtoull(at, NULL, 10) | 1u;
+    uint64_t start = zs_start_time(pid);
+    return start == 0 ? 0 : (uint32_t)start | 1u;
 }
 
 /* ---- Who may be signalled: what says so lies where every program of the domain may write ---- */
@@ -46,7 +27,7 @@ static bool find_mapping(int32_t pid, const void *start, char id[ID_MAX])
 {
     char text[4096];
     uint64_t from, to;
-    for (off_t at = 0; proc_read(pid, "maps", at, text, sizeof text) > 0;) {
+    for (off_t at = 0; zs_proc_read(pid, "maps", at, text, sizeof text) > 0;) {
         char *line = text, *end;
         for (; (end = strchr(line, '\n')) != NULL; line = end + 1) {
             char dev[16];
@@ -80,14 +61,14 @@ static bool expected(int32_t tid, int sig)
 {
     static const char *const masks[] = {"\nSigBlk:", "\nSigIgn:", "\nSigCgt:"};
     char text[4096];
-    if (proc_read(tid, "status", 0, text, sizeof text) <= 0)
+    if (zs_proc_read(tid, "status", 0, text, sizeof text) <= 0)
         return false;
     for (int i = 0; i < 3; i++) {
         const char *at = strstr(text, masks[i]);
         if (at != NULL && (strtoull(at + 8, NULL, 16) >> (sig - 1)) & 1)
             return true;
     }
-    return proc_read(tid, "syscall", 0, text, sizeof text) > 0 && atoi(text) == SYS_rt_sigtimedwait;
+    return zs_proc_read(tid, "syscall", 0, text, sizeof text) > 0 && atoi(text) == SYS_rt_sigtimedwait;
 }
 
 /* A program without privileges is held back by the kernel. One of root's, or the engine, must not become the tool of another user's in
