@@ -18,6 +18,7 @@
 #include "stack_ports.h" /* first: it settles whose NS_PER_S counts */
 
 #include "ring.h"
+#include "rxpool.h"
 #include "wire_stack.h"
 
 #define FSTACK_HZ 100u /* ticks a second */
@@ -91,7 +92,7 @@ struct fstack {
     struct zs_view *view;
     const struct wire_events *events;
     void *engine;
-    struct rte_mempool *rx; /* what ports receive into; libfstack keeps frames in its socket buffers */
+    struct rxpool rx; /* what ports receive into; libfstack keeps frames in its socket buffers */
     struct fs_device device[WIRE_PORTS_MAX];
     uint32_t nports;
     enum engine_ecn ecn;

@@ -14,7 +14,6 @@
 #include "ipv6.h"
 
 #define RX_BUFFERS 16383u
-#define BUFFER_CACHE 256u
 #define NO_FD (-1)
 
 /* libfstack's call for routes takes what fits into an address of IPv4, and a gateway. */
@@ -37,7 +36,7 @@ static bool open_port(struct fstack *fs, const char *text, struct engine_failure
 {
     struct fs_device *d = &fs->device[fs->nports];
     d->fs = fs;
-    if (!stack_port_open(&d->at, text, fs->rx, f))
+    if (!stack_port_open(&d->at, text, fs->rx.pool, f))
         return false;
     fs->nports++;
     bool served = !d->at.conf.ra;
@@ -124,11 +123,10 @@ void *fs_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_fa
     fs->nsysctls = conf->nsysctls;
     fs->now = now;
     fs->kq = NO_FD;
-    fs->rx = rte_pktmbuf_pool_create("zs_rx", RX_BUFFERS, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    bool good = fs->rx != NULL;
+    int err = rxpool_create(&fs->rx, "zs_rx", RX_BUFFERS, RTE_MBUF_DEFAULT_BUF_SIZE);
+    bool good = err == 0;
     if (!good)
-        engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",
-                    "no memory for the packet buffers");
+        engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "free some memory", "no memory for the packet buffers: %s", strerror(-err));
     for (uint32_t i = 0; good && i < conf->nports; i++)
         good = open_port(fs, conf->ports[i], f);
     good = good && start(fs, f) && fs_sysctls_apply(fs, f) && set_up(fs, f);

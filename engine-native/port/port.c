@@ -85,6 +85,24 @@ static bool find(struct port *p, struct port_failure *f)
     return true;
 }
 
+static void past(struct rte_mempool *pool, void *end, void *object, unsigned index)
+{
+    (void)index;
+    uintptr_t *most = end, at = (uintptr_t)object + pool->elt_size + pool->trailer_size;
+    *most = RTE_MAX(*most, at);
+}
+
+/* Its objects lie side by side in one chunk. DPDK moves those that would lie across two pages, unless told otherwise. */
+static bool is_packed(struct rte_mempool *pool)
+{
+    uintptr_t end = 0;
+    if (pool->nb_mem_chunks != 1)
+        return false;
+    rte_mempool_obj_iter(pool, past, &end);
+    return end <= (uintptr_t)STAILQ_FIRST(&pool->mem_list)->addr +
+                      (uint64_t)pool->populated_size * rte_mempool_calc_obj_size(pool->elt_size, pool->flags, NULL);
+}
+
 static bool check_pool(const struct port *p, struct port_failure *f)
 {
     unsigned room = rte_pktmbuf_data_room_size(p->pool), least = p->kind == PORT_AF_XDP ? PORT_RX_POOL_MIN : 256;
@@ -93,10 +111,11 @@ static bool check_pool(const struct port *p, struct port_failure *f)
                   p->spec.device, least, p->pool->populated_size);
         return false;
     }
-    /* The driver registers the first chunk alone and computes the rest from it. */
-    if (p->kind == PORT_AF_XDP && p->pool->nb_mem_chunks != 1) {
-        port_fail(f, "make the receive pool in one piece", "%s needs a receive pool of one memory chunk, it has %u",
-                  p->spec.device, p->pool->nb_mem_chunks);
+    /* The driver registers as many bytes as the buffers have together, from the first chunk's beginning. The kernel then
+     * drops without a word what it is to send from a buffer behind those, and takes none there to receive into. */
+    if (p->kind == PORT_AF_XDP && !is_packed(p->pool)) {
+        port_fail(f, "make the receive pool with rxpool_create()", "%s needs a receive pool in one piece, without gaps",
+                  p->spec.device);
         return false;
     }
     if (room < RTE_PKTMBUF_HEADROOM + p->mtu + ETHERNET_HEAD) {

@@ -80,7 +80,7 @@ int port_spec_parse(const char *text, struct port_spec *spec, char *why, size_t 
  * the driver does not get over one. */
 bool port_remove_stale_socket(const char *path);
 
-/* Configures and starts the device. Frames come in buffers of `rx_pool`, one memory chunk of at least PORT_RX_POOL_MIN
+/* Configures and starts the device. Frames come in buffers of `rx_pool`, as rxpool_create() makes it, at least PORT_RX_POOL_MIN
  * buffers, each with room for a frame, which outlives the port. NULL: failed, see *f; the device is then closed unless
  * another port has it. */
 struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool, struct port_failure *f);

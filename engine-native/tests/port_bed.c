@@ -120,9 +120,9 @@ void bed_eal(const char *const *vdevs, unsigned n)
 
 struct rte_mempool *bed_pool(void)
 {
-    struct rte_mempool *pool = rte_pktmbuf_pool_create("rx", 8191, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    CHECK(pool != NULL);
-    return pool;
+    struct rxpool p; /* its memory goes with the process */
+    CHECK(rxpool_create(&p, "rx", BED_BUFFERS, RTE_MBUF_DEFAULT_BUF_SIZE) == 0);
+    return p.pool;
 }
 
 struct port *bed_open(const char *text, struct rte_mempool *pool)

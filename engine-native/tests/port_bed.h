@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "port.h"
+#include "rxpool.h"
 
 #define CHECK(condition) \
     do { \
@@ -18,6 +19,7 @@
             bed_failed(__FILE__, __LINE__, #condition); \
     } while (0)
 
+#define BED_BUFFERS 8191u /* of bed_pool() */
 #define BED_TYPE 0x88b5 /* of the frames of the tests: IEEE 802, local experiments */
 
 void bed_failed(const char *file, int line, const char *what) __attribute__((noreturn));

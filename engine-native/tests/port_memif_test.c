@@ -46,8 +46,8 @@ static struct port *start(const struct pair *pair, bool server, const char *ip, 
         port_remove_stale_socket(path);
     }
     bed_eal(&arg, 1);
-    bed_fds(fds);
     *pool = bed_pool();
+    bed_fds(fds);
     int n = snprintf(spec, sizeof spec, "net_memif0,ip=%s/24", ip);
     if (pair->bell)
         snprintf(spec + n, sizeof spec - (size_t)n, ",bell=%s/bell", pair->dir);
