@@ -48,10 +48,24 @@ export interface Status {
   readonly wire?: WireStatus;
 }
 
+/** What a thread of the engine does that serves connections. */
+export interface WorkerStatus {
+  readonly worker: number;
+  readonly connections: number;
+  readonly accepted: number;
+  readonly asleep: boolean;
+  readonly wakeups: number;
+  readonly frames_received: number;
+  readonly frames_sent: number;
+  readonly frames_handed_over: number;
+}
+
 export interface WireStatus {
   readonly connections: number;
   readonly own_sessions: number;
   readonly loans?: number;
+  /** With several. */
+  readonly workers?: readonly WorkerStatus[];
   /** With F-Stack: what was set; connections and listeners by FreeBSD's TCP; connections by congestion control. */
   readonly sysctls?: Readonly<Record<string, string>>;
   readonly tcp_functions?: Readonly<Record<string, number>>;
@@ -95,6 +109,8 @@ export interface EngineOptions {
   readonly namespace?: NetworkNamespace | undefined;
   /** Behind the port; native unless told otherwise. */
   readonly stack?: StackName | undefined;
+  /** Threads of the native stack behind the port; those that ZSTACK_TEST_WORKERS says unless told otherwise, which is 1. */
+  readonly workers?: number;
   /** `--ecn` of the stack. */
   readonly ecn?: 'passive' | 'on' | 'off';
   /** `--fstack-sysctl` of F-Stack. */
@@ -124,6 +140,8 @@ export class Engine {
     const log = join(directory, `engine-${name}.log`);
     const fd = openSync(log, 'a');
     const args = ['--name', name, '--linger', '0', '--memory', String(options.memory ?? 1024), '--log-level', 'info'];
+    const workers = options.workers ?? Number(process.env['ZSTACK_TEST_WORKERS'] ?? 1);
+    if (workers > 1 && options.port !== undefined && options.stack !== 'fstack') args.push('--workers', `${workers}`);
     if (options.ecn !== undefined) args.push('--ecn', options.ecn);
     for (const [key, value] of Object.entries(options.sysctls ?? {})) args.push('--fstack-sysctl', `${key}=${value}`);
     const dpdk = options.port === undefined ? ['--no-dpdk'] : ['--port', options.port.port, '--', ...options.port.eal];

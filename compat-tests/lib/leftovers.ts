@@ -19,8 +19,8 @@ async function held(engine: Engine, sessions: ReadonlySet<number>): Promise<stri
   const loans = wire?.loans ?? (stack?.['tcp_loans'] ?? 0) - (stack?.['tcp_loans_back'] ?? 0);
   if (loans !== 0) left.push(`${loans} loans`);
   if (records !== undefined && records !== 0) left.push(`${records} records of loans`);
-  // One is the engine's own, for its end of the connections over the wire.
-  if (waiters !== (wire === undefined ? 0 : 1)) left.push(`${waiters} waiters`);
+  // One is each worker's own, for the engine's ends of the connections over the wire.
+  if (waiters !== (wire === undefined ? 0 : (wire.workers?.length ?? 1))) left.push(`${waiters} waiters`);
   for (const c of clients) left.push(`client ${c.name}[${c.pid}]`);
   return left.join('; ');
 }

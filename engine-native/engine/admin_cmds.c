@@ -129,7 +129,7 @@ static json_t *status_clients(struct engine *e, const struct session_counts *n)
 static json_t *status_totals(struct engine *e)
 {
     json_t *totals = json_object();
-#define X(id, name) json_object_set_new(totals, name, json_integer((json_int_t)e->counters[COUNT_##id]));
+#define X(id, name) json_object_set_new(totals, name, json_integer((json_int_t)counter_sum(e, COUNT_##id)));
 #include "counters.def"
 #undef X
     return totals;
@@ -206,7 +206,11 @@ json_t *admin_command(struct engine *e, struct admin_conn *a, json_t *request)
     };
     const char *cmd = json_string_value(json_object_get(request, "cmd"));
     for (size_t i = 0; cmd != NULL && i < sizeof commands / sizeof commands[0]; i++)
-        if (strcmp(cmd, commands[i].name) == 0)
-            return commands[i].fn(e, a, request);
+        if (strcmp(cmd, commands[i].name) == 0) {
+            wire_freeze(e); /* what is told is of one moment */
+            json_t *answer = commands[i].fn(e, a, request);
+            wire_thaw(e);
+            return answer;
+        }
     return admin_error("ZS2002", "commands: ping, lease, status, why, stop, capture", "no command %s", cmd == NULL ? "given" : cmd);
 }

@@ -29,6 +29,7 @@
 struct capture {
     struct pcapng *file; /* NULL: it ended early, see `why` */
     struct streams *streams;
+    pthread_mutex_t frames; /* of several workers. All else here is the engine's thread's, while the others are frozen */
     const struct admin_conn *owner; /* NULL: the engine's options */
     uint64_t pause; /* between two looks at the ring */
     uint64_t dropped_before, packets, bytes, dropped;
@@ -140,7 +141,9 @@ void capture_due(struct engine *e)
     struct capture *c = e->capture;
     if (c == NULL || c->file == NULL)
         return;
+    wire_freeze(e);
     uint32_t n = drain(e, BATCH);
+    wire_thaw(e);
     c->pause = n > 0 ? LOOK_SOON : c->pause * 2 < LOOK_LATE ? c->pause * 2 : LOOK_LATE;
     if (c->file != NULL)
         timer_at(e, TIMER_CAPTURE, n == BATCH ? e->now : e->now + c->pause);
@@ -152,9 +155,11 @@ static void frame(void *engine, uint32_t port, bool out, const struct iovec *iov
     struct capture *c = e->capture;
     if (c == NULL || c->file == NULL)
         return;
+    pthread_mutex_lock(&c->frames);
     pcapng_packet(c->file, &(struct pcapng_packet){.interface = port, .time_ns = real_time(), .len = len,
                                                    .kept = present < c->snaplen ? present : c->snaplen, .iov = iov,
                                                    .direction = out ? PCAPNG_OUT : PCAPNG_IN});
+    pthread_mutex_unlock(&c->frames);
 }
 
 /* ---- Begin and end ---- */
@@ -213,6 +218,7 @@ static void discard(struct engine *e)
         pcapng_close(c->file);
     if (c->streams != NULL)
         streams_free(c->streams);
+    pthread_mutex_destroy(&c->frames);
     free(c);
     e->capture = NULL;
 }
@@ -226,6 +232,7 @@ static int begin(struct engine *e, const struct request *r, const struct admin_c
         free(c);
         return -ENOMEM;
     }
+    pthread_mutex_init(&c->frames, NULL);
     e->capture = c;
     snprintf(c->path, sizeof c->path, "%s", r->path);
     c->snaplen = r->snaplen;
@@ -281,8 +288,10 @@ void capture_close(struct engine *e)
 {
     if (e->capture == NULL)
         return;
+    wire_freeze(e);
     end(e);
     discard(e);
+    wire_thaw(e);
 }
 
 void capture_forget(struct engine *e, const struct admin_conn *a)

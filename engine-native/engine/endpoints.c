@@ -142,19 +142,19 @@ static int open_queue(struct engine *e, struct tracked *t, struct zs_session *s,
 }
 
 /* A free session that is not one of ours whose owner word was scribbled to 0. */
-int64_t session_alloc(struct engine *e, uint32_t kind)
+int64_t session_alloc(struct engine *e, struct zs_view *v, uint32_t kind)
 {
     int64_t i;
     do
-        i = zs_session_alloc(&e->view, kind);
-    while (i >= 0 && tracked_by_session(e, (uint32_t)i) != NULL);
+        i = zs_session_alloc(v, kind);
+    while (i >= 0 && (atomic_load(&e->tracked_bits[i / 64]) >> (i % 64) & 1) != 0);
     return i;
 }
 
 static int endpoint_create(struct engine *e, struct client *c, uint32_t kind, const struct kernel_socket *k,
                            uint32_t backlog, struct tracked **result)
 {
-    int64_t i = session_alloc(e, kind);
+    int64_t i = session_alloc(e, &e->view, kind);
     if (i < 0)
         return (int)i;
     struct zs_session *s = zs_session_at(&e->view, (uint32_t)i);
@@ -335,7 +335,7 @@ static void bury(struct engine *e, struct tracked *t)
     zs_session_free(&e->view, session);
 }
 
-void graves_due(struct engine *e)
+static void bury_due(struct engine *e)
 {
     while (!TAILQ_EMPTY(&e->graves) && TAILQ_FIRST(&e->graves)->grave_due <= e->now)
         bury(e, TAILQ_FIRST(&e->graves));
@@ -343,6 +343,13 @@ void graves_due(struct engine *e)
         timer_at(e, TIMER_GRACE, TAILQ_FIRST(&e->graves)->grave_due);
     else if (e->client_count == 0 && e->by_session == NULL)
         reap_scrub(e);
+}
+
+void graves_due(struct engine *e)
+{
+    wire_freeze(e);
+    bury_due(e);
+    wire_thaw(e);
 }
 
 void graves_empty(struct engine *e)

@@ -126,9 +126,8 @@ void linger_due(struct engine *e)
 
 /* ---- Loop ---- */
 
-static int timeout_ms(const struct engine *e, uint64_t now, uint64_t longest)
+int sleep_ms(uint64_t due, uint64_t now, uint64_t longest)
 {
-    uint64_t due = engine_deadline(e);
     uint64_t wait = due == NEVER ? NEVER : due <= now ? 0 : due - now;
     if (longest < wait)
         wait = longest;
@@ -143,13 +142,17 @@ void engine_wait(struct engine *e, uint64_t now, const sigset_t *mask)
     uint64_t longest = NEVER;
     e->nevents = 0;
     e->looked = true;
-    if (e->wire != NULL && wire_before_wait(e, now, &longest))
-        return;
-    int n = epoll_pwait(e->epfd, e->events, 64, timeout_ms(e, now, longest), mask);
+    if (e->wire != NULL) {
+        enum wire_rest rest = wire_rest(&e->wire->worker[0], now, &longest);
+        if (rest == WIRE_AGAIN)
+            return;
+        wire_give_way(&e->wire->worker[0], rest, now);
+    }
+    int n = epoll_pwait(e->epfd, e->events, 64, sleep_ms(engine_deadline(e), now, longest), mask);
     e->nevents = n > 0 ? n : 0;
     COUNT(e, WAKEUPS);
     if (e->wire != NULL)
-        wire_after_wait(e);
+        wire_after_wait(&e->wire->worker[0]);
 }
 
 void engine_poll(struct engine *e, uint64_t now)
@@ -166,7 +169,7 @@ void engine_poll(struct engine *e, uint64_t now)
             s->ready(e, s, e->events[i].events);
     }
     if (e->wire != NULL)
-        wire_poll(e);
+        wire_poll(&e->wire->worker[0], now);
     for (int i = 0; i < TIMER_N; i++) {
         if (e->due[i] <= now) {
             e->due[i] = NEVER;
@@ -275,7 +278,7 @@ static bool open_sources(struct engine *e, struct engine_failure *f)
 bool engine_pin(struct engine *e, struct engine_failure *f)
 {
     if (!e->opt.pinned || sched_setaffinity(0, sizeof e->opt.cores, &e->opt.cores) == 0)
-        return true;
+        return e->wire == NULL || wire_workers_start(e, f);
     engine_fail(f, ENGINE_EXIT_OTHER, "ZS2104", "name CPUs that `taskset -cp $$` shows", "cannot run on the CPUs of --cores: %s",
                 strerror(errno));
     return false;
@@ -291,6 +294,7 @@ struct engine *engine_open(const struct engine_options *options, uint64_t now, s
     e->opt = *options;
     snprintf(e->name, sizeof e->name, "%s", options->name);
     e->uid = geteuid();
+    pthread_mutex_init(&e->waiters_lock, NULL);
     e->now = e->started = now;
     e->arena_fd = -1;
     e->ctl.fd = e->admin.fd = e->admin_padded.fd = e->bell.fd = e->diag.fd = e->route.fd = -1;
@@ -323,6 +327,7 @@ struct engine *engine_open(const struct engine_options *options, uint64_t now, s
 
 void engine_close(struct engine *e)
 {
+    wire_workers_stop(e);
     /* Names first: from now on clients find no engine, and a successor may start. */
     source_close(e, &e->ctl);
     source_close(e, &e->admin);
@@ -376,10 +381,18 @@ struct zs_arena *engine_arena(struct engine *e)
     return e->view.arena;
 }
 
+uint64_t counter_sum(const struct engine *e, int counter)
+{
+    uint64_t sum = e->counters[counter];
+    for (uint32_t i = 1; e->wire != NULL && i < e->wire->nworkers; i++)
+        sum += e->wire->worker[i].counters[counter];
+    return sum;
+}
+
 uint64_t engine_counter(const struct engine *e, const char *name)
 {
     for (int i = 0; i < COUNTER_N; i++)
         if (strcmp(counter_names[i], name) == 0)
-            return e->counters[i];
+            return counter_sum(e, i);
     return 0;
 }

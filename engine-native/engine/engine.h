@@ -38,6 +38,7 @@ struct engine_options {
     char **eal_argv;
     const char *ports[8]; /* texts of --port */
     uint32_t nports;
+    uint32_t workers; /* threads that serve connections over the wire; 0: one, the engine's */
     enum engine_ecn ecn;
     const char *sysctls[ENGINE_SYSCTLS_MAX]; /* NAME=VALUE, of libfstack */
     uint32_t nsysctls;
@@ -61,7 +62,8 @@ struct engine *engine_open(const struct engine_options *options, uint64_t now, s
 /* Initialises DPDK's EAL in the calling thread, unless the options say no, and opens the ports. False and *failure when EAL
  * or a port refuses. */
 bool engine_start_dpdk(struct engine *engine, struct engine_failure *failure);
-/* Keeps the calling thread to the CPUs of the options, if they name any. False and *failure when none of them may be used. */
+/* Keeps the calling thread to the CPUs of the options, if they name any, and starts the other workers' threads, which have the calling
+ * one's scheduling. False and *failure when none of the CPUs may be used. */
 bool engine_pin(struct engine *engine, struct engine_failure *failure);
 /* Sleeps until something is ready or due; signals outside `mask` end the sleep. */
 void engine_wait(struct engine *engine, uint64_t now, const sigset_t *mask);

@@ -6,6 +6,7 @@
 #define ZSTACK_ENGINE_INTERNAL_H
 
 #include <jansson.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -203,8 +204,10 @@ struct engine {
 
     struct waiter waiters[ZS_MAX_WAITERS];
     uint32_t waiter_count;
+    pthread_mutex_t waiters_lock; /* who changes the table, and other threads that ring */
 
     struct tracked *by_cookie, *by_session;
+    _Atomic uint64_t tracked_bits[ZS_MAX_SESSIONS / 64]; /* sessions in by_session, for any thread */
     struct tracked_list graves;
     struct port *ports;
 
@@ -240,6 +243,9 @@ void defer_free(struct engine *e, void *memory);
 void timer_at(struct engine *e, enum timer timer, uint64_t when); /* the earlier of now set and `when` */
 void engine_fail(struct engine_failure *f, enum engine_exit status, const char *code, const char *hint,
                  const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* Milliseconds until `due`, `longest` nanoseconds at most, for epoll_wait(): -1 without end. */
+int sleep_ms(uint64_t due, uint64_t now, uint64_t longest);
+uint64_t counter_sum(const struct engine *e, int counter); /* of all workers; while they are frozen */
 void linger_update(struct engine *e);
 void linger_due(struct engine *e);
 bool random_bytes(void *to, size_t n);
@@ -284,6 +290,8 @@ int waiter_bell(struct engine *e, uint32_t waiter, uint32_t gen);
 void waiters_ring_asked(struct engine *e);
 void waiters_free_of(struct engine *e, uint32_t client);
 void view_ring(struct zs_view *view, uint32_t waiter, uint32_t gen);
+/* From another thread than the engine's. True: it was rung. */
+bool waiter_ring_from_thread(struct engine *e, uint32_t waiter);
 
 /* ---- tracked.c ---- */
 struct tracked *tracked_by_cookie(struct engine *e, uint64_t cookie);
@@ -301,7 +309,8 @@ void ports_remove(struct engine *e, struct tracked *t);
 struct tracked *ports_conflict(struct engine *e, uint32_t kind, const struct zs_addr *local, uint16_t flags);
 
 /* ---- endpoints.c: listeners and UDP sockets ---- */
-int64_t session_alloc(struct engine *e, uint32_t kind); /* a free one, owned by the engine; -ENOBUFS */
+/* A free one, owned by the engine; -ENOBUFS. Any thread, by a view of its own. */
+int64_t session_alloc(struct engine *e, struct zs_view *v, uint32_t kind);
 int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog, uint32_t port,
                   struct zs_ctl_reply *reply);
 int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_reply *reply);

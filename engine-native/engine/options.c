@@ -26,7 +26,8 @@ static const char usage[] =
     "  --name NAME          name of the engine (default)\n"
     "  --linger SECONDS     end this long after the last program; 0: stay (3)\n"
     "  --memory MIB         limit of ring memory (1024)\n"
-    "  --cores LIST         CPUs to run on, as 0,2-3 (all that are allowed)\n"
+    "  --cores LIST         CPUs to run on, as 0,2-3 (all that are allowed); one for each worker if there are enough\n"
+    "  --workers N          threads that serve TCP over the ports, 1 to 16 (1)\n"
     "  --log-level LEVEL    error, warn, info or debug (warn)\n"
     "  --log-file PATH      write the log there instead of to standard error\n"
     "  --foreground         write the log to standard error, too\n"
@@ -147,6 +148,9 @@ static enum options_result take(struct engine_options *o, const char *name, char
         return number(value, MEMORY_MIN_MIB, MEMORY_MAX_MIB, &o->memory_mib)
                    ? OPTIONS_RUN : refuse(f, "--memory: expected %u to %u MiB, got '%s'", MEMORY_MIN_MIB,
                                           MEMORY_MAX_MIB, value);
+    if (strcmp(name, "--workers") == 0)
+        return number(value, 1, WIRE_WORKERS_MAX, &o->workers)
+                   ? OPTIONS_RUN : refuse(f, "--workers: expected 1 to %u, got '%s'", WIRE_WORKERS_MAX, value);
     if (strcmp(name, "--cores") == 0) {
         o->pinned = true;
         return cpu_list(value, &o->cores) ? OPTIONS_RUN : refuse(f, "--cores: expected a list as 0,2-3, got '%s'", value);
@@ -187,7 +191,7 @@ static enum options_result take(struct engine_options *o, const char *name, char
 
 static bool has_value(const char *name)
 {
-    static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--log-level", "--log-file", "--port",
+    static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--workers", "--log-level", "--log-file", "--port",
                                         "--stack", "--ecn", "--fstack-sysctl", "--capture", "--capture-snaplen", "--capture-max-size"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)

@@ -208,6 +208,7 @@ static void spinners_leave(struct engine *e, uint32_t spinners)
 void reap_client(struct engine *e, uint32_t spinners)
 {
     struct queued_set *q = calloc(1, sizeof *q);
+    wire_freeze(e); /* else what a worker is about to take looks like what somebody left */
     spinners_leave(e, spinners);
     if (q != NULL)
         sweep_sessions(e, q);
@@ -221,6 +222,7 @@ void reap_client(struct engine *e, uint32_t spinners)
         reap_scrub(e);
     else
         timer_at(e, TIMER_RECHECK, e->now + RECHECK_AFTER);
+    wire_thaw(e);
     trim_consider(e);
 }
 
@@ -335,6 +337,7 @@ static void mend_charge(struct engine *e)
 void reap_recheck(struct engine *e)
 {
     struct queued_set *q = calloc(1, sizeof *q);
+    wire_freeze(e);
     struct suspect *list = e->suspects; /* those that stay suspect are noted anew */
     size_t n = e->suspect_len;
     e->suspects = NULL;
@@ -349,6 +352,7 @@ void reap_recheck(struct engine *e)
     reap_loans_recheck(e, list, n);
     free(list);
     mend_charge(e);
+    wire_thaw(e);
     trim_consider(e);
 }
 
@@ -357,7 +361,7 @@ void reap_scrub(struct engine *e)
     struct zs_arena *a = e->view.arena;
     _Atomic uint64_t *leaf = a->session_hint.leaf;
     arena_mend(e);
-    if (e->wire != NULL && e->wire->own_count > 0)
+    if (wire_has_own(e))
         return; /* connections over the wire end in their own time, and what was sent is still to be delivered */
     for (uint32_t i = zs_hint_next(leaf, ZS_MAX_SESSIONS, 0); i < ZS_MAX_SESSIONS;
          i = zs_hint_next(leaf, ZS_MAX_SESSIONS, i + 1)) {

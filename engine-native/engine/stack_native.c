@@ -6,9 +6,9 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <rte_ring.h>
 #include <string.h>
 
-#define RX_BURST 32u
 /* Half-open connections of a listener that are remembered, beyond them SYN cookies: what waits for accept is bounded by the
  * backlog, in the queue. */
 #define HALF_OPEN_MIN 4096u
@@ -154,21 +154,24 @@ static void native_unlisten(void *stack, void *listener)
 static bool native_poll(void *stack, uint32_t budget, uint64_t now)
 {
     struct native *n = stack;
-    struct rte_mbuf *frames[RX_BURST];
-    bool work = false;
+    struct rte_mbuf *frames[NATIVE_BURST];
+    bool several = n->in != NULL, work = several && native_take(n, budget, now);
     for (uint32_t i = 0; i < n->nports; i++) {
         for (uint32_t left = budget; left > 0;) {
-            uint16_t want = (uint16_t)RTE_MIN(left, RX_BURST), got = port_rx(n->at[i].port, frames, want);
-            if (got > 0)
-                net_input(n->st, n->net[i], frames, got, now);
+            uint16_t want = (uint16_t)RTE_MIN(left, NATIVE_BURST), got = port_rx(n->at[i].port, frames, want);
+            uint16_t ours = several ? native_distribute(n, i, frames, got) : got;
+            if (ours > 0)
+                net_input(n->st, n->net[i], frames, ours, now);
             work = work || got > 0;
             if (got < want)
                 break;
             left -= got;
         }
     }
+    if (several)
+        native_push(n);
     net_run(n->st, now);
-    if (n->st->routes_changed != n->routes_told) {
+    if (n->number == 0 && n->st->routes_changed != n->routes_told) {
         n->routes_told = n->st->routes_changed;
         n->events->addresses_changed(n->engine);
     }
@@ -206,6 +209,8 @@ static uint64_t native_sleep(void *stack)
 {
     struct native *n = stack;
     uint64_t longest = UINT64_MAX;
+    if (n->in != NULL && !rte_ring_empty(n->in))
+        return 0;
     for (uint32_t i = 0; i < n->nports; i++)
         longest = stack_port_sleep(&n->at[i], longest, n->events->log, n->engine);
     return longest;
@@ -221,6 +226,10 @@ static void native_wake(void *stack)
 const struct wire_stack_ops wire_stack_native = {
     .name = "native",
     .open = native_open,
+    .shard = native_shard,
+    .enter = native_enter,
+    .leave = native_leave,
+    .owner = native_owner,
     .close = native_close,
     .addresses = native_addresses,
     .ports = native_ports,
@@ -243,6 +252,7 @@ const struct wire_stack_ops wire_stack_native = {
     .udp_close = native_udp_close,
     .udp_send = native_udp_send,
     .group = native_group,
+    .describe_shard = native_describe_shard,
     .describe_ports = native_describe_ports,
     .describe_counters = native_describe_counters,
     .describe_memory = native_describe_memory,

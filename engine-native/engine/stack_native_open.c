@@ -16,6 +16,8 @@
 #define RX_BUFFERS 16383u
 #define TX_BUFFERS 8191u
 #define INDIRECT_BUFFERS 8191u
+#define RX_BUFFERS_MORE 4096u /* for each worker beside the engine's thread: rings and caches */
+#define TX_BUFFERS_MORE 2048u
 #define BUFFER_CACHE 256u
 #define MAX_CONNS 131072u
 #define MAX_NEIGHBOURS 1024u
@@ -39,9 +41,11 @@ static void conflict(void *arg, const struct net_port *port, const struct ip_add
 
 static bool open_pools(struct native *n, struct engine_failure *f)
 {
-    int err = rxpool_create(&n->rx, "zs_rx", RX_BUFFERS, RTE_MBUF_DEFAULT_BUF_SIZE);
-    n->tx = rte_pktmbuf_pool_create("zs_tx", TX_BUFFERS, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    n->indirect = rte_pktmbuf_pool_create("zs_indirect", INDIRECT_BUFFERS, BUFFER_CACHE, 0, 0, SOCKET_ID_ANY);
+    uint32_t more = n->workers - 1;
+    int err = rxpool_create(&n->rx, "zs_rx", RX_BUFFERS + more * RX_BUFFERS_MORE, RTE_MBUF_DEFAULT_BUF_SIZE);
+    n->tx = rte_pktmbuf_pool_create("zs_tx", TX_BUFFERS + more * TX_BUFFERS_MORE, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+                                    SOCKET_ID_ANY);
+    n->indirect = rte_pktmbuf_pool_create("zs_indirect", INDIRECT_BUFFERS + more * TX_BUFFERS_MORE, BUFFER_CACHE, 0, 0, SOCKET_ID_ANY);
     if (err == 0 && n->tx != NULL && n->indirect != NULL)
         return true;
     engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",
@@ -51,12 +55,21 @@ static bool open_pools(struct native *n, struct engine_failure *f)
 
 static bool open_stack(struct native *n, const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *f)
 {
-    struct stack_conf sc = {.pool = n->tx, .indirect_pool = n->indirect, .rx = &n->rx, .view = n->view, .name = "wire",
-                            .max_conns = MAX_CONNS, .max_neighbours = MAX_NEIGHBOURS, .reass_max_bytes = REASS_BYTES,
-                            .ooo_max_segs = OOO_SEGMENTS, .ecn = conf->ecn == ENGINE_ECN_ON,
-                            .without = conf->ecn == ENGINE_ECN_OFF ? NET_WITHOUT_ECN : 0,
-                            .trace = conf->trace ? trace : NULL, .conflict = conflict, .owner = n};
-    n->st = random_bytes(sc.key, sizeof sc.key) ? stack_create(&sc, now) : NULL;
+    uint8_t key[STEER_KEY];
+    n->conf = (struct stack_conf){.pool = n->tx, .indirect_pool = n->indirect, .rx = &n->rx, .view = n->view, .name = "wire",
+                                  .rx_hold_max = n->workers > 1 ? n->rx.count / 2 / n->workers : 0, .max_conns = MAX_CONNS,
+                                  .max_neighbours = MAX_NEIGHBOURS, .reass_max_bytes = REASS_BYTES,
+                                  .ooo_max_segs = OOO_SEGMENTS / n->workers, .ecn = conf->ecn == ENGINE_ECN_ON,
+                                  .without = conf->ecn == ENGINE_ECN_OFF ? NET_WITHOUT_ECN : 0,
+                                  .trace = conf->trace ? trace : NULL, .conflict = conflict, .owner = n};
+    bool good = random_bytes(n->conf.key, sizeof n->conf.key);
+    if (good && n->workers > 1) {
+        good = random_bytes(key, sizeof key) && native_open_ring(n);
+        steer_init(&n->steer, n->workers, key);
+        n->conf.steer = &n->steer;
+        n->conf.hand_over = native_hand_over;
+    }
+    n->st = good ? stack_create(&n->conf, now) : NULL;
     if (n->st == NULL)
         engine_fail(f, ENGINE_EXIT_DPDK, "ZS2120", "give DPDK more memory: -m 256 or more huge pages",
                     "no memory for the stack's tables");
@@ -85,6 +98,9 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
     n->view = conf->view;
     n->events = conf->events;
     n->engine = conf->engine;
+    n->first = n->shard[0] = n;
+    n->nshards = 1;
+    n->workers = conf->workers;
     bool good = open_pools(n, f) && open_stack(n, conf, now, f);
     for (uint32_t i = 0; good && i < conf->nports; i++)
         good = open_port(n, conf->ports[i], now, f);
@@ -103,11 +119,7 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
 void native_close(void *stack, uint64_t now)
 {
     struct native *n = stack;
-    if (n->st != NULL) {
-        tcp_abort_all(n->st, ECONNRESET, now);
-        net_flush(n->st);
-        stack_destroy(n->st);
-    }
+    native_close_shards(n, now);
     for (uint32_t i = 0; i < n->nports; i++)
         port_close(n->at[i].port);
     rxpool_destroy(&n->rx);
@@ -166,8 +178,12 @@ json_t *native_describe_counters(void *stack)
 {
     struct native *n = stack;
     json_t *all = json_object();
-    for (uint32_t i = 0; i < NET_COUNTER_N; i++)
-        json_object_set_new(all, net_counter_info[i].name, json_integer((json_int_t)n->st->counters[i]));
+    for (uint32_t i = 0; i < NET_COUNTER_N; i++) {
+        uint64_t sum = 0;
+        for (uint32_t k = 0; k < n->nshards; k++)
+            sum += n->shard[k]->st->counters[i];
+        json_object_set_new(all, net_counter_info[i].name, json_integer((json_int_t)sum));
+    }
     return all;
 }
 
@@ -178,8 +194,16 @@ static double share(uint64_t copied, uint64_t rest)
 
 void native_describe_memory(void *stack, json_t *wire)
 {
-    struct tcp_memory m;
-    tcp_memory(((struct native *)stack)->st, &m);
+    struct native *n = stack;
+    struct tcp_memory m = {0}, one;
+    for (uint32_t i = 0; i < n->nshards; i++) {
+        tcp_memory(n->shard[i]->st, &one);
+        m.lent += one.lent;
+        m.rx_copied += one.rx_copied;
+        m.rx_lent += one.rx_lent;
+        m.tx_copied += one.tx_copied;
+        m.tx_referred += one.tx_referred;
+    }
     json_object_set_new(wire, "loans", json_integer((json_int_t)m.lent));
     json_object_set_new(wire, "rx_copies", json_real(share(m.rx_copied, m.rx_lent)));
     json_object_set_new(wire, "tx_copies", json_real(share(m.tx_copied, m.tx_referred)));

@@ -34,6 +34,7 @@ struct tracked *tracked_add(struct engine *e, uint64_t cookie, uint32_t session,
     t->kind = kind;
     t->creator = creator;
     HASH_ADD(by_session, e->by_session, session, sizeof t->session, t);
+    atomic_fetch_or(&e->tracked_bits[session / 64], UINT64_C(1) << (session % 64));
     HASH_ADD(by_cookie, e->by_cookie, cookie, sizeof t->cookie, t);
     t->by_cookie_in = true;
     return t;
@@ -50,6 +51,7 @@ void tracked_drop(struct engine *e, struct tracked *t)
 {
     tracked_forget_cookie(e, t);
     HASH_DELETE(by_session, e->by_session, t);
+    atomic_fetch_and(&e->tracked_bits[t->session / 64], ~(UINT64_C(1) << (t->session % 64)));
     free(t);
 }
 

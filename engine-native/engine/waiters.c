@@ -22,7 +22,9 @@ int waiter_new(struct engine *e, struct client *c, struct zs_ctl_reply *reply, i
         return (int)w;
     }
     uint32_t gen = atomic_load(&e->view.arena->waiter[w].gen);
+    pthread_mutex_lock(&e->waiters_lock);
     e->waiters[w] = (struct waiter){c->id, gen, fd};
+    pthread_mutex_unlock(&e->waiters_lock);
     e->waiter_count++;
     reply->a = (uint32_t)w;
     reply->b = gen;
@@ -33,8 +35,10 @@ int waiter_new(struct engine *e, struct client *c, struct zs_ctl_reply *reply, i
 static void waiter_release(struct engine *e, uint32_t w)
 {
     zs_waiter_free(&e->view, w);
+    pthread_mutex_lock(&e->waiters_lock); /* nobody may be about to ring a descriptor that is another's a moment later */
     close(e->waiters[w].bell);
     e->waiters[w] = (struct waiter){0, 0, -1};
+    pthread_mutex_unlock(&e->waiters_lock);
     e->waiter_count--;
     /* Endpoints live on; their subscriber words must not fill up with the dead. */
     struct tracked *t, *next;
@@ -81,4 +85,17 @@ void view_ring(struct zs_view *view, uint32_t w, uint32_t gen)
     (void)gen; /* the engine's own table decides, shared memory may say anything */
     if (w < ZS_MAX_WAITERS && e->waiters[w].owner != 0 && write(e->waiters[w].bell, &one, sizeof one) > 0)
         COUNT(e, DOORBELLS_RUNG);
+}
+
+bool waiter_ring_from_thread(struct engine *e, uint32_t w)
+{
+    uint64_t one = 1;
+    bool rung = false;
+    if (w >= ZS_MAX_WAITERS)
+        return false;
+    pthread_mutex_lock(&e->waiters_lock);
+    if (e->waiters[w].owner != 0)
+        rung = write(e->waiters[w].bell, &one, sizeof one) > 0;
+    pthread_mutex_unlock(&e->waiters_lock);
+    return rung;
 }

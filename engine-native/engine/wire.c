@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The wire's life: the stack and its descriptors, the engine's own waiter, own sessions, polling and sleep. */
+ * The wire's life: the stack and its descriptors, the engine's own waiter; and what is told of it. */
 #define _GNU_SOURCE
 #include "wire.h"
 #include "capture.h"
@@ -7,31 +7,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
-#define HARVEST 256u
-#define LOOK_EVERY 16u /* rounds of busy polling between two looks at the descriptors */
-/* A yield that takes this long gave the CPU to somebody who computes: then sleep for a while, so as not to lose every
- * slice to him. As the programs' own waits do. */
-#define YIELD_TOO_LONG_NS 300000u
-#define NO_SPIN_NS 20000000u
-/* Against receive livelock (Mogul and Ramakrishnan 1997): beside programs that compute on the same CPU, what they have no
- * room for is not worth taking from the port. Then fewer packets are taken in a turn, and turns are this far apart; the rest
- * is dropped where it costs nothing, in the port's ring. */
-#define BUDGET_FULL 128u
-#define BUDGET_MIN 8u
-#define OVERLOAD_PAUSE_NS 400000
-
-static void wire_log(void *engine, bool warning, const char *line)
+void wire_log(void *worker, bool warning, const char *line)
 {
-    struct engine *e = engine;
-    if (!warning) {
+    struct wire_worker *k = worker;
+    struct engine *e = k->e;
+    if (!warning || k->thread != NULL) { /* warnings are about ports, which are the engine's thread's */
         LOG_DEBUG(e, "%s", line);
         return;
     }
@@ -57,6 +43,7 @@ static const struct wire_events events = {
     .unreachable = wire_unreachable,
     .addresses_changed = wire_addresses_changed,
     .log = wire_log,
+    .wake = wire_wake,
 };
 
 /* ---- Open and close ---- */
@@ -78,17 +65,23 @@ static void port_woke(struct engine *e, struct source *s, uint32_t happened)
     COUNT(e, WIRE_WAKEUPS);
 }
 
+bool wire_waiter_open(struct wire_worker *k)
+{
+    struct engine *e = k->e;
+    int64_t i = zs_waiter_alloc(&e->view, ZS_CLIENT_ENGINE);
+    k->bell = i < 0 ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (k->bell < 0)
+        return false;
+    k->waiter_index = (uint32_t)i;
+    k->waiter = &e->view.arena->waiter[i];
+    e->waiters[i] = (struct waiter){ZS_CLIENT_ENGINE, atomic_load(&k->waiter->gen), k->bell};
+    e->waiter_count++;
+    return true;
+}
+
 static bool open_waiter(struct engine *e, struct wire *w)
 {
-    int64_t i = zs_waiter_alloc(&e->view, ZS_CLIENT_ENGINE);
-    int bell = i < 0 ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (bell < 0)
-        return false;
-    w->waiter_index = (uint32_t)i;
-    w->waiter = &e->view.arena->waiter[i];
-    e->waiters[i] = (struct waiter){ZS_CLIENT_ENGINE, atomic_load(&w->waiter->gen), bell};
-    e->waiter_count++;
-    return source_add(e, &w->bell, bell, EPOLLIN, bell_rang) == 0;
+    return wire_waiter_open(&w->worker[0]) && source_add(e, &w->bell, w->worker[0].bell, EPOLLIN, bell_rang) == 0;
 }
 
 static bool open_port_fds(struct engine *e, struct wire *w)
@@ -115,27 +108,49 @@ const struct wire_stack_ops *wire_stack_named(const char *name)
     return *s;
 }
 
+static struct wire *wire_new(struct engine *e)
+{
+    struct wire *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return NULL;
+    w->own = calloc(ZS_MAX_SESSIONS, sizeof *w->own);
+    w->listening = calloc(ZS_MAX_SESSIONS, sizeof *w->listening);
+    if (w->own == NULL || w->listening == NULL) {
+        free((void *)w->own);
+        free((void *)w->listening);
+        free(w);
+        return NULL;
+    }
+    w->nworkers = 1;
+    w->worker[0] = (struct wire_worker){.e = e, .view = &e->view, .counters = e->counters, .budget = WIRE_BUDGET_FULL, .bell = -1};
+    w->bell.fd = -1;
+    for (uint32_t i = 0; i < WIRE_PORTS_MAX; i++)
+        w->port_fd[i].fd = -1;
+    w->ops = wire_stack_named(e->opt.stack);
+    return w;
+}
+
 bool wire_open(struct engine *e, struct engine_failure *f)
 {
     if (e->opt.nports == 0)
         return true;
-    struct wire *w = calloc(1, sizeof *w);
-    if (w == NULL || (w->own = calloc(ZS_MAX_SESSIONS, sizeof *w->own)) == NULL) {
-        free(w);
+    struct wire *w = wire_new(e);
+    if (w == NULL) {
         engine_fail(f, ENGINE_EXIT_OTHER, "ZS2102", "free some memory", "out of memory");
         return false;
     }
-    w->ops = wire_stack_named(e->opt.stack);
-    w->budget = BUDGET_FULL;
-    w->bell.fd = -1;
-    for (uint32_t i = 0; i < WIRE_PORTS_MAX; i++)
-        w->port_fd[i].fd = -1;
     e->wire = w;
-    const struct wire_stack_conf conf = {.name = e->name, .view = &e->view, .events = &events, .engine = e,
+    if (e->opt.workers > 1 && w->ops->shard == NULL) {
+        engine_fail(f, ENGINE_EXIT_USAGE, "ZS2012", "leave --workers out, or use --stack native",
+                    "the stack %s is served by one thread", w->ops->name);
+        return false;
+    }
+    const struct wire_stack_conf conf = {.name = e->name, .view = &e->view, .events = &events, .engine = &w->worker[0],
                                          .ports = e->opt.ports, .nports = e->opt.nports, .ecn = e->opt.ecn,
+                                         .workers = e->opt.workers > 1 ? e->opt.workers : 1,
                                          .sysctls = e->opt.sysctls, .nsysctls = e->opt.nsysctls,
                                          .trace = e->opt.log_level >= LOG_L_DEBUG};
-    w->stack = w->ops->open(&conf, e->now, f);
+    w->stack = w->worker[0].stack = w->ops->open(&conf, e->now, f);
     if (w->stack == NULL)
         return false;
     if (!open_waiter(e, w) || !open_port_fds(e, w)) {
@@ -146,6 +161,8 @@ bool wire_open(struct engine *e, struct engine_failure *f)
     /* Programs lend on what they received: the stack sends it from there. */
     e->view.rx_seg = w->ops->segment_at(w->stack);
     e->view.rx_size = w->ops->segment_size(w->stack);
+    if (!wire_workers_open(e, f))
+        return false;
     w->naddrs = w->ops->addresses(w->stack, w->addrs, ZS_MAX_WIRE_ADDRS);
     wire_publish(e);
     capture_ports(e);
@@ -167,9 +184,9 @@ void wire_publish(struct engine *e)
     atomic_store_explicit(&h->wire_seq, seq + 1, memory_order_release);
 }
 
-void wire_addresses_changed(void *engine)
+void wire_addresses_changed(void *worker)
 {
-    struct engine *e = engine;
+    struct engine *e = ((struct wire_worker *)worker)->e;
     struct wire *w = e->wire;
     w->naddrs = w->ops->addresses(w->stack, w->addrs, ZS_MAX_WIRE_ADDRS);
     wire_publish(e);
@@ -185,183 +202,24 @@ void wire_close(struct engine *e)
     if (w->stack != NULL)
         w->ops->close(w->stack, e->now);
     w->stack = NULL;
+    wire_workers_close(e);
     if (w->bell.fd >= 0)
-        e->waiters[w->waiter_index].bell = -1; /* it is the source's */
+        e->waiters[w->worker[0].waiter_index].bell = -1; /* it is the source's */
     source_close(e, &w->bell);
     for (uint32_t i = 0; i < w->nfds; i++)
         source_close(e, &w->port_fd[i]);
     for (uint32_t i = 0; i < ZS_MAX_SESSIONS; i++)
-        free(w->own[i]);
+        free(WIRE_OWN_RECORD(atomic_load(&w->own[i])));
     for (uint32_t i = 0; i < WIRE_PORT_BUCKETS; i++)
         while (!LIST_EMPTY(&w->ports[i])) {
             struct wire_port *p = LIST_FIRST(&w->ports[i]);
             LIST_REMOVE(p, link);
             free(p);
         }
-    free(w->own);
+    free((void *)w->own);
+    free((void *)w->listening);
     free(w);
     e->wire = NULL;
-}
-
-/* ---- Own sessions ---- */
-
-struct wire_own *wire_own_new(struct engine *e, enum wire_kind kind, uint32_t session_kind)
-{
-    struct wire *w = e->wire;
-    struct wire_own *o = calloc(1, sizeof *o + (kind == WIRE_UDP ? 2 * sizeof o->port[0] : 0));
-    int64_t i = o == NULL ? -1 : session_alloc(e, session_kind);
-    struct zs_session *s = i < 0 ? NULL : zs_session_at(&e->view, (uint32_t)i);
-    if (s == NULL || zs_subscribe(&e->view, s, w->waiter_index, (uint32_t)i, 0) != 0) {
-        if (s != NULL)
-            zs_session_free(&e->view, (uint32_t)i);
-        free(o);
-        return NULL;
-    }
-    *o = (struct wire_own){.kind = kind, .own = (uint32_t)i, .gen = atomic_load(&s->gen)};
-    atomic_store(&s->state, ZS_S_OPEN);
-    w->own[i] = o; /* an entry of an earlier life of the slot belongs to a connection that forgot it */
-    w->own_count++;
-    return o;
-}
-
-void wire_own_free(struct engine *e, struct wire_own *o)
-{
-    if (e->wire->own[o->own] == o)
-        e->wire->own[o->own] = NULL;
-    e->wire->own_count--;
-    free(o);
-}
-
-static struct wire_own *own_at(const struct engine *e, uint32_t session)
-{
-    struct wire_own *o = e->wire == NULL || session >= ZS_MAX_SESSIONS ? NULL : e->wire->own[session];
-    return o != NULL && atomic_load(&zs_session_at(&e->view, session)->gen) == o->gen ? o : NULL;
-}
-
-bool wire_owns(const struct engine *e, uint32_t session)
-{
-    return own_at(e, session) != NULL;
-}
-
-void wire_sessions_busy(const struct engine *e, uint32_t *connections, uint32_t *own)
-{
-    *connections = e->wire == NULL ? 0 : e->wire->conns;
-    *own = 0;
-    for (uint32_t i = 0; e->wire != NULL && i < ZS_MAX_SESSIONS; i++)
-        *own += own_at(e, i) != NULL && e->wire->own[i]->kind == WIRE_CONN;
-}
-
-int wire_info(struct engine *e, uint32_t session, uint32_t gen, struct zs_tcp_info *info)
-{
-    struct zs_session *s = zs_session_at(&e->view, session);
-    if (s == NULL || atomic_load(&s->gen) != gen)
-        return -ESTALE;
-    struct wire_own *o = own_at(e, s->peer);
-    if (o == NULL || o->kind != WIRE_CONN || o->handle == NULL)
-        return -ENOTCONN;
-    e->wire->ops->conn_info(e->wire->stack, o->handle, e->now, info);
-    return 0;
-}
-
-/* ---- Polling ---- */
-
-static void own_happened(struct engine *e, uint32_t session)
-{
-    struct wire_own *o = own_at(e, session);
-    if (o == NULL)
-        return;
-    if (o->kind == WIRE_UDP)
-        wire_udp_send(e, o);
-    else if (o->kind == WIRE_CONN && o->handle != NULL)
-        e->wire->ops->poke(e->wire->stack, o->handle, e->now);
-}
-
-/* May the engine go on polling? Not where programs spin on all CPUs, nor beside somebody who computes. */
-static bool spinning_allowed(struct engine *e, uint64_t now)
-{
-    const struct zs_arena_header *h = &e->view.arena->header;
-    return now >= e->wire->no_spin_until && atomic_load_explicit(&h->spinners, memory_order_relaxed) < e->ncpu;
-}
-
-/* Additive increase, multiplicative decrease: about as many packets as the programs can take. */
-static void adapt_budget(struct engine *e)
-{
-    struct wire *w = e->wire;
-    bool contended = e->now < w->no_spin_until + NO_SPIN_NS;
-    if (w->refused > 0 && contended)
-        w->budget -= w->budget / 4;
-    else if (w->budget < BUDGET_FULL)
-        w->budget += 2;
-    if (w->budget < BUDGET_MIN)
-        w->budget = BUDGET_MIN;
-    w->refused = 0;
-}
-
-void wire_poll(struct engine *e)
-{
-    struct wire *w = e->wire;
-    uint32_t slots[HARVEST];
-    uint32_t n = zs_waiter_harvest(w->waiter, slots, HARVEST);
-    for (uint32_t i = 0; i < n; i++)
-        own_happened(e, slots[i]);
-    bool work = w->ops->poll(w->stack, w->budget, e->now) || n > 0;
-    w->ops->flush(w->stack);
-    adapt_budget(e);
-    if (work)
-        w->busy_until = spinning_allowed(e, e->now) ? e->now + WIRE_SPIN_NS : 0;
-    if (n == HARVEST)
-        w->busy_until = e->now + WIRE_SPIN_NS; /* more of them wait */
-}
-
-static uint64_t clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
-static void yield(struct wire *w, uint64_t now)
-{
-    sched_yield();
-    uint64_t after = clock_ns();
-    if (after - now > YIELD_TOO_LONG_NS) {
-        w->no_spin_until = after + NO_SPIN_NS;
-        w->busy_until = 0;
-    }
-}
-
-bool wire_before_wait(struct engine *e, uint64_t now, uint64_t *timeout_ns)
-{
-    struct wire *w = e->wire;
-    *timeout_ns = 0;
-    if (w->budget < BUDGET_FULL) {
-        COUNT(e, WIRE_OVERLOADED);
-        nanosleep(&(struct timespec){.tv_nsec = OVERLOAD_PAUSE_NS}, NULL);
-        return false; /* a look at the descriptors, without waiting */
-    }
-    if (now < w->busy_until) {
-        if (++w->rounds % LOOK_EVERY != 0)
-            return true;
-        yield(w, now);
-        return false; /* a look at the descriptors, without waiting */
-    }
-    /* The sleeper's half of zs_notify(): say so, then look once more. */
-    atomic_store(&w->waiter->asleep, 1);
-    atomic_thread_fence(memory_order_seq_cst);
-    w->asleep = true;
-    if (atomic_load(&w->waiter->top) == 0)
-        *timeout_ns = w->ops->sleep(w->stack);
-    return false;
-}
-
-void wire_after_wait(struct engine *e)
-{
-    struct wire *w = e->wire;
-    if (!w->asleep)
-        return;
-    w->asleep = false;
-    atomic_store(&w->waiter->asleep, 0);
-    w->ops->wake(w->stack);
 }
 
 /* ---- What is told ---- */
@@ -416,5 +274,7 @@ json_t *wire_status(struct engine *e)
     wire_sessions_busy(e, &conns, &own);
     json_t *wire = json_pack("{s:s, s:i, s:i}", "stack", w->ops->name, "connections", (int)conns, "own_sessions", (int)own);
     w->ops->describe_memory(w->stack, wire);
+    if (w->nworkers > 1)
+        json_object_set_new(wire, "workers", wire_workers_status(e));
     return wire;
 }

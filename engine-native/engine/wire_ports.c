@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 static uint32_t bucket(uint32_t kind, const struct zs_addr *local)
 {
@@ -46,10 +47,34 @@ static bool stack_local(const struct wire *w, const struct tracked *t, bool v6, 
     return wanted && has_family(w, v6);
 }
 
+static void close_in_stack(struct wire *w, struct wire_port *p, uint32_t shards)
+{
+    if (p->kind == ZS_KIND_UDP) {
+        w->ops->udp_close(w->stack, p->handle[0]);
+        return;
+    }
+    for (uint32_t i = 0; i < shards; i++) {
+        wire_enter(&w->worker[i]);
+        w->ops->unlisten(w->worker[i].stack, p->handle[i]);
+        wire_leave(&w->worker[i]);
+    }
+}
+
+/* A listener is open in every shard: which of them gets a connection says its flow. */
 static int open_in_stack(struct wire *w, struct wire_port *p, uint32_t backlog)
 {
-    return p->kind == ZS_KIND_UDP ? w->ops->udp_open(w->stack, &p->local, &p->handle)
-                                  : w->ops->listen(w->stack, &p->local, backlog, &p->handle);
+    if (p->kind == ZS_KIND_UDP)
+        return w->ops->udp_open(w->stack, &p->local, &p->handle[0]);
+    for (uint32_t i = 0; i < w->nworkers; i++) {
+        wire_enter(&w->worker[i]);
+        int err = w->ops->listen(w->worker[i].stack, &p->local, backlog, &p->handle[i]);
+        wire_leave(&w->worker[i]);
+        if (err != 0) {
+            close_in_stack(w, p, i);
+            return err;
+        }
+    }
+    return 0;
 }
 
 static struct wire_port *port_open(struct engine *e, uint32_t kind, const struct zs_addr *local, uint32_t backlog)
@@ -57,7 +82,7 @@ static struct wire_port *port_open(struct engine *e, uint32_t kind, const struct
     struct wire *w = e->wire;
     struct wire_port *p = port_find(w, kind, local);
     if (p == NULL) {
-        p = calloc(1, sizeof *p);
+        p = calloc(1, sizeof *p + w->nworkers * sizeof p->handle[0]);
         if (p == NULL)
             return NULL;
         p->kind = kind;
@@ -79,6 +104,8 @@ void wire_endpoint_open(struct engine *e, struct tracked *t, uint32_t backlog)
 {
     struct wire *w = e->wire;
     struct zs_addr local;
+    if (w != NULL && t->kind == ZS_KIND_TCP_LISTEN)
+        atomic_store(&w->listening[t->session], WIRE_LISTENING(t->listener, t->listener_gen, t->local.family == AF_INET6));
     if (w == NULL || (t->on_device && t->port == 0) || !wire_has(w, &t->local))
         return;
     for (int v6 = 0; v6 < 2; v6++)
@@ -93,12 +120,8 @@ static void port_close(struct wire *w, struct wire_port *p)
     if (p == NULL || --p->refs > 0)
         return;
     LIST_REMOVE(p, link);
-    if (w->stack != NULL) {
-        if (p->kind == ZS_KIND_UDP)
-            w->ops->udp_close(w->stack, p->handle);
-        else
-            w->ops->unlisten(w->stack, p->handle);
-    }
+    if (w->stack != NULL)
+        close_in_stack(w, p, w->nworkers);
     free(p);
 }
 
@@ -107,6 +130,7 @@ void wire_endpoint_close(struct engine *e, struct tracked *t)
     struct wire *w = e->wire;
     if (w == NULL)
         return;
+    atomic_store(&w->listening[t->session], 0);
     if (w->stack != NULL)
         wire_udp_finish(e, t);
     wire_groups_leave(e, t);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What the engine wants of a TCP/IP stack behind its ports, and what such a stack tells the engine. The native stack
- * (stack_native.c) is one; another implements the same table. All calls come from the engine's thread; a stack reads no
- * clock: `now` is CLOCK_MONOTONIC in nanoseconds. Errors are negative errno values.
+ * (stack_native.c) is one; another implements the same table. A stack reads no clock: `now` is CLOCK_MONOTONIC in
+ * nanoseconds. Errors are negative errno values.
+ *
+ * A stack may have several shards, each for a thread of its own ("worker"): open() makes number 0, shard() the others. A function
+ * of this table gets the shard that it is about; about one shard there is one call at a time, about the whole (close, ports,
+ * describe_*, capture) there is one while no shard has another. Shard 0 is the engine's thread's, and has what is not TCP.
  *
  * A connection's buffers are the rings of two paired sessions: the application's and `own`, which the engine owns. The
  * stack reads what the application wrote from own's ring and frees it when the remote host has acknowledged it; what the
@@ -22,6 +26,7 @@
 #include "ops.h"
 
 #define WIRE_PORTS_MAX 8u
+#define WIRE_WORKERS_MAX 16u
 
 /* A frame that came or went (out) by a port, from 1: `len` bytes, the first `present` of them in iov. */
 typedef void wire_frame_fn(void *arg, uint32_t port, bool out, const struct iovec *iov, uint32_t len, uint32_t present);
@@ -56,7 +61,7 @@ struct wire_filter {
     uint8_t source[WIRE_SOURCES_MAX][16];
 };
 
-/* What the stack tells; `engine` is wire_stack_conf.engine, `conn` what connect() or accept() gave. */
+/* What the stack tells; `engine` is wire_stack_conf.engine or what shard() was given, `conn` what connect() or accept() gave. */
 struct wire_events {
     /* A connection was opened by a remote host. The engine gives it sessions. 0; -EAGAIN: no room in the accept queue now;
      * other: refused. */
@@ -73,6 +78,8 @@ struct wire_events {
     /* Addresses or routes changed: ask for them again. */
     void (*addresses_changed)(void *engine);
     void (*log)(void *engine, bool warning, const char *line);
+    /* Frames wait for another shard: ends its sleep. */
+    void (*wake)(void *engine, uint32_t shard);
 };
 
 struct wire_stack_conf {
@@ -82,6 +89,7 @@ struct wire_stack_conf {
     void *engine;
     const char *const *ports; /* as given to --port */
     uint32_t nports;
+    uint32_t workers; /* shards that there will be, 1 at least */
     enum engine_ecn ecn;
     const char *const *sysctls; /* NAME=VALUE, checked for that form; of libfstack, none for other stacks */
     uint32_t nsysctls;
@@ -92,7 +100,14 @@ struct wire_stack_ops {
     const char *name;
     /* Opens the ports and the stack. NULL and *failure when that is not possible. */
     void *(*open)(const struct wire_stack_conf *conf, uint64_t now, struct engine_failure *failure);
-    /* Connections are reset, ports closed. */
+    /* The next shard, with the view and the `engine` of its thread. NULL: no memory. The function is NULL where there is one only. */
+    void *(*shard)(void *stack, struct zs_view *view, void *engine, uint64_t now);
+    /* In the thread of a shard, first and last. False: it cannot work. NULL: nothing to do. */
+    bool (*enter)(void *shard);
+    void (*leave)(void *shard);
+    /* The shard that has a connection between the two, or is to open it. `local` may be any or have no port yet. */
+    uint32_t (*owner)(void *stack, const struct zs_addr *local, const struct zs_addr *remote);
+    /* Connections are reset, ports closed, all shards with them. */
     void (*close)(void *stack, uint64_t now);
     /* Addresses and routes, at most ZS_MAX_WIRE_ADDRS, the longest prefix first. Returns how many. */
     uint32_t (*addresses)(void *stack, struct zs_wire_addr *to, uint32_t max);
@@ -133,6 +148,8 @@ struct wire_stack_ops {
     /* What `member`, any pointer, wants of a group from now on. 0; -ENODEV, -ENOBUFS. */
     int (*group)(void *stack, const struct wire_filter *f, void *member, uint64_t now);
 
+    /* What `status` says of a shard: adds to `worker`. NULL: nothing. */
+    void (*describe_shard)(void *shard, json_t *worker);
     /* For `status`: an array of ports, an object of counters. New references. */
     json_t *(*describe_ports)(void *stack);
     json_t *(*describe_counters)(void *stack);

@@ -4,129 +4,150 @@
 #include "wire.h"
 
 #include <errno.h>
-#include <string.h>
+#include <sys/socket.h>
 
-/* ---- Passive ---- */
+/* ---- Passive: in the worker's thread, which sees the arena and its own state alone ---- */
 
 /* The port that a connection came by has its local address; a link-local one says it by its scope. */
-static uint32_t port_of(struct engine *e, const struct zs_addr *local)
+static uint32_t port_of(struct zs_view *v, const struct zs_addr *local)
 {
     uint32_t scope = ZS_WIRE_SCOPE_PORT(local->scope_id);
-    return scope != 0 ? scope : zs_wire_port_with(&e->view, local->ip);
+    return scope != 0 ? scope : zs_wire_port_with(v, local->ip);
 }
 
-static struct tracked *listener_for(struct engine *e, const struct zs_addr *local, const struct zs_addr *remote)
+/* The session of the listener that gets the connection, and its entry in wire.listening; -ECONNREFUSED. */
+static int64_t listener_for(struct wire_worker *k, const struct zs_addr *local, const struct zs_addr *remote, uint64_t *entry)
 {
-    int64_t li = zs_lookup_listener(&e->view, local, port_of(e, local), zs_lookup_hash(local, remote));
-    struct tracked *t = li < 0 ? NULL : tracked_by_session(e, (uint32_t)li);
-    return t != NULL && t->kind == ZS_KIND_TCP_LISTEN && !t->closing ? t : NULL;
+    int64_t li = zs_lookup_listener(k->view, local, port_of(k->view, local), zs_lookup_hash(local, remote));
+    *entry = li < 0 ? 0 : atomic_load(&k->e->wire->listening[li]);
+    return *entry == 0 ? -ECONNREFUSED : li;
 }
 
-bool wire_accept_full(void *engine, const struct zs_addr *local, const struct zs_addr *remote)
+bool wire_accept_full(void *worker, const struct zs_addr *local, const struct zs_addr *remote)
 {
-    struct engine *e = engine;
-    struct tracked *t = listener_for(e, local, remote);
-    bool full = t != NULL && zs_accept_count(&e->view, t->listener) > atomic_load(&e->view.arena->listener[t->listener].backlog);
-    e->wire->refused += full;
+    struct wire_worker *k = worker;
+    uint64_t entry;
+    if (listener_for(k, local, remote, &entry) < 0)
+        return false;
+    uint32_t l = WIRE_LISTENER(entry);
+    bool full = zs_accept_count(k->view, l) > atomic_load(&k->view->arena->listener[l].backlog);
+    k->refused += full;
     return full;
 }
 
-const struct zs_opts *wire_listener_options(void *engine, const struct zs_addr *local, const struct zs_addr *remote)
+const struct zs_opts *wire_listener_options(void *worker, const struct zs_addr *local, const struct zs_addr *remote)
 {
-    struct engine *e = engine;
-    struct tracked *t = listener_for(e, local, remote);
-    return t == NULL ? NULL : &zs_session_at(&e->view, t->session)->opts;
+    struct wire_worker *k = worker;
+    uint64_t entry;
+    int64_t li = listener_for(k, local, remote, &entry);
+    return li < 0 ? NULL : &zs_session_at(k->view, (uint32_t)li)->opts;
 }
 
-int wire_accept(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn)
+int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn)
 {
-    struct engine *e = engine;
-    struct zs_view *v = &e->view;
-    struct tracked *t = listener_for(e, local, remote);
-    if (t == NULL)
+    struct wire_worker *k = worker;
+    struct zs_view *v = k->view;
+    uint64_t entry;
+    int64_t li = listener_for(k, local, remote, &entry);
+    if (li < 0)
         return -ECONNREFUSED;
-    int64_t app = session_alloc(e, ZS_KIND_TCP);
-    struct wire_own *o = app < 0 ? NULL : wire_own_new(e, WIRE_CONN, ZS_KIND_TCP);
+    int64_t app = session_alloc(k->e, v, ZS_KIND_TCP);
+    struct wire_own *o = app < 0 ? NULL : wire_own_new(k, WIRE_CONN, ZS_KIND_TCP);
     if (o == NULL) {
         if (app >= 0)
             zs_session_free(v, (uint32_t)app);
-        COUNT(e, WIRE_NO_SESSIONS);
+        COUNT(k, WIRE_NO_SESSIONS);
         return -EAGAIN;
     }
-    struct zs_session *s = zs_session_at(v, (uint32_t)app), *ls = zs_session_at(v, t->session);
+    struct zs_session *s = zs_session_at(v, (uint32_t)app);
     s->local = *local;
     s->remote = *remote;
-    s->local.family = s->remote.family = t->local.family;
-    s->listener = t->listener;
-    s->listener_gen = t->listener_gen;
+    s->local.family = s->remote.family = WIRE_LISTENER_V6(entry) ? AF_INET6 : AF_INET;
+    s->listener = WIRE_LISTENER(entry);
+    s->listener_gen = WIRE_LISTENER_GEN(entry);
     atomic_store(&s->flags, ZS_F_WIRE);
     zs_session_pair(v, (uint32_t)app, o->own);
     atomic_store(&s->state, ZS_S_QUEUED);
-    int err = zs_accept_push(v, t->listener, t->listener_gen, (uint32_t)app, atomic_load(&s->gen));
+    /* Before it is in the queue: from then on the application's pokes come. */
+    o->handle = k->e->wire->ops->accepting(k->stack);
+    int err = zs_accept_push(v, s->listener, s->listener_gen, (uint32_t)app, atomic_load(&s->gen));
     if (err != 0) {
         zs_session_free(v, (uint32_t)app);
         zs_session_free(v, o->own);
-        wire_own_free(e, o);
+        wire_own_free(k, o);
         return err;
     }
-    o->handle = e->wire->ops->accepting(e->wire->stack);
-    e->wire->conns++;
-    COUNT(e, WIRE_ACCEPTED);
-    zs_notify(v, ls);
+    k->conns++;
+    COUNT(k, WIRE_ACCEPTED);
+    zs_notify(v, zs_session_at(v, (uint32_t)li));
     *own = o->own;
     *conn = o;
     return 0;
 }
 
-/* ---- Active ---- */
+/* ---- Active: in the engine's thread, in the shard that is to have it ---- */
 
-int wire_connect(struct engine *e, struct client *c, uint32_t session, uint32_t gen)
+static int open_in_shard(struct wire_worker *k, uint32_t session, struct zs_addr *local, const struct zs_addr *remote)
 {
-    struct zs_view *v = &e->view;
+    struct wire *w = k->e->wire;
+    struct zs_view *v = k->view;
     struct zs_session *s = zs_session_at(v, session);
-    if (e->wire == NULL)
-        return -ENETUNREACH;
-    if (s == NULL || atomic_load(&s->gen) != gen || atomic_load(&s->owner) != c->id || s->kind != ZS_KIND_TCP ||
-        atomic_load(&s->state) != ZS_S_EMBRYO || s->peer != ZS_NO_SESSION || tracked_by_session(e, session) != NULL)
-        return -ESTALE;
-    struct zs_addr local = s->local, remote = s->remote; /* copied once: the application may write them any time */
-    struct wire_own *o = wire_own_new(e, WIRE_CONN, ZS_KIND_TCP);
+    struct wire_own *o = wire_own_new(k, WIRE_CONN, ZS_KIND_TCP);
     if (o == NULL)
         return -ENOBUFS;
     atomic_fetch_or(&s->flags, ZS_F_WIRE);
     zs_session_pair(v, session, o->own);
     void *handle = NULL;
-    int err = e->wire->ops->connect(e->wire->stack, &local, &remote, s->port, o->own, o, &handle, e->now);
+    int err = w->ops->connect(k->stack, local, remote, s->port, o->own, o, &handle, wire_worker_time(k));
     if (err != 0) {
         s->peer = ZS_NO_SESSION;
         zs_session_free(v, o->own);
-        wire_own_free(e, o);
+        wire_own_free(k, o);
         return err;
     }
     o->handle = handle;
-    e->wire->conns++;
-    local.family = s->local.family;
-    s->local = local;
-    COUNT(e, WIRE_CONNECTS);
+    k->conns++;
     return 0;
 }
 
-void wire_connected(void *engine, void *conn)
+int wire_connect(struct engine *e, struct client *c, uint32_t session, uint32_t gen)
 {
-    struct engine *e = engine;
+    struct wire *w = e->wire;
+    struct zs_session *s = zs_session_at(&e->view, session);
+    if (w == NULL)
+        return -ENETUNREACH;
+    if (s == NULL || atomic_load(&s->gen) != gen || atomic_load(&s->owner) != c->id || s->kind != ZS_KIND_TCP ||
+        atomic_load(&s->state) != ZS_S_EMBRYO || s->peer != ZS_NO_SESSION || tracked_by_session(e, session) != NULL)
+        return -ESTALE;
+    struct zs_addr local = s->local, remote = s->remote; /* copied once: the application may write them any time */
+    struct wire_worker *k = &w->worker[w->nworkers > 1 ? w->ops->owner(w->stack, &local, &remote) : 0];
+    wire_enter(k);
+    int err = open_in_shard(k, session, &local, &remote);
+    if (err == 0) {
+        local.family = s->local.family;
+        s->local = local;
+    }
+    wire_leave(k);
+    if (err == 0)
+        COUNT(e, WIRE_CONNECTS);
+    return err;
+}
+
+void wire_connected(void *worker, void *conn)
+{
+    struct wire_worker *k = worker;
     struct wire_own *o = conn;
-    struct zs_session *own = zs_session_at(&e->view, o->own), *app = zs_session_peer(&e->view, own);
+    struct zs_session *own = zs_session_at(k->view, o->own), *app = zs_session_peer(k->view, own);
     uint32_t embryo = ZS_S_EMBRYO;
     if (app == NULL)
         return;
     atomic_compare_exchange_strong(&app->state, &embryo, ZS_S_OPEN);
-    zs_notify_room(&e->view, app);
+    zs_notify_room(k->view, app);
 }
 
-void wire_closed(void *engine, void *conn)
+void wire_closed(void *worker, void *conn)
 {
-    struct engine *e = engine;
-    struct wire_own *o = conn;
-    e->wire->conns--;
-    wire_own_free(e, o);
+    struct wire_worker *k = worker;
+    k->conns--;
+    wire_own_free(k, conn);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * UDP over the wire. What comes is put into the ring of the socket that the look-up in shared memory finds; what a socket
+ * UDP over the wire, the engine's thread's alone. What comes is put into the ring of the socket that the look-up in shared memory finds; what a socket
  * sends goes through the ring of an own session of the engine, as records. */
 #define _GNU_SOURCE
 #include "wire.h"
@@ -34,7 +34,7 @@ int wire_udp_request(struct engine *e, struct client *c, uint32_t session, uint3
         return -EADDRNOTAVAIL; /* bound to an address that is not the engine's */
     struct wire_own *o = t->wire_tx;
     if (o == NULL) {
-        o = wire_own_new(e, WIRE_UDP, ZS_KIND_UDP);
+        o = wire_own_new(&e->wire->worker[0], WIRE_UDP, ZS_KIND_UDP);
         if (o == NULL)
             return -ENOBUFS;
         memcpy(o->port, t->wire_port, sizeof t->wire_port);
@@ -52,7 +52,7 @@ int wire_udp_errors_request(struct engine *e, struct client *c, uint32_t session
         return -ENETUNREACH;
     if (t == NULL)
         return -ESTALE;
-    if (t->wire_errors == NULL && (t->wire_errors = wire_own_new(e, WIRE_UDP_ERRORS, ZS_KIND_UDP)) == NULL)
+    if (t->wire_errors == NULL && (t->wire_errors = wire_own_new(&e->wire->worker[0], WIRE_UDP_ERRORS, ZS_KIND_UDP)) == NULL)
         return -ENOBUFS;
     reply->a = t->wire_errors->own;
     reply->b = t->wire_errors->gen;
@@ -64,7 +64,7 @@ static void forget(struct engine *e, struct wire_own **o)
     if (e->wire == NULL || *o == NULL)
         return;
     uint32_t own = (*o)->own;
-    wire_own_free(e, *o);
+    wire_own_free(&e->wire->worker[0], *o);
     *o = NULL;
     zs_session_free(&e->view, own);
 }
@@ -98,7 +98,7 @@ static bool send_one(struct engine *e, struct wire_own *o, struct zs_session *s)
     const struct wire_port *p = o->port[!zs_addr_is_v4(rec.to.ip)];
     if (zs_addr_is_group(rec.to.ip) && (rec.flags & ZS_UDP_LOOP))
         loop_back(e, o, &rec, &body);
-    int err = p == NULL ? -ENETUNREACH : e->wire->ops->udp_send(e->wire->stack, p->handle, &rec, &body, e->now);
+    int err = p == NULL ? -ENETUNREACH : e->wire->ops->udp_send(e->wire->stack, p->handle[0], &rec, &body, e->now);
     if (err != 0)
         COUNT(e, WIRE_DATAGRAMS_UNSENT);
     return true;
@@ -148,7 +148,7 @@ static void put(struct delivery *v, struct zs_session *s)
     if (zs_dgram_put(&v->e->view, s, &v->rec, v->iov, v->segments))
         zs_notify(&v->e->view, s);
     else
-        v->e->wire->refused++;
+        v->e->wire->worker[0].refused++;
 }
 
 /* One of several that get it. The stack hands it over once for each of its sockets: only what is bound as that one is. */
@@ -170,9 +170,9 @@ static void put_to_each(void *arg, uint32_t session)
     put(v, s);
 }
 
-void wire_datagram(void *engine, const struct wire_datagram *d, const struct iovec *iov, uint32_t segments, uint32_t len)
+void wire_datagram(void *worker, const struct wire_datagram *d, const struct iovec *iov, uint32_t segments, uint32_t len)
 {
-    struct engine *e = engine;
+    struct engine *e = ((struct wire_worker *)worker)->e;
     struct timespec t;
     if (len > ZS_UDP_MAX_PAYLOAD) /* IPv6 has 20 bytes more, the rings have not */
         return;
@@ -209,7 +209,7 @@ static void loop_back(struct engine *e, const struct wire_own *o, const struct z
     const struct zs_addr *bound[] = {&any, &rec->to}; /* as the stack has them: sockets of any address, and of the group's */
     for (size_t i = 0; i < sizeof bound / sizeof bound[0]; i++) {
         d.bound = bound[i];
-        wire_datagram(e, &d, body, 1, rec->len);
+        wire_datagram(&e->wire->worker[0], &d, body, 1, rec->len);
     }
 }
 
@@ -226,9 +226,9 @@ static bool queue_error(struct engine *e, const struct tracked *t, const struct 
 
 /* As __udp4_lib_err and __udp6_lib_err: connected sockets are told what is not transient; who asked for errors gets all, and the
  * queue. */
-void wire_unreachable(void *engine, const struct wire_error *err)
+void wire_unreachable(void *worker, const struct wire_error *err)
 {
-    struct engine *e = engine;
+    struct engine *e = ((struct wire_worker *)worker)->e;
     uint32_t scope = ZS_WIRE_SCOPE_PORT(err->local.scope_id);
     struct zs_session *s = receiver(e, &err->remote, &err->local, scope != 0 ? scope : zs_wire_port_with(&e->view, err->local.ip));
     const struct tracked *t = s == NULL ? NULL : tracked_by_session(e, zs_session_index(&e->view, s));

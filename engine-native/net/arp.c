@@ -101,7 +101,7 @@ void arp_input(struct net_port *port, struct rte_mbuf *m)
     if (port->conf.addr == 0)
         return; /* a port without IPv4 */
     if (data.arp_sip == port->conf.addr) {
-        if (!rte_is_same_ether_addr(&data.arp_sha, &port->conf.mac))
+        if (!rte_is_same_ether_addr(&data.arp_sha, &port->conf.mac) && net_speaks(st))
             conflict(port, &data.arp_sha);
         return;
     }
@@ -116,7 +116,7 @@ void arp_input(struct net_port *port, struct rte_mbuf *m)
         e = neigh_new(port, &sender);
     if (e != NULL)
         neigh_confirmed(st, e, &data.arp_sha);
-    if (for_us && op == RTE_ARP_OP_REQUEST && (neighbour || data.arp_sip == 0)) {
+    if (for_us && op == RTE_ARP_OP_REQUEST && (neighbour || data.arp_sip == 0) && net_speaks(st)) {
         NET_COUNT(st, ARP_REPLIES_TX);
         send_arp(port, RTE_ARP_OP_REPLY, &data.arp_sha, &data.arp_sha, data.arp_sip);
     }

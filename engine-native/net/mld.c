@@ -127,6 +127,8 @@ static void report_due(void *ctx, struct wheel_timer *t)
 
 void mld_start(struct net_port *port)
 {
+    if (!net_speaks(port->stack))
+        return;
     port->mld.fire = report_due;
     port->mld_left = GROUP_ROBUSTNESS;
     report_due(port->stack, &port->mld);

@@ -84,6 +84,8 @@ void nd_start(struct net_port *port)
 {
     struct stack *st = port->stack;
     port->optimistic_until = st->now + ND_DAD_NS;
+    if (!net_speaks(st))
+        return;
     port->dad.fire = dad_due;
     wheel_arm(&st->wheel, &port->dad, port->optimistic_until);
     nd_send(port, ICMP6_SOLICITATION, 0, &port->link_local, &unspecified, &port->group[0], NULL, false);
@@ -157,6 +159,8 @@ static void solicited(struct stack *st, const struct received *r)
     if (!ours || ip6_our_port(st, &r->src) != NULL)
         return;
     if (ip_is_any(&r->src)) { /* somebody wants to have that address */
+        if (!net_speaks(st))
+            return;
         if (is_optimistic(port))
             conflict(port, &r->target, &r->mac);
         else
@@ -170,6 +174,8 @@ static void solicited(struct stack *st, const struct received *r)
         if (e != NULL && (e->state == NEIGH_INCOMPLETE || !rte_is_same_ether_addr(&e->mac, &r->mac)))
             neigh_heard(st, e, &r->mac);
     }
+    if (!net_speaks(st))
+        return;
     uint32_t flags = NA_SOLICITED | (is_optimistic(port) ? 0 : NA_OVERRIDE);
     nd_send(port, ICMP6_ADVERTISEMENT, flags, &r->target, &r->target, &r->src, r->has_mac ? &r->mac : NULL, true);
 }
@@ -179,7 +185,7 @@ static void advertised(struct stack *st, const struct received *r)
 {
     struct net_port *port = r->port;
     if (ip_eq(&r->target, &port->link_local) || ip_eq(&r->target, &port->conf.addr6)) {
-        if (!rte_is_same_ether_addr(&r->mac, &port->conf.mac)) /* else our own, come back */
+        if (!rte_is_same_ether_addr(&r->mac, &port->conf.mac) && net_speaks(st)) /* else our own, come back */
             conflict(port, &r->target, &r->mac);
         return;
     }

@@ -110,7 +110,7 @@ void ra_start(struct net_port *port)
     if (!port->conf.ra)
         return;
     port->ra.fire = due;
-    port->rs_left = RS_MAX;
+    port->rs_left = net_speaks(port->stack) ? RS_MAX : 0;
     port->rs_at = port->stack->now + net_random(port->stack) % NET_NS_PER_S; /* 6.3.7: not all hosts at once */
     watch(port);
 }

@@ -43,7 +43,7 @@ struct stack *stack_create(const struct stack_conf *conf, uint64_t now)
     st->now = now;
     wheel_init(&st->wheel, now);
     memcpy(&st->random, conf->key, sizeof st->random);
-    st->random |= 1;
+    st->random = (st->random ^ conf->number * UINT64_C(0x9e3779b97f4a7c15)) | 1; /* the key is one for all stacks of a host */
     st->neigh = neigh_create(conf->max_neighbours);
     st->reass = reass_create();
     st->pmtu = pmtu_create();
@@ -88,7 +88,7 @@ struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *co
     port->mask = conf->prefix_len == 0 ? 0 : rte_cpu_to_be_32(UINT32_MAX << (32 - conf->prefix_len));
     st->port[st->ports++] = port;
     port->number = (uint8_t)st->ports;
-    if (conf->addr != 0)
+    if (conf->addr != 0 && net_speaks(st))
         arp_announce(port);
     if (conf->has6)
         ip6_port_up(port);

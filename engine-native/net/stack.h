@@ -58,6 +58,7 @@ struct pmtu_table;
 struct reass_table;
 struct zs_view;
 struct rxpool;
+struct steer;
 
 /* What a device can do. */
 #define NET_CAP_TX_IPV4_CKSUM (1u << 0)
@@ -157,7 +158,14 @@ struct stack_conf {
     void (*trace)(void *arg, const char *line);
     /* Another host says that the port's address is his. NULL: nobody listens. */
     void (*conflict)(void *arg, const struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac);
-    void *owner; /* who made the stack: the two functions' arg */
+    /* Several stacks of one host share its ports and addresses, each in a thread of its own (tcp/steer.h). NULL: this is the only one.
+     * Number 0 speaks for the host: it answers ARP, neighbour discovery and echo, announces, has UDP and groups, and
+     * reassembles; the others have connections and listen. */
+    const struct steer *steer;
+    uint32_t number;
+    /* A frame that came by `port` is for the stack `to`. Takes the buffer. */
+    void (*hand_over)(void *arg, const struct net_port *port, struct rte_mbuf *m, uint32_t to);
+    void *owner; /* who made the stack: the functions' arg */
 };
 
 struct stack {
@@ -197,6 +205,12 @@ void net_run(struct stack *st, uint64_t now);
 void net_flush(struct stack *st);
 uint64_t net_next(const struct stack *st);
 void net_trace(struct stack *st, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Speaks for the host: see stack_conf.steer. */
+static inline bool net_speaks(const struct stack *st)
+{
+    return st->conf.number == 0;
+}
 
 /* Not for secrets: delays and identifications. */
 uint64_t net_random(struct stack *st);

@@ -5,6 +5,7 @@
 #define ZSTACK_PORT_INTERNAL_H
 
 #include <net/if.h>
+#include <pthread.h>
 #include <rte_ethdev.h>
 #include <stdatomic.h>
 
@@ -137,7 +138,9 @@ struct port {
     bool mark_sums, rx_intr;
     int queue_fd;
     struct queue_fds xdp, bpf; /* made by net_af_xdp when it was configured */
-    bool queue_gone; /* the interface was removed */
+    _Atomic bool queue_gone; /* the interface was removed */
+    bool shared; /* several threads send: each takes the lock. All of a memif's calls do, its connection may change in any */
+    pthread_mutex_t lock;
     int set;         /* epoll instance: queue, bell */
     struct iface iface;
     struct tap tap;

@@ -368,6 +368,7 @@ struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool
     }
     p->spec = *spec;
     p->pool = rx_pool;
+    pthread_mutex_init(&p->lock, NULL);
     p->queue_fd = -1;
     p->iface.promisc_fd = -1;
     p->bell.listen_fd = p->bell.conn = p->bell.page_fd = -1;
@@ -399,5 +400,6 @@ void port_close(struct port *p)
     iface_restore(&p->iface);
     if (p->set >= 0)
         close(p->set);
+    pthread_mutex_destroy(&p->lock);
     free(p);
 }

@@ -9,7 +9,8 @@
  *         port_wake(p);                       also when the wait ended for another reason
  *     }
  *
- * A port belongs to one thread, all memif ports of a process to the same one. Addresses are in network order. */
+ * A port belongs to one thread, all memif ports of a process to the same one; others may send after port_share(). Addresses are in
+ * network order. */
 #ifndef ZSTACK_PORT_H
 #define ZSTACK_PORT_H
 
@@ -86,6 +87,8 @@ bool port_remove_stale_socket(const char *path);
 struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool, struct port_failure *f);
 /* Closes the device, too: EAL no longer has it. Puts back what was changed on the kernel's interface. */
 void port_close(struct port *p);
+/* From now on other threads than the port's may send by it, too. Before they begin. */
+void port_share(struct port *p);
 /* The kernel's interface whose packets come by the port instead; 0: there is none. */
 unsigned port_kernel_if(const struct port *p);
 /* For stack_add_port(). `conf` refers to the port. */

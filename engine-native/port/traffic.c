@@ -72,6 +72,31 @@ static void tell(struct port *p, bool out, struct rte_mbuf **frames, uint16_t n)
     }
 }
 
+void port_share(struct port *p)
+{
+    p->shared = true;
+}
+
+static void lock(struct port *p)
+{
+    if (p->shared)
+        pthread_mutex_lock(&p->lock);
+}
+
+static void unlock(struct port *p)
+{
+    if (p->shared)
+        pthread_mutex_unlock(&p->lock);
+}
+
+/* The connection of a memif changes in the thread that receives; nobody may be sending then. */
+static void service(struct port *p)
+{
+    lock(p);
+    memif_service(p);
+    unlock(p);
+}
+
 uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n)
 {
     if (p->stashed > 0) {
@@ -82,7 +107,7 @@ uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n)
         return n;
     }
     if (p->kind == PORT_MEMIF)
-        memif_service(p);
+        service(p);
     if (!is_ready(p))
         return 0;
     if (p->tap.trigger != NULL)
@@ -119,11 +144,15 @@ static uint16_t transmit_tapped(struct port *p, struct rte_mbuf **frames, uint16
 static uint16_t transmit(void *dev, struct rte_mbuf **frames, uint16_t n)
 {
     struct port *p = dev;
-    if (!is_ready(p))
+    lock(p);
+    if (!is_ready(p)) {
+        unlock(p);
         return 0;
+    }
     n = p->tapped != NULL ? transmit_tapped(p, frames, n) : rte_eth_tx_burst(p->id, 0, frames, n);
     if (p->bell.up)
         bell_ring(&p->bell);
+    unlock(p);
     return n;
 }
 
@@ -170,7 +199,7 @@ uint64_t port_sleep_max_ns(const struct port *p)
 bool port_sleep(struct port *p)
 {
     if (p->kind == PORT_MEMIF)
-        memif_service(p);
+        service(p);
     p->quiet++;
     if (p->bell.up)
         bell_asleep(&p->bell, true);
@@ -206,6 +235,7 @@ void port_wake(struct port *p)
 {
     struct epoll_event events[8];
     int n = epoll_wait(p->set, events, RTE_DIM(events), 0);
+    lock(p);
     p->wakes++;
     for (int i = 0; i < n; i++) {
         if (events[i].data.fd != p->queue_fd)
@@ -219,6 +249,7 @@ void port_wake(struct port *p)
         rte_eth_dev_rx_intr_disable(p->id, 0);
     if (p->bell.mine != NULL)
         bell_asleep(&p->bell, false);
+    unlock(p);
 }
 
 /* ---- Figures ---- */

@@ -8,8 +8,7 @@
 
 #include "tcp_conn.h"
 
-/* The flow of a frame that looks like a TCP segment; no more than its lengths is checked. */
-static bool flow_of(const struct rte_mbuf *m, struct tcp_flow *flow)
+bool tcp_frame_flow(const struct rte_mbuf *m, struct tcp_flow *flow)
 {
     const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
     const struct rte_ipv4_hdr *ip = (const void *)(eth + 1);
@@ -72,7 +71,7 @@ void tcp_burst(struct stack *st, struct rte_mbuf *const *frames, uint16_t n)
     for (uint16_t i = 0; i < n; i++)
         rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void *));
     for (uint16_t i = 0; i < n; i++) {
-        if (!flow_of(frames[i], &flow[keys]))
+        if (!tcp_frame_flow(frames[i], &flow[keys]))
             continue;
         frame[keys++] = (uint8_t)i;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Opening: active, passive, simultaneous (RFC 9293 3.5, 3.10.1, 3.10.7.2-3). */
 #include "ipv4.h"
+#include "steer.h"
 #include "tcp_conn.h"
 
 #define PORT_FIRST 32768u /* as Linux' ip_local_port_range */
@@ -29,6 +30,8 @@ static bool choose_port(struct stack *st, struct tcp_flow *flow)
     uint32_t n = PORT_LAST - PORT_FIRST + 1, offset = tcp_port_hash(st, flow);
     for (uint32_t i = 0; i < n; i++) {
         flow->local_port = rte_cpu_to_be_16((uint16_t)(PORT_FIRST + (offset + st->tcp->port_next++) % n));
+        if (!steer_ours(st, flow))
+            continue;
         struct tcp_conn *c = tcp_conn_find(st, flow);
         if ((c == NULL || may_replace(c)) && tcp_listener_find(st, &flow->local_ip, flow->local_port) == NULL)
             return true;

@@ -2,6 +2,7 @@
  * Segments in: header, connection, decision, and the checks of RFC 9293 3.10.7.4 in their order. */
 #include <netinet/in.h>
 
+#include "steer.h"
 #include "tcp_conn.h"
 
 /* ---- Header ---- */
@@ -337,6 +338,8 @@ static void cookie_input(struct stack *st, struct tcp_seg *s, struct tcp_listene
 void tcp_input(struct stack *st, struct ip_pkt *p)
 {
     struct tcp_seg s;
+    if (st->conf.steer != NULL && steer_away(st, p))
+        return;
     NET_COUNT(st, TCP_RX);
     if (!parse(st, p, &s))
         return;

@@ -108,6 +108,8 @@ void tcp_memory(const struct stack *st, struct tcp_memory *out);
 void tcp_burst(struct stack *st, struct rte_mbuf *const *frames, uint16_t n);
 void tcp_burst_at(struct stack *st, uint16_t i);
 void tcp_burst_over(struct stack *st);
+/* The flow of a frame that looks like a TCP segment, also like a part of one: no more than its lengths is checked. */
+bool tcp_frame_flow(const struct rte_mbuf *m, struct tcp_flow *flow);
 void tcp_input(struct stack *st, struct ip_pkt *p);
 void tcp_icmp(struct stack *st, const struct ip_error *e);
 /* Initial sequence number of a flow (RFC 6528). */

@@ -12,6 +12,9 @@ import { engineIdentity } from './name.js';
  */
 const DPDK_MEMORY_MIB = { alone: 64, native: 128, fstack: 256 } as const;
 
+/** What each worker beside the engine's thread needs of it: packets to send, tables. */
+const WORKER_MEMORY_MIB = 16;
+
 /** Huge pages of one size. `size` in KiB. */
 export interface HugePages {
   readonly sizeKib: number;
@@ -68,7 +71,8 @@ export function ealArguments(
   free = freeHugeMib(),
   allowed = allowedCpus(),
 ): string[] {
-  const memory = DPDK_MEMORY_MIB[ports.length > 0 ? options.stack : 'alone'];
+  const more = ports.length > 0 ? (options.workers - 1) * WORKER_MEMORY_MIB : 0;
+  const memory = DPDK_MEMORY_MIB[ports.length > 0 ? options.stack : 'alone'] + more;
   const huge = options.hugepages === 'on' || (options.hugepages === 'auto' && free >= memory);
   if (huge && free < memory) {
     throw new LauncherError(

@@ -36,6 +36,7 @@ export function engineArguments(options: Options, linger: number, { dpdk, ports 
     ...['--name', options.engine, '--linger', String(linger), '--memory', String(options.memory)],
     ...['--log-level', options.log],
     ...(options.cores === undefined ? [] : ['--cores', options.cores]),
+    ...(options.workers === 1 ? [] : ['--workers', String(options.workers)]),
     ...(options.stack === 'native' ? [] : ['--stack', options.stack]),
     ...options.fstackSysctl.flatMap((setting) => ['--fstack-sysctl', setting]),
     ...(options.ecn === 'passive' ? [] : ['--ecn', options.ecn]),

@@ -15,6 +15,7 @@ export interface Options {
   readonly linger: number;
   readonly hugepages: 'auto' | 'on' | 'off';
   readonly cores: string | undefined;
+  readonly workers: number;
   readonly eal: readonly string[];
   readonly dpdk: boolean;
   readonly port: readonly string[];

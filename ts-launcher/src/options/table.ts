@@ -85,6 +85,15 @@ export const OPTIONS = {
     text: 'CPUs that the engine runs on; default: all that are allowed',
     engine: true,
   },
+  workers: {
+    flag: '--workers <n>',
+    env: 'ZSTACK_WORKERS',
+    toml: 'workers',
+    type: { kind: 'integer', min: 1, max: 16, unit: 'threads' },
+    default: 1,
+    text: "the engine's threads that serve TCP over its ports (native stack); with --cores one CPU each",
+    engine: true,
+  },
   eal: {
     flag: '--eal <arg>',
     env: 'ZSTACK_EAL',
