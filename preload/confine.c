@@ -21,6 +21,8 @@ static void before_confinement(void)
     d = atomic_load(&zs_proc.domain);
     if (d != NULL && atomic_load(&d->alive))
         thread_wait(d);
+    if (d != NULL)
+        lent_before_confinement(d);
     frame_end();
 }
 
@@ -117,11 +119,22 @@ static void confined(bool requests)
 {
     struct zs_domain *d = atomic_load(&zs_proc.domain);
     zs_proc.restricted = true;
-    if (requests)
+    if (requests) {
+        if (d != NULL && !d->view.confined)
+            lent_after_confinement(d);
         return;
+    }
     zs_proc.confined = true;
     if (d != NULL)
         d->view.confined = true;
+}
+
+/* The kernel did not take it. */
+static void not_confined(void)
+{
+    struct zs_domain *d = atomic_load(&zs_proc.domain);
+    if (d != NULL && !d->view.confined)
+        lent_after_confinement(d);
 }
 
 /* ---- The calls ---- */
@@ -133,7 +146,9 @@ int zsp_prctl_args(int op, const long a[4])
     if (strict || filter)
         before_confinement();
     int r = REAL(prctl)(op, a[0], a[1], a[2], a[3]);
-    if (r == 0 && (strict || filter))
+    if ((strict || filter) && r != 0)
+        not_confined();
+    else if (strict || filter)
         confined(filter && allows_requests((const struct sock_fprog *)a[1]));
     return r;
 }
@@ -144,7 +159,9 @@ long zsp_seccomp(unsigned op, unsigned flags, void *arg)
     if (sets)
         before_confinement();
     long r = REAL(syscall)(SYS_seccomp, (long)op, (long)flags, arg);
-    if (r >= 0 && sets && !(r > 0 && (flags & SECCOMP_FILTER_FLAG_TSYNC) && !(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)))
+    if (sets && (r < 0 || (r > 0 && (flags & SECCOMP_FILTER_FLAG_TSYNC) && !(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))))
+        not_confined();
+    else if (sets)
         confined(op == SECCOMP_SET_MODE_FILTER && allows_requests(arg));
     return r;
 }
@@ -152,13 +169,15 @@ long zsp_seccomp(unsigned op, unsigned flags, void *arg)
 /* Below this the library gets no more descriptors: those that it keeps have numbers far above. */
 #define FEW_FILES 64u
 
-static void before_limit(__rlimit_resource_t what, const struct rlimit *to)
+static bool before_limit(__rlimit_resource_t what, const struct rlimit *to)
 {
     if (what != RLIMIT_NOFILE || to == NULL || atomic_load(&zs_proc.domain) == NULL)
-        return;
+        return false;
     signals_guard();
-    if (user_readable(to, sizeof *to) && to->rlim_cur < FEW_FILES)
+    bool few = user_readable(to, sizeof *to) && to->rlim_cur < FEW_FILES;
+    if (few)
         before_confinement();
+    return few;
 }
 
 /* The kernel took it, so that it is readable. */
@@ -170,20 +189,23 @@ static void after_limit(__rlimit_resource_t what, const struct rlimit *to)
 
 int zsp_setrlimit(__rlimit_resource_t what, const struct rlimit *to)
 {
-    before_limit(what, to);
+    bool few = before_limit(what, to);
     int r = REAL(setrlimit)(what, to);
     if (r == 0)
         after_limit(what, to);
+    else if (few)
+        not_confined();
     return r;
 }
 
 int zsp_prlimit(pid_t pid, __rlimit_resource_t what, const struct rlimit *to, struct rlimit *old)
 {
     bool own = pid == 0 || pid == getpid();
-    if (own)
-        before_limit(what, to);
+    bool few = own && before_limit(what, to);
     int r = REAL(prlimit)(pid, what, to, old);
     if (r == 0 && own)
         after_limit(what, to);
+    else if (few)
+        not_confined();
     return r;
 }

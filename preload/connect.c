@@ -15,6 +15,8 @@ void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t ses
     k->peer = zs_session_peer(&d->view, k->s);
     opt_apply(k);
     async_apply(k);
+    if (d->view.confined)
+        atomic_fetch_or(&k->s->flags, ZS_F_NO_LEND);
     atomic_store(&k->kind, ZK_CONN);
     sock_why_conn(k, fd);
 }

@@ -220,6 +220,7 @@ static void release_idle(struct epset *e)
         if (e->slots[i] != NULL)
             stream_idle(e->slots[i]->k);
     ep_unlock(e);
+    lent_rest();
     e->busy = false;
 }
 

@@ -170,6 +170,8 @@ struct zsock {
     struct zs_dgopts dg;
     struct zs_groups *groups; /* UDP: joined at the engine */
     struct zs_tx tx;
+    uint32_t lent_segment; /* the segment of buffers that was lent from last, */
+    uint32_t lent_at;      /* and zs_tx_lent() after the first range of it in a row */
     _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
     _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
     struct zs_preopts pre;
@@ -210,6 +212,7 @@ struct zs_proc {
     bool confined;   /* its filter forbids what requests to the engine need (confine.c) */
     uint64_t started_ns;
     struct zs_host host;
+    void (*_Atomic at_rest)(void); /* libzstack.so's, once it is there */
 };
 extern struct zs_proc zs_proc;
 #define ZS_WIPE_FORKED 0u /* a forked child that has not noticed */
@@ -459,6 +462,12 @@ ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n);
 /* As send and recv of one piece, of lent memory: see zstack interface.h. No SIGPIPE. stream_take: 0 is the end of the stream. */
 int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags);
 int64_t stream_take(struct zsock *k, struct zs_taken *t, int flags);
+/* Memory that is lent to this process (zc.c): its connections get copies from here on, and map what is under way; as before, where
+ * the process was not confined, or may still ask the engine. A descriptor of a session's socket, -1: none. */
+void lent_before_confinement(struct zs_domain *d);
+void lent_after_confinement(struct zs_domain *d);
+int lent_socket_of(struct zs_domain *d, uint32_t session);
+void lent_rest(void); /* the process has slept for a second */
 /* Its SYN waits for the first write (Fast Open). */
 static inline bool stream_syn_waits(const struct zsock *k)
 {

@@ -2,6 +2,8 @@
  * Process life: start, fork, and images that follow by exec. */
 #include "preload.h"
 
+#include "buffers.h"
+
 #include <dirent.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -116,6 +118,7 @@ static void forked(void)
         d->view.stats = &nobody; /* the counters and reasons in the arena are the parent's */
         atomic_store(&d->rpc_lock, 0);
         memset(d->doorbell, 0, ZS_MAX_WAITERS * sizeof *d->doorbell);
+        zs_buffers_forked(d);
     }
 }
 
@@ -142,9 +145,11 @@ void zs_forked_same_files(void)
     if (d == NULL)
         return;
     d->view.stats = &nobody;
+    zs_buffers_forked(d);
     d->view.confined = true;
     atomic_store(&d->rpc_lock, 0);
     atomic_store(&d->alive, false);
+    lent_before_confinement(d);
 }
 
 static void attach_again(struct zs_proc *p)
@@ -309,7 +314,7 @@ __attribute__((constructor(101))) static void start(void)
     if (!p->conf.enabled)
         return;
     p->started_ns = zs_now_ns();
-    p->host = (struct zs_host){.keep_fd = host_keep, .drop_fd = fd_unkeep};
+    p->host = (struct zs_host){.keep_fd = host_keep, .drop_fd = fd_unkeep, .socket_of = lent_socket_of};
     p->wipe = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p->wipe == MAP_FAILED || madvise((void *)p->wipe, 4096, MADV_WIPEONFORK) < 0 || fdtab_init() < 0) {
         zs_log(ZS_LOG_WARN, "no memory for the descriptor table: this program uses the kernel's sockets");

@@ -208,6 +208,8 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
         return got;
     if (!there)
         return -EFAULT;
+    if (got == -ENOBUFS) /* lent, and not to be mapped now: it stays */
+        return got;
     if (got < 0) {
         fault(k);
         return -(int64_t)atomic_exchange(&s->error, 0);

@@ -2,7 +2,29 @@
  * The preload's half of the zero-copy sockets: finds the socket behind a descriptor for libzstack.so (interface.h). */
 #include "preload.h"
 
+#include "buffers.h"
 #include "interface.h"
+
+/* A receiver maps a program's segment when it first meets it, for which it needs the engine. 0, or why nothing is lent to it. */
+static int may_lend(const struct zsock *k, const struct zs_ref *ref)
+{
+    if (ZS_SEGMENT_TYPE(ref->segment) != ZS_SEGMENT_BUF)
+        return 0;
+    if (atomic_load_explicit(&k->peer->flags, memory_order_relaxed) & ZS_F_NO_LEND)
+        return -ENOBUFS;
+    if (atomic_load_explicit(&k->d->alive, memory_order_relaxed))
+        return 0;
+    /* No engine; who has read of that segment before has it mapped. */
+    return k->lent_segment == ref->segment && (int32_t)(zs_tx_returned(k->peer) - k->lent_at) >= 0 ? 0 : -EXDEV;
+}
+
+static void note_lent(struct zsock *k, uint32_t segment)
+{
+    if (k->lent_segment == segment)
+        return;
+    k->lent_at = zs_tx_lent(k->peer);
+    k->lent_segment = segment;
+}
 
 static int64_t zc_lend(int fd, struct zs_domain *d, struct zs_ref *ref, uint32_t least, int flags)
 {
@@ -10,7 +32,11 @@ static int64_t zc_lend(int fd, struct zs_domain *d, struct zs_ref *ref, uint32_t
     struct zsock *k = call_begin(&c, "zs_send", fd);
     if (k == NULL)
         return -ENOTSOCK;
-    int64_t r = atomic_load(&k->kind) != ZK_CONN ? -ENOTSOCK : k->d != d ? -EXDEV : stream_lend(k, ref, least, flags);
+    int64_t r = atomic_load(&k->kind) != ZK_CONN ? -ENOTSOCK : k->d != d ? -EXDEV : may_lend(k, ref);
+    if (r == 0)
+        r = stream_lend(k, ref, least, flags);
+    if (r > 0)
+        note_lent(k, ref->segment);
     call_end(&c, fd, r);
     return r;
 }
@@ -46,6 +72,81 @@ static int zc_info(int fd, struct zs_if_info *info)
     return 0;
 }
 
+/* ---- What is lent to this process ---- */
+
+static void connection_confined(struct zsock *k, int fd, void *domain)
+{
+    (void)fd;
+    if (k->d != domain || atomic_load(&k->kind) != ZK_CONN)
+        return;
+    atomic_fetch_or(&k->s->flags, ZS_F_NO_LEND);
+    bool locked = sock_locked(k);
+    if (locked)
+        zs_lock(&k->d->view, &k->s->rx_cons.lock, false);
+    uint64_t avail = zs_rx_avail(k->s);
+    if (avail != 0)
+        zs_rx_peek(&k->d->view, k->s, 0, NULL, 0, avail); /* a look at all of it maps what it refers to */
+    if (locked)
+        zs_unlock(&k->d->view, &k->s->rx_cons.lock);
+}
+
+static void connection_free(struct zsock *k, int fd, void *domain)
+{
+    (void)fd;
+    if (k->d == domain && atomic_load(&k->kind) == ZK_CONN)
+        atomic_fetch_and(&k->s->flags, ~ZS_F_NO_LEND);
+}
+
+void lent_before_confinement(struct zs_domain *d)
+{
+    zsock_for_each(connection_confined, d);
+}
+
+void lent_after_confinement(struct zs_domain *d)
+{
+    frame_enter();
+    zsock_for_each(connection_free, d);
+    frame_end();
+}
+
+struct wanted {
+    const struct zs_domain *d;
+    uint32_t session;
+    int fd;
+};
+
+static void wanted_is(struct zsock *k, int fd, void *arg)
+{
+    struct wanted *w = arg;
+    if (w->fd < 0 && k->d == w->d && k->index == w->session && atomic_load(&k->kind) == ZK_CONN)
+        w->fd = fd;
+}
+
+int lent_socket_of(struct zs_domain *d, uint32_t session)
+{
+    struct wanted w = {d, session, -1};
+    zsock_for_each(wanted_is, &w);
+    return w.fd;
+}
+
+static void zc_at_rest(void (*fn)(void))
+{
+    atomic_store(&zs_proc.at_rest, fn);
+}
+
+void lent_rest(void)
+{
+    void (*fn)(void) = atomic_load(&zs_proc.at_rest);
+    struct zs_domain *d = atomic_load(&zs_proc.domain);
+    if (d == NULL || d->view.confined)
+        return;
+    if (fn != NULL)
+        fn();
+    zs_buffers_rest(d);
+}
+
+/* ---- The interface ---- */
+
 static struct zs_domain *zc_domain(void)
 {
     if (zs_passthrough() || !zs_proc.conf.enabled)
@@ -79,6 +180,7 @@ const struct zs_interface *zstack_interface(uint32_t version, uint32_t layout)
         .lend = zc_lend,
         .take = zc_take,
         .info = zc_info,
+        .at_rest = zc_at_rest,
     };
     table.spin_us = zs_proc.conf.spin_us; /* as the environment says, once */
     return version == ZS_INTERFACE_VERSION && layout == ZS_LAYOUT_VERSION ? &table : NULL;

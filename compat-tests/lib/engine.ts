@@ -24,12 +24,25 @@ export interface EngineClient {
   readonly accepts: number;
   readonly bytes_in: number;
   readonly bytes_out: number;
+  readonly buffers: BuffersStatus;
+}
+
+/** Segments of the buffers of zero-copy sockets: bytes that count as used, and bytes that were touched. */
+export interface BuffersStatus {
+  readonly segments: number;
+  readonly bytes: number;
+  readonly resident: number;
 }
 
 export interface Status {
   readonly pid: number;
   readonly cpu_s: number;
-  readonly memory: { readonly limit: number; readonly used: number; readonly peak: number };
+  readonly memory: {
+    readonly limit: number;
+    readonly used: number;
+    readonly peak: number;
+    readonly buffers: BuffersStatus;
+  };
   readonly sessions: {
     readonly in_use: number;
     readonly tcp: number;

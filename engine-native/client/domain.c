@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Attaching to an engine and talking to it. */
 #define _GNU_SOURCE
-#include "domain.h"
+#include "buffers.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -295,6 +295,12 @@ static int establish(struct zs_domain *d, const struct zs_attach_args *args)
     return r;
 }
 
+static void *private_table(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 int zs_domain_attach(struct zs_domain *d, const struct zs_attach_args *args)
 {
     memset(d, 0, sizeof *d);
@@ -302,18 +308,22 @@ int zs_domain_attach(struct zs_domain *d, const struct zs_attach_args *args)
     d->bell_fd = d->ctl_fd = -1;
     d->view.client = 1; /* any non-zero value: names us in rpc_lock until the engine gave an id */
     d->view.ring = ring_doorbell;
-    d->doorbell = mmap(NULL, ZS_MAX_WAITERS * sizeof *d->doorbell, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    int r = d->doorbell == MAP_FAILED ? -ENOMEM : establish(d, args);
+    d->view.map = zs_buffers_map;
+    d->doorbell = private_table(ZS_MAX_WAITERS * sizeof *d->doorbell);
+    d->view.mapped = private_table(ZS_MAX_SEGMENTS * sizeof *d->view.mapped);
+    int r = d->doorbell == NULL || d->view.mapped == NULL ? -ENOMEM : establish(d, args);
     if (r < 0) { /* no socket uses the mappings; who retries must not collect them */
         if (d->view.rx_seg != NULL)
             munmap((void *)(uintptr_t)d->view.rx_seg, d->view.rx_size);
         if (d->view.arena != NULL)
             munmap(d->view.arena, sizeof(struct zs_arena));
-        if (d->doorbell != MAP_FAILED)
+        if (d->doorbell != NULL)
             munmap(d->doorbell, ZS_MAX_WAITERS * sizeof *d->doorbell);
+        if (d->view.mapped != NULL)
+            munmap(d->view.mapped, ZS_MAX_SEGMENTS * sizeof *d->view.mapped);
         d->view.rx_seg = NULL;
         d->view.arena = NULL;
+        d->view.mapped = NULL;
         d->doorbell = NULL;
     }
     return r;

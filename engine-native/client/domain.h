@@ -12,11 +12,15 @@
 #include "ops.h"
 #include "ring.h"
 
+struct zs_domain;
+
 /* What the library needs of its host (the preload). */
 struct zs_host {
     /* Moves a descriptor out of the application's sight (high number, close-on-exec) and returns its new number. */
     int (*keep_fd)(int fd);
     void (*drop_fd)(int fd);
+    /* A descriptor of the socket whose session that is, -1: none. NULL: there are no sockets. */
+    int (*socket_of)(struct zs_domain *d, uint32_t session);
 };
 
 struct zs_doorbell {
@@ -38,6 +42,8 @@ struct zs_domain {
     uint32_t ncpu;
     pid_t engine_pid; /* as this process sees it; 0: in a pid namespace that it does not see */
     struct zs_doorbell *doorbell; /* ZS_MAX_WAITERS entries, private memory */
+    _Atomic uint32_t map_lock; /* guards view.mapped, ZS_MAX_SEGMENTS entries of private memory */
+    uint32_t mapped_top;       /* of which those below this were used */
 };
 
 struct zs_attach_args {

@@ -7,7 +7,7 @@
 
 #include "domain.h"
 
-#define ZS_INTERFACE_VERSION 1u
+#define ZS_INTERFACE_VERSION 2u
 #define ZS_INTERFACE_SYMBOL "zstack_interface"
 
 struct zs_if_info {
@@ -30,9 +30,11 @@ struct zs_interface {
      * -ENOBUFS: cannot be lent now; others as send(2). No SIGPIPE. */
     int64_t (*lend)(int fd, struct zs_domain *d, struct zs_ref *ref, uint32_t least, int flags);
     /* The next bytes of the stream: waits as recv(2). 1: *t, taken over (data) or to be read by recv(2) (data NULL);
-     * 0: end of stream; -ENOTSOCK: not accelerated, use recv(2). *d: whose. */
+     * 0: end of stream; -ENOTSOCK: not accelerated, use recv(2); -ENOBUFS: what is lent cannot be mapped now. *d: whose. */
     int (*take)(int fd, struct zs_domain **d, struct zs_taken *t, int flags);
     int (*info)(int fd, struct zs_if_info *info);
+    /* Names a function that is called when the program has slept for a second: from within a call, signal handlers waiting. */
+    void (*at_rest)(void (*fn)(void));
     uint32_t spin_us; /* how long a wait polls before it sleeps */
 };
 

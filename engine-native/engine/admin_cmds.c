@@ -105,6 +105,13 @@ static json_int_t number(_Atomic uint64_t *from)
     return value > INT64_MAX ? INT64_MAX : (json_int_t)value;
 }
 
+/* Segments of buffers: of one program, or, 0, of all, the dead whose memory is still read included. */
+static json_t *status_buffers(const struct engine *e, uint32_t client)
+{
+    struct segment_use use = segments_use(e, client);
+    return json_pack("{s:i, s:I, s:I}", "segments", (int)use.count, "bytes", (json_int_t)use.bytes, "resident", (json_int_t)use.resident);
+}
+
 static json_t *status_clients(struct engine *e, const struct session_counts *n)
 {
     json_t *list = json_array();
@@ -117,7 +124,7 @@ static json_t *status_clients(struct engine *e, const struct session_counts *n)
                                number(&shm->zc_out_copied), "in_lent", number(&shm->zc_in_lent), "in_copied",
                                number(&shm->zc_in_copied), "forgotten", number(&shm->zc_forgotten));
         json_array_append_new(
-            list, json_pack("{s:o, s:I, s:i, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "zero_copy", zc, "id", (json_int_t)c->id, "pid",
+            list, json_pack("{s:o, s:o, s:I, s:i, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "zero_copy", zc, "buffers", status_buffers(e, c->id), "id", (json_int_t)c->id, "pid",
                             (int)c->pid, "name", c->name, "run", c->run, "sessions", (int)n->of_client[i], "connects",
                             number(&shm->connects), "accepts", number(&shm->accepts), "bytes_in",
                             number(&shm->bytes_in), "bytes_out", number(&shm->bytes_out), "wakeups",
@@ -155,8 +162,8 @@ static json_t *cmd_status(struct engine *e, struct admin_conn *a, json_t *reques
         return result(NULL);
     count_sessions(e, n);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-    json_t *memory = json_pack("{s:I, s:I, s:I}", "limit", (json_int_t)e->view.mem_limit, "used", number(&h->mem_used),
-                               "peak", number(&h->mem_peak));
+    json_t *memory = json_pack("{s:I, s:I, s:I, s:o}", "limit", (json_int_t)e->view.mem_limit, "used", number(&h->mem_used),
+                               "peak", number(&h->mem_peak), "buffers", status_buffers(e, 0));
     json_t *sessions = json_pack("{s:i, s:i, s:i, s:i, s:i}", "in_use", (int)n->in_use, "tcp", (int)n->tcp, "udp",
                                  (int)n->udp, "listeners", (int)n->listeners, "accept_queued", (int)n->queued);
     json_t *value = json_pack("{s:i, s:s, s:i, s:s, s:i, s:f, s:f, s:o, s:o, s:i, s:o, s:o, s:o}", "pid",

@@ -68,6 +68,7 @@ bool arena_create(struct engine *e, struct engine_failure *f)
     e->view.client = ZS_CLIENT_ENGINE;
     e->view.mem_limit = h->mem_limit;
     e->view.ring = view_ring;
+    e->view.mapped = e->mapped;
     return true;
 }
 
@@ -87,6 +88,7 @@ void arena_mend(struct engine *e)
 
 void arena_destroy(struct engine *e)
 {
+    segments_close(e);
     if (e->view.arena != NULL)
         munmap(e->view.arena, sizeof(struct zs_arena));
     e->view.arena = NULL;

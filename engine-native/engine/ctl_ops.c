@@ -124,6 +124,31 @@ static int op_tcp_info(struct call *c)
     return wire_info(c->e, c->r->a, c->r->b, &c->reply.info);
 }
 
+static int op_buffers_new(struct call *c)
+{
+    return segment_new(c->e, c->client, c->r->a, &c->reply, &c->reply_fd);
+}
+
+static int op_buffers_ready(struct call *c)
+{
+    return segment_ready(c->e, c->client, c->r->a);
+}
+
+static int op_buffers_map(struct call *c)
+{
+    return segment_grant(c->e, c->client, c->r->a, c->r->b, c->fd, &c->reply, &c->reply_fd);
+}
+
+static int op_buffers_end(struct call *c)
+{
+    return segment_end(c->e, c->client, c->r->a);
+}
+
+static int op_buffers_over(struct call *c)
+{
+    return segment_over(c->e, c->r->a) ? 0 : -EBUSY;
+}
+
 static const struct {
     int (*fn)(struct call *c);
     enum counter counter;
@@ -147,6 +172,11 @@ static const struct {
     [ZS_CTL_GROUP] = {op_group, COUNT_RPC_GROUP, false, false},
     [ZS_CTL_SEGMENT] = {op_segment, COUNT_RPC_SEGMENT, false, false},
     [ZS_CTL_TCP_INFO] = {op_tcp_info, COUNT_RPC_TCP_INFO, false, false},
+    [ZS_CTL_BUFFERS_NEW] = {op_buffers_new, COUNT_RPC_BUFFERS_NEW, false, false},
+    [ZS_CTL_BUFFERS_READY] = {op_buffers_ready, COUNT_RPC_BUFFERS_READY, false, false},
+    [ZS_CTL_BUFFERS_MAP] = {op_buffers_map, COUNT_RPC_BUFFERS_MAP, false, false},
+    [ZS_CTL_BUFFERS_END] = {op_buffers_end, COUNT_RPC_BUFFERS_END, false, false},
+    [ZS_CTL_BUFFERS_OVER] = {op_buffers_over, COUNT_RPC_BUFFERS_OVER, false, false},
 };
 
 static void hello(struct engine *e, struct conn *c, const struct zs_ctl_request *r, size_t len)

@@ -246,6 +246,12 @@ int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_rep
     return 0;
 }
 
+struct tracked *endpoint_of_socket(struct engine *e, int fd)
+{
+    uint64_t cookie;
+    return fd >= 0 && socket_cookie(e, fd, &cookie) == 0 ? tracked_by_cookie(e, cookie) : NULL;
+}
+
 int endpoint_close_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen)
 {
     struct tracked *t = tracked_by_session(e, session);

@@ -142,6 +142,15 @@ struct suspect {
     uint32_t state;
 };
 
+/* Buffers of a program's zero-copy sockets (ZS_CTL_BUFFERS_NEW). */
+struct segment {
+    uint32_t owner; /* client id, also after its death while somebody reads there; 0 free */
+    uint32_t gen;   /* of the last that had this number, 1 to ZS_SEGMENT_GEN_MAX */
+    uint64_t size;  /* bytes */
+    int fd;
+    bool ready; /* the owner has it mapped: sealed, and mapped here */
+};
+
 struct admin_conn {
     struct source src; /* first: see source_free() */
     bool lease;
@@ -205,6 +214,11 @@ struct engine {
     struct waiter waiters[ZS_MAX_WAITERS];
     uint32_t waiter_count;
     pthread_mutex_t waiters_lock; /* who changes the table, and other threads that ring */
+
+    struct segment segments[ZS_MAX_SEGMENTS];
+    struct zs_mapped mapped[ZS_MAX_SEGMENTS];
+    uint32_t segment_cursor;
+    uint64_t segment_bytes; /* of all of them, part of the arena header's mem_used */
 
     struct tracked *by_cookie, *by_session;
     _Atomic uint64_t tracked_bits[ZS_MAX_SESSIONS / 64]; /* sessions in by_session, for any thread */
@@ -314,6 +328,7 @@ int64_t session_alloc(struct engine *e, struct zs_view *v, uint32_t kind);
 int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog, uint32_t port,
                   struct zs_ctl_reply *reply);
 int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_reply *reply);
+struct tracked *endpoint_of_socket(struct engine *e, int fd); /* whose socket that is; NULL: nobody's that is known here */
 int endpoint_close_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen);
 void endpoint_close(struct engine *e, struct tracked *t);
 void graves_due(struct engine *e);
@@ -339,14 +354,28 @@ bool owner_dead(const struct engine *e, uint32_t owner);
 void suspect_add(struct engine *e, enum suspect_type type, uint32_t index, uint32_t gen, uint32_t state);
 /* Clears a hint of what is not in use. */
 void hint_clear_unless(_Atomic uint64_t *summary, _Atomic uint64_t *leaf, uint32_t i, bool (*used)(void *), void *arg);
-void reap_blocks(struct engine *e);
 
 /* ---- reap_loans.c ---- */
 void reap_loans(struct engine *e);
 void reap_loans_recheck(struct engine *e, const struct suspect *list, size_t n);
 void reap_loans_scrub(struct engine *e);
-bool reap_block_lent(struct engine *e, zs_block_ref ref); /* somebody reads in that buffer */
+bool reap_segment_lent(struct engine *e, uint32_t segment); /* somebody reads in those buffers */
 uint32_t reap_loans_in_use(struct engine *e);
+
+/* ---- segments.c ---- */
+int segment_new(struct engine *e, const struct client *c, uint32_t size, struct zs_ctl_reply *reply, int *fd);
+int segment_ready(struct engine *e, const struct client *c, uint32_t segment);
+int segment_grant(struct engine *e, const struct client *c, uint32_t loan, uint32_t gen, int socket, struct zs_ctl_reply *reply,
+                  int *fd);
+int segment_end(struct engine *e, const struct client *c, uint32_t segment);
+bool segment_over(struct engine *e, uint32_t segment);
+void segments_reap(struct engine *e); /* those of the dead that nobody reads in */
+void segments_close(struct engine *e);
+struct segment_use {
+    uint32_t count;
+    uint64_t bytes, resident; /* resident: of memory */
+};
+struct segment_use segments_use(const struct engine *e, uint32_t owner); /* owner 0: all */
 
 /* ---- diag.c ---- */
 bool diag_open(struct engine *e);

@@ -170,19 +170,18 @@ static bool session_refers(const struct zs_session *s, zs_block_ref ref)
     return false;
 }
 
-/* A block that a dead client claimed and that no session in use refers to, nor any reader of a buffer: nobody else can know of it. */
+/* A block that a dead client claimed and that no session in use refers to: nobody else can know of it. */
 static void sweep_block(struct engine *e, zs_block_ref ref, uint64_t word)
 {
     struct zs_session *s = zs_session_at(&e->view, (uint32_t)word);
     if (!owner_dead(e, (uint32_t)(word >> 32)) ||
-        (s != NULL && atomic_load(&s->owner) != 0 && session_refers(s, ref)) ||
-        ((uint32_t)word == ZS_BUFFER_SESSION && reap_block_lent(e, ref)))
+        (s != NULL && atomic_load(&s->owner) != 0 && session_refers(s, ref)))
         return;
     COUNT(e, BLOCKS_RECLAIMED);
     zs_block_free(&e->view, ref, (uint32_t)word);
 }
 
-void reap_blocks(struct engine *e)
+static void reap_blocks(struct engine *e)
 {
     for (uint32_t c = 0; c < ZS_NCLASS; c++) {
         struct zs_block_class *cls = &e->view.arena->block[c];
@@ -215,6 +214,7 @@ void reap_client(struct engine *e, uint32_t spinners)
     free(q);
     break_lock(e, &e->view.arena->capture.lock);
     reap_loans(e);
+    segments_reap(e);
     reap_blocks(e);
     if (e->diag.fd < 0 && e->by_session != NULL)
         timer_at(e, TIMER_AUDIT, e->now); /* nobody reports its sockets */
@@ -297,10 +297,10 @@ static void recheck_block(struct engine *e, const struct suspect *x)
         hint_clear_unless(cls->hint.summary, cls->hint.leaf, i, word_used, &cls->owner[i]);
 }
 
-/* Bytes of the blocks that somebody has. */
+/* Bytes of the blocks and segments that somebody has. */
 static uint64_t claimed(const struct engine *e)
 {
-    uint64_t sum = 0;
+    uint64_t sum = e->segment_bytes;
     for (uint32_t c = 0; c < ZS_NCLASS; c++) {
         struct zs_block_class *cls = &e->view.arena->block[c];
         uint32_t n = ZS_CLASS_COUNT(c);
@@ -369,6 +369,7 @@ void reap_scrub(struct engine *e)
         zs_hint_clear(a->session_hint.summary, leaf, i);
     }
     reap_loans_scrub(e);
+    segments_reap(e);
     for (uint32_t c = 0; c < ZS_NCLASS; c++) {
         struct zs_block_class *cls = &a->block[c];
         uint32_t n = ZS_CLASS_COUNT(c);
@@ -377,7 +378,7 @@ void reap_scrub(struct engine *e)
             zs_hint_clear(cls->hint.summary, cls->hint.leaf, i);
         }
     }
-    atomic_store(&a->header.mem_used, 0);
+    atomic_store(&a->header.mem_used, e->segment_bytes);
     atomic_store(&a->header.spinners, 0);
     e->suspect_len = 0;
     e->charge_off = 0;

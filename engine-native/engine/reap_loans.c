@@ -134,16 +134,16 @@ void reap_loans_recheck(struct engine *e, const struct suspect *list, size_t n)
         }
     }
     if (freed)
-        reap_blocks(e);
+        segments_reap(e);
     free(t);
 }
 
-bool reap_block_lent(struct engine *e, zs_block_ref ref)
+bool reap_segment_lent(struct engine *e, uint32_t segment)
 {
     EACH_LOAN(e, i)
     {
         struct zs_loan *l = &e->view.arena->loan[i];
-        if (l->block == ref && is_root(l, i) && atomic_load(&l->owner) != 0 && !zs_loan_over(&e->view, i, atomic_load(&l->gen)))
+        if (l->segment == segment && is_root(l, i) && atomic_load(&l->owner) != 0 && !zs_loan_over(&e->view, i, atomic_load(&l->gen)))
             return true;
     }
     return false;

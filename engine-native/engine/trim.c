@@ -19,12 +19,18 @@ static uint64_t resident(struct engine *e)
     return fstat(e->arena_fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
+static uint64_t used_in_arena(const struct engine *e)
+{
+    uint64_t used = atomic_load(&e->view.arena->header.mem_used);
+    return used > e->segment_bytes ? used - e->segment_bytes : 0;
+}
+
 /* Called after events; only memory that is resident and unused starts the timer. */
 void trim_consider(struct engine *e)
 {
     if (e->due[TIMER_TRIM] != NEVER)
         return;
-    uint64_t used = atomic_load(&e->view.arena->header.mem_used), have = resident(e);
+    uint64_t used = used_in_arena(e), have = resident(e);
     uint64_t slack = e->client_count > 0 ? TRIM_SLACK : 0;
     if (have > e->resident_base + used + slack)
         timer_at(e, TIMER_TRIM, e->trimmed_at + TRIM_INTERVAL > e->now ? e->trimmed_at + TRIM_INTERVAL : e->now);
@@ -91,6 +97,6 @@ void trim_due(struct engine *e)
         trim_range(e, c, (uint32_t)((data - class_at) >> ZS_CLASS_SHIFT(c)),
                    (uint32_t)((at - 1 - class_at) >> ZS_CLASS_SHIFT(c)) + 1);
     }
-    uint64_t used = atomic_load(&e->view.arena->header.mem_used), have = resident(e);
+    uint64_t used = used_in_arena(e), have = resident(e);
     e->resident_base = have > used ? have - used : 0;
 }

@@ -19,6 +19,7 @@ static void forked(void)
 {
     pthread_mutex_init(&lib.lock, NULL);
     lib.process++;
+    memory_forked();
     lib.held = lib.lent = 0;
     lib.segments = 0;
     lib.high = false;
@@ -40,6 +41,8 @@ static void begin(void)
     zs_interface_fn *fn = (zs_interface_fn *)dlsym(RTLD_DEFAULT, ZS_INTERFACE_SYMBOL);
     lib.preload = fn == NULL ? NULL : fn(ZS_INTERFACE_VERSION, ZS_LAYOUT_VERSION);
     pthread_atfork(before_fork, after_fork, forked);
+    if (lib.preload != NULL)
+        lib.preload->at_rest(memory_rest);
     struct zs_domain *d = lib.preload == NULL ? NULL : lib.preload->domain();
     if (d != NULL)
         lib.held_quota = lib.lent_quota = d->view.mem_limit / 4;

@@ -28,9 +28,8 @@ struct handle {
     size_t size;
     void *heap;               /* memory of the process, to be freed; NULL: shared memory */
     struct zs_domain *domain; /* of the shared memory; NULL: none */
-    uint32_t segment;         /* ZS_SEGMENT_RX or ARENA */
-    uint64_t offset;          /* of data in it */
-    zs_block_ref block;       /* buffer */
+    uint32_t segment, offset; /* where data is, as in struct zs_ref */
+    struct memory *memory;    /* buffer: whose pages it has */
     uint32_t loan, loan_gen;  /* segment: this process' hold */
     struct piece *pieces;     /* buffer: lent out */
     struct handle *next_free;
@@ -76,6 +75,7 @@ struct lib {
     struct handle **chunk;
     uint32_t chunks;
     struct handle *free;
+    struct memory *memory; /* segments for buffers */
     size_t held, lent, held_quota, lent_quota;
     uint64_t segments, forgotten;
     bool high;
@@ -96,6 +96,18 @@ void handle_drop(struct handle *h);
 int handle_get(uint64_t id, enum handle_kind kind, struct handle **h);
 enum handle_kind handle_kind_of(uint64_t id);
 uint64_t handle_id(const struct handle *h);
+
+/* ---- memory.c, under the lock ---- */
+struct place {
+    struct memory *memory;
+    uint32_t segment, offset; /* as in struct zs_ref */
+    uint8_t *data;
+};
+/* `size` bytes, page-aligned. -ENOBUFS, -ENOMEM; -EPIPE, -EPERM...: the engine cannot be asked for more. */
+int memory_get(struct zs_domain *d, size_t size, struct place *place);
+void memory_put(struct memory *m, uint32_t offset, size_t size);
+void memory_forked(void); /* the child has none */
+void memory_rest(void);   /* not under the lock: gives back what is empty */
 
 /* ---- pieces.c, under the lock ---- */
 /* A root on `len` bytes of a buffer at `offset`, and its piece; NULL: none is free. */

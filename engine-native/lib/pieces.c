@@ -12,7 +12,7 @@ struct piece *piece_new(struct handle *b, struct op *op)
 {
     struct zs_view *v = &b->domain->view;
     struct piece *p = calloc(1, sizeof *p);
-    int64_t loan = p == NULL ? -1 : zs_loan_new(v, b->block);
+    int64_t loan = p == NULL ? -1 : zs_loan_new(v, b->segment);
     if (loan < 0) {
         free(p);
         return NULL;
@@ -135,32 +135,30 @@ int zs_buffer_alloc(struct zs_buffer *out, size_t size, unsigned flags)
     if (out == NULL || size == 0 || size > ZS_BUFFER_MAX || (flags & ~ZS_SHARED) != 0)
         return -EINVAL;
     struct zs_domain *d = lib_domain();
-    void *heap = NULL;
-    zs_block_ref block = 0;
-    if (d == NULL && posix_memalign(&heap, ZS_BUFFER_ALIGN, size) != 0)
-        return -ENOMEM;
+    struct place p = {0};
     lib_enter();
     struct handle *h = handle_new(H_BUFFER);
-    if (h != NULL && d != NULL && (block = zs_block_alloc(&d->view, size, ZS_BUFFER_SESSION)) == 0) {
-        handle_drop(h);
-        lib_leave();
-        return -ENOBUFS;
+    int r = h == NULL ? -ENOMEM : d == NULL ? -EPIPE : memory_get(d, size, &p);
+    if (h != NULL && r < 0 && r != -ENOBUFS && r != -ENOMEM) { /* no engine, or it is not to be asked */
+        d = NULL;
+        void *heap = NULL;
+        r = posix_memalign(&heap, ZS_BUFFER_ALIGN, size) != 0 ? -ENOMEM : 0;
+        p.data = h->heap = heap;
     }
-    if (h != NULL) {
+    if (r == 0) {
         h->shared = (flags & ZS_SHARED) != 0;
         h->size = size;
-        h->heap = heap;
         h->domain = d;
-        h->block = block;
-        h->data = d == NULL ? heap : zs_block_ptr(d->view.arena, block);
-        h->segment = ZS_SEGMENT_ARENA;
-        h->offset = d == NULL ? 0 : (uint64_t)(h->data - d->view.arena->data[0]);
+        h->memory = p.memory;
+        h->segment = p.segment;
+        h->offset = p.offset;
+        h->data = p.data;
         *out = (struct zs_buffer){h->data, size, handle_id(h)};
+    } else if (h != NULL) {
+        handle_drop(h);
     }
     lib_leave();
-    if (h == NULL)
-        free(heap);
-    return h == NULL ? -ENOMEM : 0;
+    return r;
 }
 
 static int buffer_get(const struct zs_buffer *b, struct handle **h)
@@ -181,8 +179,8 @@ int zs_buffer_free(const struct zs_buffer *b)
         r = -EBUSY;
     if (r == 0) {
         heap = h->heap;
-        if (h->domain != NULL)
-            zs_block_free(&h->domain->view, h->block, ZS_BUFFER_SESSION);
+        if (h->memory != NULL)
+            memory_put(h->memory, h->offset, h->size);
         handle_drop(h);
     }
     lib_leave();

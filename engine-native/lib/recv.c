@@ -60,10 +60,8 @@ static int copy(int fd, struct handle *h, int flags, int reason, struct zs_segme
 
 static void place(struct handle *h, struct zs_domain *d, const struct zs_taken *t)
 {
-    const struct zs_view *v = &d->view;
-    bool rx = v->rx_seg != NULL && t->data >= v->rx_seg && (uint64_t)(t->data - v->rx_seg) < v->rx_size;
-    h->segment = rx ? ZS_SEGMENT_RX : ZS_SEGMENT_ARENA;
-    h->offset = (uint64_t)(t->data - (rx ? v->rx_seg : v->arena->data[0]));
+    h->segment = t->segment;
+    h->offset = t->offset;
     h->data = (uint8_t *)(uintptr_t)t->data;
     h->size = t->len;
     h->domain = d;

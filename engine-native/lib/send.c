@@ -74,7 +74,7 @@ static int prepare(struct sending *s, uint64_t id, const uint8_t *at, size_t len
         pieces_look_at_all();
     if (lib.lent > lib.lent_quota || len > lib.lent_quota - lib.lent)
         return ZS_COPY_QUOTA;
-    uint64_t offset = h->offset + (uint64_t)(at - h->data);
+    uint32_t offset = h->offset + (uint32_t)(at - h->data);
     struct zs_view *v = &h->domain->view;
     int64_t loan;
     if (h->kind == H_BUFFER) {
@@ -86,7 +86,7 @@ static int prepare(struct sending *s, uint64_t id, const uint8_t *at, size_t len
     if (loan < 0)
         return ZS_COPY_NO_REFERENCE;
     *d = h->domain;
-    *ref = (struct zs_ref){.segment = ZS_SEGMENT(h->segment, offset), .offset = (uint32_t)offset, .len = (uint32_t)len,
+    *ref = (struct zs_ref){.segment = h->segment, .offset = offset, .len = (uint32_t)len,
                            .loan = (uint32_t)loan + 1, .loan_gen = atomic_load(&v->arena->loan[loan].gen)};
     return 0;
 }

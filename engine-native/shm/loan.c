@@ -26,7 +26,7 @@ static int64_t claim(struct zs_view *v)
     return -ENOBUFS;
 }
 
-int64_t zs_loan_new(struct zs_view *v, zs_block_ref block)
+int64_t zs_loan_new(struct zs_view *v, uint32_t segment)
 {
     int64_t i = claim(v);
     if (i < 0)
@@ -34,7 +34,7 @@ int64_t zs_loan_new(struct zs_view *v, zs_block_ref block)
     struct zs_loan *l = &v->arena->loan[i];
     l->root = (uint32_t)i;
     l->root_gen = atomic_load_explicit(&l->gen, memory_order_relaxed);
-    l->block = block;
+    l->segment = segment;
     l->waiter = ZS_MAX_WAITERS;
     atomic_store(&l->holds, 1);
     return i;
@@ -54,7 +54,7 @@ int64_t zs_loan_again(struct zs_view *v, uint32_t loan, uint32_t gen)
     struct zs_loan *l = &v->arena->loan[i];
     l->root = root;
     l->root_gen = root_gen;
-    l->block = r->block;
+    l->segment = r->segment;
     l->waiter = ZS_MAX_WAITERS;
     atomic_store(&l->holds, 0);
     atomic_fetch_add(&r->holds, ONE_MORE); /* cannot be over: the caller's own hold counts */

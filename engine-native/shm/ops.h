@@ -13,6 +13,16 @@
 #include <sys/uio.h>
 #include <zstack/shm.h>
 
+/* A segment of buffers as this process has it mapped. The range of addresses stays that number's; what was there and is no more
+ * reads as zeros. */
+struct zs_mapped {
+    _Atomic uint32_t segment; /* ZS_SEGMENT_BUFFERS(), 0: none */
+    bool own;                 /* writable */
+    uint64_t size;
+    uint8_t *base;            /* ZS_BUFFERS_MAX bytes of addresses; NULL: none yet */
+};
+
+struct zs_ref;
 struct zs_view {
     struct zs_arena *arena;
     uint32_t client;    /* own client id, or ZS_CLIENT_ENGINE */
@@ -24,6 +34,11 @@ struct zs_view {
     /* The segment of received packets, mapped for reading, to resolve references. NULL, 0: none; a reference is a fault. */
     const uint8_t *rx_seg;
     uint64_t rx_size;
+    /* Segments of buffers, ZS_MAX_SEGMENTS of them. NULL: a reference into one is a fault. */
+    struct zs_mapped *mapped;
+    /* Maps the segment of a reference that was met in the ring of `session` for the first time. 0; -ENOBUFS: not now;
+     * -EPROTO: it cannot be. NULL: all are mapped that there are. */
+    int (*map)(struct zs_view *view, const struct zs_ref *ref, uint32_t session);
     int32_t async_pid;   /* the last program that was found to be of this domain, for signals (async.c) */
     uint32_t async_born; /* zs_born() of it */
     bool confined; /* a seccomp filter of this process lets only calls on existing descriptors and futexes through */
@@ -117,8 +132,8 @@ uint32_t zs_born(int32_t pid);
 void zs_waiter_signal(struct zs_view *v, uint32_t waiter, uint32_t gen, uint32_t slot);
 
 /* ---- Loans (loan.c) ---- see struct zs_loan */
-/* A root for memory of `block` (0: received packets), not held by anybody yet: its index, or -ENOBUFS. */
-int64_t zs_loan_new(struct zs_view *v, zs_block_ref block);
+/* A root for memory of a segment of buffers (0: received packets), not held by anybody yet: its index, or -ENOBUFS. */
+int64_t zs_loan_new(struct zs_view *v, uint32_t segment);
 /* Another hold on the memory of `loan`, which this client holds. -ENOBUFS; -ESTALE: not held. */
 int64_t zs_loan_again(struct zs_view *v, uint32_t loan, uint32_t gen);
 /* Ends the hold of `holder`: a ZS_HOLD_* word, or 0 for one that was not given to anybody. False: it is not its any more. */
@@ -132,6 +147,12 @@ bool zs_loan_over(const struct zs_view *v, uint32_t loan, uint32_t gen);
 void zs_loan_free(struct zs_view *v, uint32_t loan);
 /* Tells a root's owner that it is over, as the last to end a hold does. */
 void zs_loan_tell(struct zs_view *v, uint32_t loan);
+
+/* ---- Segments of buffers (mapped.c) ---- the callers see to it that each is changed by one thread at a time */
+/* Maps one in place of what was there: 0, -ENOMEM. own: for writing. */
+int zs_mapped_put(struct zs_mapped *m, uint32_t segment, int fd, uint64_t size, bool own);
+/* It is no more, or no longer wanted. */
+void zs_mapped_drop(struct zs_mapped *m);
 
 /* ---- Byte rings (ring.c) ---- see ring.h */
 

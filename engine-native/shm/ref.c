@@ -31,27 +31,52 @@ int zs_refs_open_some(struct zs_view *v, struct zs_session *rx, struct zs_refs *
 
 const uint8_t *zs_ref_memory(const struct zs_view *v, uint32_t segment, uint32_t low, uint32_t len)
 {
-    uint64_t offset = ZS_SEGMENT_OFFSET(segment, low);
-    uint64_t size = ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_RX ? v->rx_size : sizeof v->arena->data;
-    const uint8_t *base = ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_RX      ? v->rx_seg
-                          : ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_ARENA ? v->arena->data[0]
-                                                                         : NULL;
+    uint64_t offset = low, size = 0;
+    const uint8_t *base = NULL;
+    if (ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_BUF && v->mapped != NULL) {
+        const struct zs_mapped *m = &v->mapped[ZS_SEGMENT_INDEX(segment)];
+        if (atomic_load_explicit(&m->segment, memory_order_acquire) == segment) { /* with the release of who mapped it */
+            base = m->base;
+            size = m->size;
+        }
+    } else if (ZS_SEGMENT_TYPE(segment) == ZS_SEGMENT_RX) {
+        offset = ZS_SEGMENT_OFFSET(segment, low);
+        base = v->rx_seg;
+        size = v->rx_size;
+    }
     return base == NULL || offset > size || len > size - offset ? NULL : base + offset;
 }
 
-/* A hold that is not this ring's any more: its reader died while it took the range, and the memory may be another's. */
-static int load(const struct zs_view *v, struct zs_refs *refs)
+/* The hold is this ring's, and on that memory. If not, its reader died while it took the range, or somebody scribbled: the memory
+ * may be another's. What programs send always has one. */
+static bool entitled(const struct zs_view *v, const struct zs_refs *refs, const struct zs_ref *e)
 {
-    const volatile struct zs_ref *e = &refs->ring[refs->at & (refs->entries - 1)];
-    uint32_t len = e->len;
-    refs->loan = e->loan;
-    refs->loan_gen = e->loan_gen;
-    refs->data = zs_ref_memory(v, e->segment, e->offset, len);
-    if (e->gen != refs->at || refs->data == NULL || len == 0 ||
-        (refs->loan != 0 && !zs_loan_held(v, refs->loan - 1, refs->loan_gen, refs->session)))
+    bool buffers = ZS_SEGMENT_TYPE(e->segment) == ZS_SEGMENT_BUF;
+    return e->loan == 0 ? !buffers
+                        : zs_loan_held(v, e->loan - 1, e->loan_gen, refs->session) &&
+                              v->arena->loan[e->loan - 1].segment == (buffers ? e->segment : 0);
+}
+
+static int load(struct zs_view *v, struct zs_refs *refs)
+{
+    const struct zs_ref e = refs->ring[refs->at & (refs->entries - 1)];
+    if (e.gen != refs->at || e.len == 0 || !entitled(v, refs, &e))
         return -EPROTO;
-    refs->pos = e->pos;
-    refs->len = len;
+    refs->pos = e.pos;
+    refs->data = zs_ref_memory(v, e.segment, e.offset, e.len);
+    if (refs->data == NULL && v->map != NULL && ZS_SEGMENT_TYPE(e.segment) == ZS_SEGMENT_BUF) {
+        int r = v->map(v, &e, ZS_HOLD_INDEX(refs->session));
+        if (r < 0)
+            return r;
+        refs->data = zs_ref_memory(v, e.segment, e.offset, e.len);
+    }
+    if (refs->data == NULL)
+        return -EPROTO;
+    refs->loan = e.loan;
+    refs->loan_gen = e.loan_gen;
+    refs->segment = e.segment;
+    refs->offset = e.offset;
+    refs->len = e.len;
     refs->have = true;
     refs->at++;
     return 0;
@@ -79,10 +104,11 @@ int zs_refs_seek_some(struct zs_view *v, struct zs_refs *refs, uint64_t pos, uin
     for (;;) {
         if (!refs->have && refs->at == refs->end)
             return 0;
-        if (!refs->have && load(v, refs) < 0)
-            return -EPROTO;
+        int r = refs->have ? 0 : load(v, refs);
         uint64_t into = pos - refs->pos; /* before the range: more than any length */
-        if ((int64_t)into < 0) {
+        if (r == -EPROTO || (r < 0 && (int64_t)into >= 0))
+            return r;
+        if ((int64_t)into < 0) { /* what is ahead of a range that cannot be mapped now can be read */
             if (*take > refs->pos - pos)
                 *take = refs->pos - pos;
             return 0;

@@ -12,6 +12,7 @@ struct zs_refs {
     bool have;                          /* an entry is held: */
     uint64_t pos, len;
     const uint8_t *data;
+    uint32_t segment, offset;           /* as in struct zs_ref */
     uint64_t session;                   /* the ring as a holder */
     uint32_t loan, loan_gen;            /* of the entry held; loan 0: none */
     const uint8_t *lent; /* result of zs_refs_seek() */
@@ -34,7 +35,7 @@ static inline int zs_refs_open(struct zs_view *v, struct zs_session *rx, struct 
 }
 
 /* What holds stream position pos: refs->lent tells where in the segment, or is NULL for the byte ring. Shortens *take, the
- * bytes wanted, to what lies there. -EPROTO: a reference that leads nowhere. */
+ * bytes wanted, to what lies there. -EPROTO: a reference that leads nowhere; -ENOBUFS: its segment cannot be mapped now. */
 int zs_refs_seek_some(struct zs_view *v, struct zs_refs *refs, uint64_t pos, uint64_t *take);
 static inline int zs_refs_seek(struct zs_view *v, struct zs_refs *refs, uint64_t pos, uint64_t *take)
 {

@@ -332,8 +332,9 @@ int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, co
     while (done < n && pos != tail) {
         struct located l;
         uint64_t take = min_u64(tail - pos, n - done), at = pos;
-        if (zs_refs_seek(v, &refs, pos, &take) < 0)
-            return -EPROTO;
+        int r = zs_refs_seek(v, &refs, pos, &take);
+        if (r < 0)
+            return r == -ENOBUFS && done > 0 ? (int64_t)done : r;
         if (refs.lent != NULL) { /* flat memory is a ring that never wraps */
             l = (struct located){(uint8_t *)(uintptr_t)refs.lent, FLAT, 0};
             at = 0;
@@ -365,8 +366,9 @@ int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint6
         uint64_t take = n;
         if (pieces == max)
             return 0;
-        if (zs_refs_seek(v, &refs, pos, &take) < 0)
-            return -EPROTO;
+        int r = zs_refs_seek(v, &refs, pos, &take);
+        if (r < 0)
+            return r;
         if (refs.lent != NULL) {
             iov[pieces++] = (struct iovec){(void *)(uintptr_t)refs.lent, take};
         } else {
@@ -394,13 +396,16 @@ int zs_rx_take(struct zs_view *v, struct zs_session *rx, struct zs_taken *t)
         return -EPROTO;
     if (t->len == 0)
         return 0;
-    if (zs_refs_seek(v, &refs, head, &t->len) < 0)
-        return -EPROTO;
+    int r = zs_refs_seek(v, &refs, head, &t->len);
+    if (r < 0)
+        return r;
     if (refs.lent == NULL || refs.loan == 0)
         return 0;
     if (!zs_loan_take(v, refs.loan - 1, refs.loan_gen, refs.session))
         return -EPROTO;
     t->data = refs.lent;
+    t->segment = refs.segment;
+    t->offset = refs.offset + (uint32_t)(refs.lent - refs.data);
     t->loan = refs.loan - 1;
     t->gen = refs.loan_gen;
     zs_rx_consume(v, rx, t->len);

@@ -60,7 +60,7 @@ static inline uint64_t zs_rx_avail(const struct zs_session *rx)
            atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed);
 }
 /* Copies up to `n` unread bytes, starting `offset` bytes after the first unread one, into iov from `skip` on, without
- * consuming them. Returns bytes or -EPROTO. iov NULL: counts only (MSG_TRUNC). */
+ * consuming them. Returns bytes or -EPROTO; -ENOBUFS: what is lent there cannot be mapped now. iov NULL: counts only (MSG_TRUNC). */
 int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, const struct iovec *iov, size_t skip, size_t n);
 /* Where n unread bytes from `offset` on lie, in the rings or lent: at most `max` pieces. Returns how many; 0: more pieces; -EPROTO.
  * The pieces stay until they are consumed. */
@@ -70,8 +70,9 @@ struct zs_taken {
     const uint8_t *data; /* NULL: not lent, `len` bytes to be read as always */
     uint64_t len;        /* 0: nothing is there */
     uint32_t loan, gen;  /* the hold, now this client's */
+    uint32_t segment, offset; /* where it is, as in struct zs_ref */
 };
-/* Takes a lent range at the head over and consumes it. 0, or -EPROTO. */
+/* Takes a lent range at the head over and consumes it. 0, or -EPROTO; -ENOBUFS: what is lent cannot be mapped now. */
 int zs_rx_take(struct zs_view *v, struct zs_session *rx, struct zs_taken *t);
 /* Consumes n bytes that zs_rx_peek returned: returns room to the producer and wakes it when it waits. */
 /* Tells a writer that waits for room to look again, nothing having been read. */

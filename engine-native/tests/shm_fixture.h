@@ -7,8 +7,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -20,6 +23,7 @@ struct fixture {
     void *map; /* the arena is at its alignment in it */
     struct zs_view a, b; /* clients 0x10001 and 0x10002 */
     unsigned rings;      /* doorbells rung through either */
+    struct zs_mapped of_a[ZS_MAX_SEGMENTS], of_b[ZS_MAX_SEGMENTS]; /* their segments of buffers */
 };
 
 /* The view's callback finds the fixture through this; one test runs at a time. */
@@ -45,6 +49,8 @@ static inline int fixture_up(void **state)
     f->b = f->a;
     f->b.client = 0x10002;
     f->b.stats = &f->arena->client[2];
+    f->a.mapped = f->of_a;
+    f->b.mapped = f->of_b;
     current_fixture = f;
     *state = f;
     return 0;
@@ -54,8 +60,27 @@ static inline int fixture_down(void **state)
 {
     struct fixture *f = *state;
     munmap(f->map, sizeof *f->arena + _Alignof(struct zs_arena));
+    for (uint32_t i = 0; i < ZS_MAX_SEGMENTS; i++)
+        for (struct zs_mapped *m = &f->of_a[i];; m = &f->of_b[i]) {
+            if (m->base != NULL)
+                munmap(m->base, ZS_BUFFERS_MAX);
+            if (m == &f->of_b[i])
+                break;
+        }
     free(f);
     return 0;
+}
+
+/* A segment of a's as the engine hands it out: a writes, b reads when it has it mapped, too. Its descriptor. */
+static inline int fixture_segment(struct fixture *f, uint32_t segment, uint64_t size, bool b_too)
+{
+    int fd = (int)syscall(SYS_memfd_create, "buffers", 2u /* MFD_ALLOW_SEALING */);
+    assert_true(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+    assert_int_equal(zs_mapped_put(&f->of_a[ZS_SEGMENT_INDEX(segment)], segment, fd, size, true), 0);
+    assert_int_equal(fcntl(fd, 1033 /* F_ADD_SEALS */, 0x1 | 0x2 | 0x4 | 0x10), 0);
+    if (b_too)
+        assert_int_equal(zs_mapped_put(&f->of_b[ZS_SEGMENT_INDEX(segment)], segment, fd, size, false), 0);
+    return fd;
 }
 
 /* xorshift64*: the same sequence everywhere. */

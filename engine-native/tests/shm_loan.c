@@ -10,6 +10,7 @@
 #include "ref.h"
 
 #define SIZE 16384u
+#define AT 8192u /* of the buffer in its segment */
 #define CAP (UINT64_C(1) << 20)
 
 /* A buffer of a's and one direction to b. */
@@ -18,8 +19,9 @@ struct bed {
     struct zs_session *rx;
     uint32_t end_a, end_b;
     struct zs_tx tx;
-    zs_block_ref block;
-    uint8_t *data;
+    uint32_t segment;
+    uint8_t *data;       /* as a has it */
+    const uint8_t *seen; /* as b has it */
 };
 
 static void bed_open(struct bed *b, struct fixture *f)
@@ -27,23 +29,23 @@ static void bed_open(struct bed *b, struct fixture *f)
     *b = (struct bed){.f = f};
     b->end_a = fixture_pair(f, &b->end_b);
     b->rx = zs_session_at(&f->b, b->end_b);
-    b->block = zs_block_alloc(&f->a, SIZE, ZS_BUFFER_SESSION);
-    b->data = zs_block_ptr(f->arena, b->block);
-    assert_non_null(b->data);
+    b->segment = ZS_SEGMENT_BUFFERS(17, 3);
+    close(fixture_segment(f, b->segment, ZS_BUFFERS_MIN, true));
+    b->data = f->of_a[17].base + AT;
+    b->seen = f->of_b[17].base + AT;
     for (uint32_t i = 0; i < SIZE; i++)
         b->data[i] = (uint8_t)(i * 7);
 }
 
 static struct zs_ref ref_to(const struct bed *b, uint32_t offset, uint32_t len, uint32_t loan)
 {
-    uint64_t at = (uint64_t)(b->data - b->f->arena->data[0]) + offset;
-    return (struct zs_ref){.segment = ZS_SEGMENT(ZS_SEGMENT_ARENA, at), .offset = (uint32_t)at, .len = len, .loan = loan + 1,
+    return (struct zs_ref){.segment = b->segment, .offset = AT + offset, .len = len, .loan = loan + 1,
                            .loan_gen = atomic_load(&b->f->arena->loan[loan].gen)};
 }
 
 static uint32_t lend(struct bed *b, uint32_t offset, uint32_t len, uint32_t *gen)
 {
-    int64_t loan = zs_loan_new(&b->f->a, b->block);
+    int64_t loan = zs_loan_new(&b->f->a, b->segment);
     assert_true(loan >= 0);
     struct zs_ref ref = ref_to(b, offset, len, (uint32_t)loan);
     assert_int_equal(zs_tx_lend_hold(&b->f->a, b->rx, &b->tx, &ref, len, CAP), len);
@@ -78,6 +80,104 @@ static void test_read(void **state)
     assert_int_equal(loans_in_use(b.f), 0);
 }
 
+/* What the map callback is asked and answers. It finds it through this; one test runs at a time. */
+static struct {
+    int fd, asked, result;
+    uint32_t session;
+    struct zs_ref ref;
+} mapping;
+
+static int map_later(struct zs_view *v, const struct zs_ref *ref, uint32_t session)
+{
+    mapping.asked++;
+    mapping.session = session;
+    mapping.ref = *ref;
+    if (mapping.result != 0)
+        return mapping.result;
+    return zs_mapped_put(&v->mapped[ZS_SEGMENT_INDEX(ref->segment)], ref->segment, mapping.fd, ZS_BUFFERS_MIN, false);
+}
+
+/* A segment that the reader has not met: it asks once, and the stream is whole whatever the answer. */
+static void test_not_mapped(void **state)
+{
+    struct bed b;
+    uint32_t gen;
+    uint8_t buf[6000], before[500];
+    struct iovec iov = {buf, sizeof buf}, text = {before, sizeof before};
+    struct zs_taken t;
+    bed_open(&b, *state);
+    b.segment = ZS_SEGMENT_BUFFERS(4095, ZS_SEGMENT_GEN_MAX);
+    mapping.fd = fixture_segment(b.f, b.segment, ZS_BUFFERS_MIN, false);
+    mapping.asked = 0;
+    b.f->b.map = map_later;
+    memset(before, 7, sizeof before);
+    memset(b.f->of_a[4095].base + AT, 9, 5000);
+    assert_int_equal(zs_tx_write(&b.f->a, b.rx, &b.tx, &text, 0, sizeof before, CAP), sizeof before);
+    uint32_t loan = lend(&b, 0, 5000, &gen);
+    mapping.result = -ENOBUFS;
+    assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, sizeof buf), sizeof before); /* what can be read */
+    zs_rx_consume(&b.f->b, b.rx, sizeof before);
+    assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, sizeof buf), -ENOBUFS);
+    assert_int_equal(zs_rx_take(&b.f->b, b.rx, &t), -ENOBUFS);
+    mapping.result = -EPROTO;
+    assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, sizeof buf), -EPROTO);
+    assert_int_equal(mapping.asked, 5);
+    assert_true(mapping.session == b.end_b && mapping.ref.loan == loan + 1 && mapping.ref.loan_gen == gen);
+    mapping.result = 0;
+    assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, sizeof buf), 5000);
+    for (int i = 0; i < 5000; i++)
+        assert_int_equal(buf[i], 9);
+    assert_int_equal(zs_rx_take(&b.f->b, b.rx, &t), 0);
+    assert_true(t.len == 5000 && t.data == b.f->of_b[4095].base + AT);
+    assert_int_equal(mapping.asked, 6);
+    /* What ended is empty memory for who still looks, and no fault. */
+    zs_mapped_drop(&b.f->of_b[4095]);
+    assert_int_equal(t.data[0], 0);
+    assert_true(zs_loan_end(&b.f->b, t.loan, t.gen, ZS_HOLD_CLIENT(b.f->b.client)));
+    zs_loan_free(&b.f->a, loan);
+    close(mapping.fd);
+}
+
+/* References that name what the hold is not on, what was before, or what is outside: inconsistent, and nobody is asked. */
+static void test_lies(void **state)
+{
+    struct bed b;
+    uint32_t gen;
+    uint8_t buf[100];
+    struct iovec iov = {buf, sizeof buf};
+    bed_open(&b, *state);
+    b.f->b.map = map_later;
+    mapping.asked = 0;
+    close(fixture_segment(b.f, ZS_SEGMENT_BUFFERS(18, 1), ZS_BUFFERS_MIN, true));
+    uint32_t loan = lend(&b, 0, 100, &gen);
+    struct zs_ref *e = (struct zs_ref *)zs_block_ptr(b.f->arena, atomic_load(&b.rx->rx_prod.ref_ring)), good = *e;
+    const struct zs_ref lies[] = {
+        {.segment = ZS_SEGMENT_BUFFERS(17, 4), .offset = AT, .len = 100, .loan = good.loan, .loan_gen = gen},
+        {.segment = ZS_SEGMENT_BUFFERS(18, 1), .offset = AT, .len = 100, .loan = good.loan, .loan_gen = gen},
+        {.segment = ZS_SEGMENT_RX, .offset = 0, .len = 100, .loan = good.loan, .loan_gen = gen},
+        {.segment = good.segment, .offset = AT, .len = 100},
+        {.segment = good.segment, .offset = AT, .len = 100, .loan = good.loan, .loan_gen = gen + 1},
+        {.segment = good.segment, .offset = AT, .len = 100, .loan = good.loan + 1, .loan_gen = gen},
+    };
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        *e = lies[i];
+        assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, 100), -EPROTO);
+    }
+    assert_int_equal(mapping.asked, 0);
+    const uint32_t outside[][2] = {{(uint32_t)ZS_BUFFERS_MIN - 99, 100}, {UINT32_MAX, 100}, {(uint32_t)ZS_BUFFERS_MIN, 1}, {0, UINT32_MAX}};
+    b.f->b.map = NULL;
+    for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
+        *e = good;
+        e->offset = outside[i][0];
+        e->len = outside[i][1];
+        assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, 100), -EPROTO);
+    }
+    *e = good;
+    assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, 100), 100);
+    zs_rx_consume(&b.f->b, b.rx, 100);
+    zs_loan_free(&b.f->a, loan);
+}
+
 /* Taken over in part, kept while later ones come back. */
 static void test_take(void **state)
 {
@@ -90,7 +190,8 @@ static void test_take(void **state)
     zs_rx_consume(&b.f->b, b.rx, 1000);
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(zs_rx_take(&b.f->b, b.rx, &t[i]), 0);
-        assert_ptr_equal(t[i].data, b.data + i * 4096 + (i == 0 ? 1000 : 0));
+        assert_true(t[i].segment == b.segment && t[i].offset == AT + i * 4096 + (i == 0 ? 1000 : 0));
+        assert_ptr_equal(t[i].data, b.seen + i * 4096 + (i == 0 ? 1000 : 0));
         assert_int_equal(t[i].len, i == 0 ? 2000 : 3000);
         assert_int_equal(t[i].loan, loan[i]);
     }
@@ -127,7 +228,7 @@ static void test_lend_on(void **state)
     int64_t waiter = zs_waiter_alloc(&b.f->a, b.f->a.client);
     struct zs_waiter *w = &b.f->arena->waiter[waiter];
     atomic_store(&w->asleep, 1);
-    int64_t root = zs_loan_new(&b.f->a, b.block);
+    int64_t root = zs_loan_new(&b.f->a, b.segment);
     struct zs_loan *l = &b.f->arena->loan[root];
     l->waiter = (uint32_t)waiter;
     l->waiter_gen = atomic_load(&w->gen);
@@ -192,7 +293,7 @@ static void test_hold_gone(void **state)
     assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, 10), -EPROTO);
     assert_true(zs_loan_end(&b.f->b, loan, gen, ZS_HOLD_CLIENT(b.f->b.client)));
     zs_loan_free(&b.f->a, loan);
-    int64_t next = zs_loan_new(&b.f->a, b.block);
+    int64_t next = zs_loan_new(&b.f->a, b.segment);
     assert_int_equal(next, loan); /* the slot is another's now */
     assert_int_equal(zs_rx_peek(&b.f->b, b.rx, 0, &iov, 0, 10), -EPROTO);
 }
@@ -202,11 +303,11 @@ static void test_room(void **state)
 {
     struct bed b;
     bed_open(&b, *state);
-    int64_t loan = zs_loan_new(&b.f->a, b.block);
+    int64_t loan = zs_loan_new(&b.f->a, b.segment);
     struct zs_ref ref = ref_to(&b, 0, SIZE, (uint32_t)loan);
     assert_int_equal(zs_tx_lend_hold(&b.f->a, b.rx, &b.tx, &ref, 1000, 4096), 4096);
     assert_int_equal(ref.len, SIZE);
-    int64_t second = zs_loan_new(&b.f->a, b.block);
+    int64_t second = zs_loan_new(&b.f->a, b.segment);
     ref = ref_to(&b, 0, SIZE, (uint32_t)second);
     assert_int_equal(zs_tx_lend_hold(&b.f->a, b.rx, &b.tx, &ref, 1000, 4096), -EAGAIN);
     assert_true(zs_loan_end(&b.f->a, (uint32_t)second, ref.loan_gen, 0));
@@ -250,7 +351,7 @@ static void test_race(void **state)
         assert_int_equal(pthread_create(&t[i], NULL, race, &r[i]), 0);
     }
     for (uint32_t n = 0; n < ROUNDS; n++) {
-        int64_t loan = zs_loan_new(&b.f->a, b.block);
+        int64_t loan = zs_loan_new(&b.f->a, b.segment);
         struct zs_loan *l = &b.f->arena->loan[loan];
         atomic_store(&l->holder, ZS_HOLD_CLIENT(b.f->a.client));
         for (int i = 0; i < THREADS; i++) {
@@ -307,7 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
-        T(test_read), T(test_take), T(test_lend_on), T(test_unread), T(test_hold_gone),
+        T(test_read), T(test_not_mapped), T(test_lies), T(test_take), T(test_lend_on), T(test_unread), T(test_hold_gone),
         T(test_room), T(test_race), T(test_exhausted), T(test_scribbles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

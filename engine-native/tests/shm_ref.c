@@ -363,7 +363,8 @@ static void test_each_lie(void **state)
     const struct zs_ref lies[] = {
         {.segment = 0, .offset = 0, .len = 100},
         {.segment = 3, .offset = 0, .len = 100},
-        {.segment = ZS_SEGMENT(ZS_SEGMENT_ARENA, sizeof f->arena->data), .offset = 0, .len = 100},
+        {.segment = ZS_SEGMENT_BUFFERS(0, 1), .offset = 0, .len = 100},
+        {.segment = ZS_SEGMENT_BUFFERS(ZS_MAX_SEGMENTS - 1, ZS_SEGMENT_GEN_MAX), .offset = 0, .len = 100, .loan = 1},
         {.segment = ZS_SEGMENT(ZS_SEGMENT_RX, UINT64_C(1) << 32), .offset = 0, .len = 100},
         {.segment = ZS_SEGMENT_RX, .offset = 0, .len = 100, .loan = 1}, /* nobody's */
         {.segment = ZS_SEGMENT_RX, .offset = 0, .len = 100, .loan = ZS_MAX_LOANS + 1},

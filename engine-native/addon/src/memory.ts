@@ -51,7 +51,10 @@ export class ZBuffer {
   }
 }
 
-/** Received bytes where they are: the sender's buffer, or a packet. To be read only, and to be released. */
+/**
+ * Received bytes where they are: the sender's buffer, or a packet. To be released, and to be read only: unless it was copied the memory is
+ * mapped for reading, and a write to it ends the process (SIGSEGV). `Buffer.from(segment.data)` is a copy to work on.
+ */
 export class Segment {
   readonly #memory: ArrayBuffer;
   readonly #handle: Handle;

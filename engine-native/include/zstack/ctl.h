@@ -13,7 +13,7 @@
 #include <zstack/shm.h>
 #include <zstack/tcpinfo.h>
 
-#define ZS_CTL_VERSION 1u
+#define ZS_CTL_VERSION 2u
 #define ZS_CTL_NAME_PREFIX "zstack-" /* abstract: \0zstack-<uid>-<name> */
 #define ZS_CTL_SHARE_MAX 128u
 
@@ -44,6 +44,15 @@ enum zs_ctl_op {
     ZS_CTL_GROUP,      /* u.group: joins or leaves a group on a port of the engine. ENODEV, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS */
     ZS_CTL_SEGMENT,    /* reply fd: the memory of received packets, to be mapped for reading. ENOENT: there is none */
     ZS_CTL_TCP_INFO,   /* a, b = a session whose other end is the stack's: reply.info. ENOTCONN: it is over */
+    ZS_CTL_BUFFERS_NEW, /* a = bytes, a power of two from ZS_BUFFERS_MIN to ZS_BUFFERS_MAX. reply.a = a segment for the caller's
+                          buffers, ZS_SEGMENT_BUFFERS(), reply fd: it, to be mapped for writing. ENOBUFS: the memory limit, or
+                          too many segments; ENOMEM */
+    ZS_CTL_BUFFERS_READY, /* a = that segment: it is mapped. From here on the kernel lets nobody map it for writing, and others get it */
+    ZS_CTL_BUFFERS_MAP, /* a, b = a loan that the caller, or a session of the caller's, holds, and its generation. fd: the socket
+                          of that session, where it was another process that opened it. reply.a = the segment that is lent from,
+                          reply fd: it, to be mapped for reading. EACCES: there is no such hold; ENOENT: no segment of buffers */
+    ZS_CTL_BUFFERS_END, /* a = a segment of the caller's, given back. EBUSY: somebody reads there */
+    ZS_CTL_BUFFERS_OVER, /* a = a segment: whether it is no more. EBUSY: it is there */
 };
 
 struct zs_ctl_share_entry {

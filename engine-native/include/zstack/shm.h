@@ -4,6 +4,8 @@
  * (one uid, one network namespace) share. The engine creates one memfd, the arena, sealed against resizing; every
  * process of the domain maps it whole. Offsets are compile-time constants, never read from the arena, so that what
  * another process wrote cannot move them. No pointers. What another party wrote is copied once, validated, then used.
+ * The buffers of zero-copy sockets are not in it: each program has them in memory of its own (ZS_SEGMENT_BUFFERS), which others
+ * map for reading, when the engine lets them.
  *
  * Conventions
  *  - "client" is an attached process; a client id is (generation << 16 | slot), never 0. ZS_CLIENT_ENGINE is the engine.
@@ -20,7 +22,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 10u
+#define ZS_LAYOUT_VERSION 11u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -36,6 +38,7 @@
 #define ZS_MAX_OWN_ADDRS 256u
 #define ZS_MAX_WIRE_ADDRS 64u
 #define ZS_MAX_LOANS 65536u
+#define ZS_MAX_SEGMENTS 4096u
 #define ZS_WAITER_SLOTS 262144u /* sockets in one epoll set */
 #define ZS_BACKLOG_MAX 4096u    /* Linux' default net.core.somaxconn */
 
@@ -102,6 +105,7 @@ enum zs_session_state { ZS_S_FREE, ZS_S_EMBRYO, ZS_S_QUEUED, ZS_S_OPEN, ZS_S_CLO
 #define ZS_F_FAULT (1u << 8)      /* shared state was found inconsistent; the connection was reset */
 #define ZS_F_WIRE (1u << 10)      /* TCP: the other end is a connection of the engine's stack */
 #define ZS_F_HOLDS (1u << 11)     /* ZS_F_WIRE: what is lent to this end has a hold, so that it can be taken over */
+#define ZS_F_NO_LEND (1u << 14)   /* this end may not map what is lent to it (a confined process): programs copy */
 #define ZS_F_ZC_DONE (1u << 13)   /* completions of MSG_ZEROCOPY are to be fetched: zc_told is not zc_sent */
 #define ZS_F_SYN_WAITS (1u << 12) /* ZS_F_WIRE: the SYN waits for what is written first, which goes with it (Fast Open) */
 
@@ -169,20 +173,27 @@ struct zs_dir_rings {
  * for another only while ref_head is ref_tail. */
 struct zs_ref {
     uint64_t pos;     /* stream position of its first byte */
-    uint32_t segment; /* ZS_SEGMENT_*, and above ZS_SEGMENT_BITS the upper bits of the offset */
-    uint32_t offset;  /* lower bits */
+    uint32_t segment; /* ZS_SEGMENT_RX with the upper bits of the offset, or ZS_SEGMENT_BUFFERS() */
+    uint32_t offset;  /* lower 32 bits */
     uint32_t len;
     uint32_t gen;     /* the entry's number */
     uint32_t loan;    /* index + 1 of its hold (struct zs_loan); 0: the bytes are free again once head is past them */
     uint32_t loan_gen;
 };
 #define ZS_SEGMENT_RX 1u    /* packets that the engine received (ZS_CTL_SEGMENT) */
-#define ZS_SEGMENT_ARENA 2u /* offset from zs_arena.data: buffers of programs, blocks that ZS_BUFFER_SESSION holds */
+#define ZS_SEGMENT_BUF 2u   /* buffers of a program, in a memory file of its own (ZS_CTL_BUFFERS_NEW) */
 #define ZS_SEGMENT_BITS 8u
 #define ZS_SEGMENT(type, offset) ((uint32_t)(type) | (uint32_t)((uint64_t)(offset) >> 32) << ZS_SEGMENT_BITS)
 #define ZS_SEGMENT_TYPE(segment) ((segment) & ((1u << ZS_SEGMENT_BITS) - 1u))
 #define ZS_SEGMENT_OFFSET(segment, offset) ((uint64_t)((segment) >> ZS_SEGMENT_BITS) << 32 | (offset))
-#define ZS_BUFFER_SESSION 0xfffffffeu /* instead of a session in the owner word of a block */
+/* A segment of buffers: its number, and which of those that had the number, 1 to ZS_SEGMENT_GEN_MAX and then from 1 on. Its
+ * size is a power of two. */
+#define ZS_SEGMENT_BUFFERS(index, gen) (ZS_SEGMENT_BUF | (uint32_t)(index) << 8 | (uint32_t)(gen) << 20)
+#define ZS_SEGMENT_INDEX(segment) ((segment) >> 8 & (ZS_MAX_SEGMENTS - 1u))
+#define ZS_SEGMENT_GEN(segment) ((segment) >> 20)
+#define ZS_SEGMENT_GEN_MAX 4095u
+#define ZS_BUFFERS_MIN (UINT64_C(64) << 10) /* bytes of a segment */
+#define ZS_BUFFERS_MAX (UINT64_C(64) << 20)
 
 /* Socket options both sides or several processes need. Times in microseconds, 0 for none. */
 struct zs_opts {
@@ -289,7 +300,7 @@ struct zs_loan {
     _Atomic uint64_t holder; /* ZS_HOLD_*; 0: being made */
     _Atomic uint64_t holds;  /* root: low half holds, high half changes of it */
     uint32_t root, root_gen;
-    zs_block_ref block;      /* the buffer that the memory is part of; 0: received packets */
+    uint32_t segment;        /* ZS_SEGMENT_BUFFERS() that the memory is part of; 0: received packets */
     uint32_t waiter, waiter_gen, slot; /* root: set that bit when nobody holds it any more; waiter ZS_MAX_WAITERS: nobody's */
     uint64_t pad[2];
 };
@@ -531,6 +542,9 @@ struct zs_arena_header {
     _Atomic uint64_t ring_asked[ZS_MAX_WAITERS / 64];
     /* Not 0: traffic between programs goes to the capture ring, too, this many bytes of each packet. */
     _Atomic uint32_t capture, pad4;
+    /* Segments of buffers by their number: ZS_SEGMENT_BUFFERS() of the one that is there, 0 none. A hint: programs ask the engine
+     * before they let go of a mapping. */
+    _Atomic uint32_t buffers[ZS_MAX_SEGMENTS];
 };
 
 struct zs_port_table {
@@ -540,7 +554,7 @@ struct zs_port_table {
 /* The whole arena; every offset below is part of the layout. */
 struct zs_arena {
     struct zs_arena_header header;
-    uint8_t pad[16384 - sizeof(struct zs_arena_header)];
+    uint8_t pad[32768 - sizeof(struct zs_arena_header)];
     struct zs_port_table tcp_ports;
     struct zs_port_table udp_ports;
     ZS_HINTMAP(ZS_MAX_SESSIONS) session_hint;
@@ -575,7 +589,8 @@ _Static_assert(sizeof(struct zs_capture_record) == 192 && ZS_CAP_RING % ZS_CAP_A
 _Static_assert(sizeof(struct zs_wire_port) == 48, "zs_wire_port");
 _Static_assert(sizeof(struct zs_why) == 16, "zs_why");
 _Static_assert(sizeof(struct zs_wire_addr) == 24, "zs_wire_addr");
-_Static_assert(sizeof(struct zs_arena_header) <= 16384, "header");
+_Static_assert(sizeof(struct zs_arena_header) <= 32768, "header");
+_Static_assert(ZS_MAX_SEGMENTS == 1u << 12 && ZS_SEGMENT_GEN_MAX == (1u << 12) - 1u, "ZS_SEGMENT_BUFFERS");
 _Static_assert(ZS_MAX_SESSIONS < (1u << 20) - 1u, "a session fits an accept queue word");
 
 /* Address of a block, or NULL when the reference is not one: safe on any value another party wrote. */

@@ -9,7 +9,8 @@
  * with copies, and say so. They mix freely with read, write, send, recv, poll and epoll on the same descriptor.
  *
  * Functions return negative errno values and leave errno alone. They may be called from any thread, not from signal handlers. Never
- * raised: SIGPIPE. After fork the child has none of its parent's buffers, segments and queues (EPERM).
+ * raised: SIGPIPE. After fork the child has none of its parent's buffers, segments and queues (EPERM), and reads their memory only.
+ * What is lent is written by its owner alone: a write to a received segment is SIGSEGV.
  */
 #ifndef ZSTACK_ZSTACK_H
 #define ZSTACK_ZSTACK_H
@@ -39,7 +40,7 @@ extern "C" {
     X(KERNEL, "kernel", "the kernel serves the socket")                                                 \
     X(ENGINE, "engine", "the memory belongs to no engine, or to another one than the socket")           \
     X(QUOTA, "quota", "the quota of lent memory is used up")                                            \
-    X(NO_REFERENCE, "no-reference", "there is no room for another reference, or no memory for it")      \
+    X(NO_REFERENCE, "no-reference", "no room for another reference, or the receiver may not map it")      \
     X(NOT_LENT, "not-lent", "the sender copied the data, or the stack had to")
 #define X(id, name, text) ZS_COPY_##id,
 enum zs_copy_reason { ZS_COPY_REASONS(X) ZS_COPY_COUNT };
@@ -138,7 +139,7 @@ struct zs_segment {
 };
 
 /* Up to max segments of what has come, waiting for the first as recv(2) does. flags: 0 or MSG_DONTWAIT. report may be NULL.
- * How many; 0: end of the stream; -EAGAIN; -EINVAL; -ENOMEM; others as recv(2). A datagram is one segment. */
+ * How many; 0: end of the stream; -EAGAIN; -EINVAL; -ENOMEM; -ENOBUFS: no descriptor is free; others as recv(2). A datagram is one segment. */
 ZSTACK_EXPORT int zs_recv(int fd, struct zs_segment *segments, unsigned max, int flags, struct zs_report *report);
 /* Gives one back, in any order, from any thread. 0; -ESTALE: released before; -EINVAL; -EPERM. */
 ZSTACK_EXPORT int zs_segment_release(const struct zs_segment *segment);

@@ -8,6 +8,13 @@ export function statusText(status: EngineStatus): string {
   return [headText(status), portsText(status), clientsText(status)].filter((text) => text !== '').join('\n\n');
 }
 
+/** What programs have for the buffers of zero-copy sockets; nothing when none has. */
+function buffersLine(buffers: EngineStatus['memory']['buffers']): [string, string][] {
+  if (buffers === undefined || buffers.segments === 0) return [];
+  const { segments, bytes: size, resident } = buffers;
+  return [['buffers', `${bytes(size)} of it, in ${segments} segments; ${bytes(resident)} touched`]];
+}
+
 function headText(status: EngineStatus): string {
   const { memory, sessions, dpdk, ports = [], wire } = status;
   const lines: [string, string][] = [
@@ -17,6 +24,7 @@ function headText(status: EngineStatus): string {
     ],
     ['up', `${duration(status.uptime_s)}, ${duration(status.cpu_s)} of CPU time`],
     ['memory', `${bytes(memory.used)} of ${bytes(memory.limit)}, at most ${bytes(memory.peak)}`],
+    ...buffersLine(memory.buffers),
     [
       'sockets',
       `${sessions.in_use} (${sessions.tcp} TCP, ${sessions.udp} UDP, ${sessions.listeners} listening), ${sessions.accept_queued} waiting to be accepted`,

@@ -7,6 +7,9 @@ import { LauncherError } from '../errors.js';
 
 const count = z.number().nonnegative();
 
+/** Segments of the buffers of zero-copy sockets: bytes that count as used, and bytes that are in memory. */
+const buffersSchema = z.looseObject({ segments: count, bytes: count, resident: count });
+
 export const clientSchema = z.looseObject({
   id: z.union([z.number(), z.string()]),
   pid: count,
@@ -23,6 +26,7 @@ export const clientSchema = z.looseObject({
   zero_copy: z
     .looseObject({ out_lent: count, out_copied: count, in_lent: count, in_copied: count, forgotten: count })
     .optional(),
+  buffers: buffersSchema.optional(),
 });
 
 /** A port; what a driver does not count is left out. */
@@ -56,7 +60,7 @@ export const statusSchema = z.looseObject({
   uid: count,
   uptime_s: count,
   cpu_s: count,
-  memory: z.looseObject({ limit: count, used: count, peak: count }),
+  memory: z.looseObject({ limit: count, used: count, peak: count, buffers: buffersSchema.optional() }),
   sessions: z.looseObject({ in_use: count, tcp: count, udp: count, listeners: count, accept_queued: count }),
   waiters: count,
   /** Records of lent memory. */
