@@ -9,6 +9,7 @@ import { sha256 } from '../lib/net.js';
 import { ALL, BUILD, needs, ROOT } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
 import { useStage } from '../lib/stage.js';
+import { until } from '../lib/wait.js';
 
 const PROGRAM = join(BUILD, 'zerocopy');
 
@@ -44,10 +45,22 @@ describe('zero-copy calls', () => {
   );
 });
 
+describe('memory for buffers', () => {
+  const stage = useStage();
+
+  it('goes back when the program rests', async () => {
+    const running = stage.start(true, [PROGRAM, 'rests', 'local'], { input: 'open' });
+    await running.says(/rests/);
+    await until('no segment is left', async () => (await stage.engine.status()).memory.buffers.segments === 0, 20_000);
+    running.write('done\n');
+    expect(await running.ended(20_000)).toMatchObject({ status: 0, stdout: 'rests\nok\n', stderr: '' });
+  }, 60_000);
+});
+
 describe('the engine dies while memory is lent', () => {
   const stage = useStage();
 
-  it.each([['engine-dies'], ['reader-dies-after-engine']])(
+  it.each([['engine-dies'], ['reader-dies-after-engine'], ['unread-when-engine-dies']])(
     '%s',
     async (name) => {
       const running = stage.start(true, [PROGRAM, name, 'local'], { input: 'open' });
@@ -102,7 +115,7 @@ describe('the installed library', () => {
       expect(found(`*/${page}`)).not.toBe('');
     const source = join(ROOT, 'compat-tests/zerocopy/cases');
     const built = join(stage.directory, 'zerocopy');
-    const files = ['main.c', 'calls.c', 'life.c', 'orphan.c'].map((name) => join(source, name));
+    const files = ['main.c', 'calls.c', 'life.c', 'apart.c', 'orphan.c'].map((name) => join(source, name));
     execFileSync('cc', ['-o', built, ...files, ...flags.trim().split(/\s+/), '-pthread'], { stdio: 'pipe' });
     const library = dirname(found('*/libzstack.so'));
     const symbols = execFileSync('nm', ['-D', '--defined-only', join(library, 'libzstack.so')], { encoding: 'utf8' });

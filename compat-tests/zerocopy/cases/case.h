@@ -51,7 +51,7 @@ struct one_case {
     const char *name;
     void (*run)(void);
 };
-extern const struct one_case calls_cases[], life_cases[];
+extern const struct one_case calls_cases[], life_cases[], apart_cases[];
 extern const struct one_case orphan_cases[]; /* not listed: they need the test's help */
 
 #endif

@@ -119,10 +119,10 @@ void nobody_waits(const struct zs_buffer *b)
 
 int main(int argc, char **argv)
 {
-    static const struct one_case *const lists[] = {calls_cases, life_cases, orphan_cases};
-    for (size_t l = 0; l < 3; l++) {
+    static const struct one_case *const lists[] = {calls_cases, life_cases, apart_cases, orphan_cases};
+    for (size_t l = 0; l < 4; l++) {
         for (const struct one_case *c = lists[l]; c->name != NULL; c++) {
-            if (l < 2 && argc == 2 && strcmp(argv[1], "--list") == 0)
+            if (l < 3 && argc == 2 && strcmp(argv[1], "--list") == 0)
                 puts(c->name);
             if (argc != 3 || strcmp(argv[1], c->name) != 0)
                 continue;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The engine dies while memory is lent, and another one comes. The test kills and starts it when it is asked to, on stdin and stdout. */
+ * What needs the test's help: the engine dies while memory is lent, and another one comes; memory that goes back at rest. The test is
+ * asked, and answers, on stdout and stdin. */
 #define _GNU_SOURCE
 #include "case.h"
 
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/wait.h>
 
 #define SIZE 65536u
 #define SENT 4
+#define MANY 9
 
 static void ask(const char *what)
 {
@@ -83,6 +86,14 @@ static void lent_before(void)
         told |= 1u << e.cookie;
     }
     EQUAL(told, (1u << SENT) - 1);
+    struct zs_report r; /* the reader has the memory mapped: it goes on being lent to it */
+    again.id = b[1].id, again.base = b[1].data;
+    EQUAL(zs_send(fd[0], &again, 1, 0, NULL, 0, &r), SIZE);
+    EQUAL(r.lent, SIZE);
+    n = 0;
+    take_all(fd[1], s, &n, 64, SIZE, SIZE);
+    while (n > 0)
+        EQUAL(zs_segment_release(&s[--n]), 0);
     for (int i = 0; i < SENT; i++) {
         EQUAL(zs_buffer_free(&b[i]), 0);
         EQUAL(zs_buffer_free(&b[i]), -ESTALE);
@@ -147,7 +158,66 @@ static void reader_dies_after_engine(void)
     exit(0); /* with the buffer still lent, which is the point */
 }
 
+/* Lent to a reader that had not looked when the engine died: it cannot get at that any more. Its connection is reset, at both ends. */
+static void unread_when_engine_dies(void)
+{
+    int fd[2], told[2], status;
+    char c;
+    pair(fd);
+    CHECK(pipe(told) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        CHECK(read(told[0], &c, 1) == 1);
+        CHECK(read(fd[1], &c, 1) == -1 && errno == ECONNRESET);
+        _exit(0);
+    }
+    struct zs_buffer b = buffer(SIZE, 0);
+    send_buffer(fd[0], &b, SIZE, NULL, 0);
+    ask("kill\n");
+    CHECK(write(told[1], "x", 1) == 1);
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK(read(fd[0], &c, 1) == -1 && errno == ECONNRESET);
+    pair_close(fd);
+    puts("ok");
+    exit(0); /* nobody is there to give the buffer back */
+}
+
+/* A program that sleeps in epoll_wait gives back what it needs no more for buffers, and lets go of what it read in. The test looks. */
+static void rests(void)
+{
+    int fd[2], ep = epoll_create1(0);
+    struct zs_buffer b[MANY];
+    struct zs_segment s[8];
+    struct epoll_event ev = {.events = EPOLLIN};
+    pair(fd);
+    ev.data.fd = fd[1];
+    CHECK(ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, fd[1], &ev) == 0);
+    ev.data.fd = 0;
+    CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, 0, &ev) == 0);
+    for (int i = 0; i < MANY; i++)
+        b[i] = buffer(1 << 20, 0);
+    fill(b[0].data, 0, SIZE);
+    send_buffer(fd[0], &b[0], SIZE, NULL, 0);
+    EQUAL(epoll_wait(ep, &ev, 1, 20000), 1);
+    int n = 0;
+    take_all(fd[1], s, &n, 8, 0, SIZE);
+    while (n > 0)
+        EQUAL(zs_segment_release(&s[--n]), 0);
+    for (int i = 0; i < MANY; i++)
+        nobody_waits(&b[i]);
+    puts("rests");
+    fflush(stdout);
+    while (epoll_wait(ep, &ev, 1, -1) != 1 || ev.data.fd != 0)
+        ;
+    b[0] = buffer(SIZE, 0);
+    passes(fd, &b[0], ZS_COPY_NONE);
+    pair_close(fd);
+    close(ep);
+}
+
 const struct one_case orphan_cases[] = {
+    {"rests", rests},
+    {"unread-when-engine-dies", unread_when_engine_dies},
     {"engine-dies", engine_dies},
     {"reader-dies-after-engine", reader_dies_after_engine},
     {NULL, NULL},
