@@ -2,6 +2,7 @@
  * Options of level IPPROTO_TCP, as tcp(7) and do_tcp_setsockopt have them, and TCP_INFO. What a connection over the wire is
  * doing is asked of the engine; inside the domain there is no protocol, and the answers are those of a loopback connection. */
 #include "preload.h"
+#include "tcpinfo_kernel.h"
 
 #include <errno.h>
 #include <linux/tcp.h>
@@ -14,10 +15,6 @@
 #define FIN_TIMEOUT_S 60
 #define FIN_TIMEOUT_MOST_S 120
 #define RTO_MOST_S 120
-
-/* enum of the kernel's include/net/tcp_states.h, which user space's headers share only in part */
-enum { K_ESTABLISHED = 1, K_SYN_SENT, K_SYN_RECV, K_FIN_WAIT1, K_FIN_WAIT2, K_TIME_WAIT, K_CLOSE, K_CLOSE_WAIT, K_LAST_ACK, K_LISTEN,
-       K_CLOSING };
 
 static bool is_wire(const struct zsock *k)
 {
@@ -120,11 +117,11 @@ static void info_local(const struct zsock *k, struct tcp_info *ti)
 {
     uint32_t in_fin = atomic_load(&k->s->rx_prod.fin), out_fin = atomic_load(&k->peer->rx_prod.fin);
     uint64_t unread = zs_tx_unread(k->peer);
-    ti->tcpi_state = atomic_load(&k->s->state) == ZS_S_EMBRYO ? K_SYN_SENT
-                     : in_fin == ZS_RST || (in_fin && out_fin) ? K_CLOSE
-                     : in_fin                                  ? K_CLOSE_WAIT
-                     : out_fin                                 ? K_FIN_WAIT2
-                                                               : K_ESTABLISHED;
+    ti->tcpi_state = atomic_load(&k->s->state) == ZS_S_EMBRYO ? ZS_K_SYN_SENT
+                     : in_fin == ZS_RST || (in_fin && out_fin) ? ZS_K_CLOSE
+                     : in_fin                                  ? ZS_K_CLOSE_WAIT
+                     : out_fin                                 ? ZS_K_FIN_WAIT2
+                                                               : ZS_K_ESTABLISHED;
     ti->tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
     ti->tcpi_snd_wscale = ti->tcpi_rcv_wscale = 7;
     ti->tcpi_rto = 200000;
@@ -152,39 +149,16 @@ static bool info_wire(struct zsock *k, struct zs_tcp_info *info)
     return true;
 }
 
-static void info_of(const struct zs_tcp_info *i, struct tcp_info *ti)
-{
-    static const uint8_t state[] = {K_CLOSE, K_LISTEN, K_SYN_SENT, K_SYN_RECV, K_ESTABLISHED, K_FIN_WAIT1,
-                                    K_FIN_WAIT2, K_CLOSE_WAIT, K_CLOSING, K_LAST_ACK, K_TIME_WAIT}; /* by the stack's */
-    *ti = (struct tcp_info){
-        .tcpi_state = i->state < sizeof state ? state[i->state] : K_CLOSE, .tcpi_ca_state = i->ca_state,
-        .tcpi_retransmits = i->retransmits, .tcpi_probes = i->probes, .tcpi_backoff = i->backoff, .tcpi_options = i->options,
-        .tcpi_snd_wscale = i->snd_wscale & 15u, .tcpi_rcv_wscale = i->rcv_wscale & 15u, .tcpi_rto = i->rto_us,
-        .tcpi_ato = i->ato_us, .tcpi_snd_mss = i->snd_mss, .tcpi_rcv_mss = i->rcv_mss, .tcpi_unacked = i->unacked,
-        .tcpi_sacked = i->sacked, .tcpi_lost = i->lost, .tcpi_last_data_sent = i->last_data_sent_ms,
-        .tcpi_last_data_recv = i->last_data_recv_ms, .tcpi_last_ack_recv = i->last_ack_recv_ms, .tcpi_pmtu = i->pmtu,
-        .tcpi_rcv_ssthresh = i->rcv_ssthresh, .tcpi_rtt = i->rtt_us, .tcpi_rttvar = i->rttvar_us,
-        .tcpi_snd_ssthresh = i->snd_ssthresh, .tcpi_snd_cwnd = i->snd_cwnd, .tcpi_advmss = i->advmss,
-        .tcpi_reordering = i->reordering, .tcpi_rcv_rtt = i->rcv_rtt_us, .tcpi_rcv_space = i->rcv_space,
-        .tcpi_total_retrans = i->total_retrans, .tcpi_bytes_acked = i->bytes_acked, .tcpi_bytes_received = i->bytes_received,
-        .tcpi_segs_out = i->segs_out, .tcpi_segs_in = i->segs_in, .tcpi_notsent_bytes = i->notsent_bytes,
-        .tcpi_min_rtt = i->min_rtt_us, .tcpi_data_segs_in = i->data_segs_in, .tcpi_data_segs_out = i->data_segs_out,
-        .tcpi_delivered = i->delivered, .tcpi_delivered_ce = i->delivered_ce, .tcpi_bytes_sent = i->bytes_sent,
-        .tcpi_bytes_retrans = i->bytes_retrans, .tcpi_dsack_dups = i->dsack_dups, .tcpi_rcv_ooopack = i->rcv_ooopack,
-        .tcpi_snd_wnd = i->snd_wnd,
-    };
-}
-
 static int get_info(struct zsock *k, void *val, socklen_t *len)
 {
     struct zs_tcp_info info;
     struct tcp_info ti;
     memset(&ti, 0, sizeof ti);
-    ti.tcpi_state = K_CLOSE;
+    ti.tcpi_state = ZS_K_CLOSE;
     if (!is_wire(k))
         info_local(k, &ti);
     else if (info_wire(k, &info))
-        info_of(&info, &ti);
+        zs_tcp_info_kernel(&info, &ti);
     return opt_put(val, len, &ti, sizeof ti);
 }
 
