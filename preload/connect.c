@@ -296,7 +296,9 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
         }
         break;
     case ZK_LISTEN:
-        r = -EISCONN;
+        r = (int)zs_sys(SYS_connect, fd, addr, len); /* EISCONN, or AF_UNSPEC: it stops listening (tcp_disconnect) */
+        if (r == 0)
+            sock_stop_listening(k, fd);
         break;
     default:
         r = connect_udp(k, fd, addr, len);

@@ -242,6 +242,17 @@ static int shutdown_conn(struct zsock *k, int how)
     return 0;
 }
 
+/* The kernel stopped listening: queued connections are reset, accept fails as the kernel says. */
+void sock_stop_listening(struct zsock *k, int fd)
+{
+    zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
+    atomic_fetch_sub(&zs_proc.endpoints, 1);
+    atomic_store(&k->kind, ZK_TCP);
+    if (!atomic_load(&k->nonblock))
+        zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
+    sock_to_kernel(k, fd, ZS_REASON_OPTION);
+}
+
 int zsp_shutdown(int fd, int how)
 {
     struct call c;
@@ -258,15 +269,8 @@ int zsp_shutdown(int fd, int how)
         k->shut_wr |= how != SHUT_RD;
         k->shut_rd |= how != SHUT_WR;
     }
-    if (r == 0 && atomic_load(&k->kind) == ZK_LISTEN && how != SHUT_WR) {
-        /* It stops listening: queued connections are reset, accept fails as the kernel says. */
-        zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
-        atomic_fetch_sub(&zs_proc.endpoints, 1);
-        atomic_store(&k->kind, ZK_TCP);
-        if (!atomic_load(&k->nonblock))
-            zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
-        sock_to_kernel(k, fd, ZS_REASON_OPTION);
-    }
+    if (r == 0 && atomic_load(&k->kind) == ZK_LISTEN && how != SHUT_WR)
+        sock_stop_listening(k, fd);
     return (int)call_end(&c, fd, r);
 }
 

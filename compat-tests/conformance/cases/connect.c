@@ -131,6 +131,33 @@ static void dissolve(void)
     OK(close(l));
 }
 
+/* AF_UNSPEC ends a listener's listening; it may listen again. */
+static void unlisten(void)
+{
+    struct addr a, none = {.ss.ss_family = AF_UNSPEC, .len = 16}, now;
+    int l = tcp_listen(AF_INET, 4, &a), waiting = tcp_connect(&a);
+    R(connect(l, SA(&a), a.len)); /* to itself: it listens */
+    R(connect(l, SA(&none), none.len));
+    settle();
+    show_recv("who waited", waiting);
+    R(accept(l, NULL, NULL));
+    int s = OK(socket(AF_INET, SOCK_STREAM, 0));
+    R(connect(s, SA(&a), a.len));
+    OK(close(s));
+    R(listen(l, 4));
+    local_addr(l, &now);
+    s = OK(socket(AF_INET, SOCK_STREAM, 0));
+    R(connect(s, SA(&now), now.len));
+    int c = OK(accept(l, NULL, NULL));
+    send_text(c, "again");
+    settle();
+    show_recv("again", s);
+    OK(close(s));
+    OK(close(c));
+    OK(close(waiting));
+    OK(close(l));
+}
+
 static void source_port(void)
 {
     struct addr a, from, seen = {.len = sizeof seen.ss};
@@ -245,6 +272,7 @@ const struct conf_case connect_cases[] = {
     {"connect_twice", twice, TCP, NULL},
     {"connect_bad_arguments", bad_arguments, LISTEN, NULL},
     {"connect_af_unspec", dissolve, TCP, NULL},
+    {"connect_af_unspec_listener", unlisten, TCP, NULL},
     {"connect_source_port", source_port, TCP, NULL},
     {"connect_to_any", to_any, TCP, NULL},
     {"connect_own_address", own_address, TCP, NULL},
