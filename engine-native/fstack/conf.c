@@ -21,6 +21,7 @@ static const char boot[] =
     "kern.maxfilesperproc=400000\n"
     "kern.ipc.maxsockets=400000\n"
     "kern.ncallout=262144\n"
+    "kern.ipc.nmbclusters=131072\n" /* 256 MiB at most, for what is to be sent and, see device.c, what nobody reads */
     "net.inet.tcp.syncache.hashsize=4096\n"
     "net.inet.tcp.syncache.bucketlimit=100\n"
     "net.inet.tcp.syncache.cachelimit=65536\n"

@@ -9,6 +9,13 @@
 #include "seam.h"
 
 #define DEVICE_DESCRIPTORS 1024u
+#define BSD_M_NOWAIT 1
+
+/* libfstack's: a copy of a packet in memory of FreeBSD's own, and the way of a frame from a device to FreeBSD. */
+void *m_dup(const void *packet, int how);
+void ff_mbuf_free(void *packet);
+void ff_veth_process_packet(void *ifp, void *packet);
+void __wrap_ff_veth_process_packet(void *ifp, void *packet);
 
 /* Filled by fs_devices_start(): libfstack finds it by name. */
 struct rte_eth_fp_ops zs_fstack_fp_ops[RTE_MAX_ETHPORTS];
@@ -36,6 +43,23 @@ static uint16_t receive(void *queue, struct rte_mbuf **frames, uint16_t n)
     fs->rx_budget -= n;
     fs->rx_taken += n;
     return n;
+}
+
+/* FreeBSD keeps a frame in its port's buffer for as long as a program does not read it, however few bytes it has. Programs that
+ * stand still must not take the buffers that everybody receives into (and af_xdp sends from): when those are scarce it gets
+ * a copy, and its own limits (kern.ipc.nmbclusters) hold for that. */
+void __wrap_ff_veth_process_packet(void *ifp, void *packet)
+{
+    struct fstack *fs = fs_seam_stack();
+    if (fs->rx_scarce) {
+        void *copy = m_dup(packet, BSD_M_NOWAIT);
+        ff_mbuf_free(packet);
+        packet = copy;
+        fs->rx_copied += copy != NULL;
+        fs->rx_dropped += copy == NULL;
+    }
+    if (packet != NULL)
+        ff_veth_process_packet(ifp, packet);
 }
 
 void fs_device_flush(struct fs_device *d)

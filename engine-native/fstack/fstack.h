@@ -26,6 +26,8 @@
 #define FS_OID_MAX 24      /* CTL_MAXNAME there */
 #define FS_SYSCTL_MAX 256u /* bytes of a name or of a value */
 #define DEVICE_BACKLOG 1024u /* frames that wait for room in a port's transmit ring */
+#define RX_BUFFERS 16383u
+#define RX_SCARCE (RX_BUFFERS / 2) /* with fewer free FreeBSD gets copies; also net_af_xdp's ring, of 2,048, is filled anew from the rest */
 
 enum fs_kind { FS_CONN, FS_LISTENER, FS_UDP, FS_ICMP };
 
@@ -115,10 +117,11 @@ struct fstack {
     uint64_t next_tick, tick_until;
     /* One turn of libfstack's loop */
     uint32_t rx_budget, rx_taken;
+    bool rx_scarce; /* receive buffers: FreeBSD gets copies */
     bool dispatch;    /* events are handled in this turn */
     bool more_events; /* than one look at them takes */
     uint8_t datagram[65536];
-    uint64_t ticks, turns, events_seen, accepts_held;
+    uint64_t ticks, turns, events_seen, accepts_held, rx_copied, rx_dropped;
 };
 
 /* ---- open.c ---- */

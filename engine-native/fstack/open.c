@@ -13,7 +13,6 @@
 #include "fstack.h"
 #include "ipv6.h"
 
-#define RX_BUFFERS 16383u
 #define NO_FD (-1)
 
 /* libfstack's call for routes takes what fits into an address of IPv4, and a gateway. */

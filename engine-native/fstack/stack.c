@@ -52,6 +52,7 @@ static int turn_done(void *arg)
 static void turn(struct fstack *fs, uint32_t frames, bool dispatch)
 {
     fs->rx_budget = frames;
+    fs->rx_scarce = frames > 0 && rte_mempool_get_ops(fs->rx.pool->ops_index)->get_count(fs->rx.pool) < RX_SCARCE;
     fs->dispatch = dispatch;
     fs->more_events = false;
     fs->turns++;
