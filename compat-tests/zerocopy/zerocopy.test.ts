@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** The zero-copy calls of `zstack/zstack.h`: each case on the kernel, where all is copied, and under Z-stack. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { NGINX, makeFile, nginxConfiguration } from '../apps/nginx.js';
 import { WireMeter } from '../lib/accel.js';
@@ -48,12 +48,21 @@ describe('zero-copy calls', () => {
 describe('memory for buffers', () => {
   const stage = useStage();
 
-  it('goes back when the program rests', async () => {
+  it('counts, and goes back when the program rests', async () => {
     const running = stage.start(true, [PROGRAM, 'rests', 'local'], { input: 'open' });
+    await running.says(/has/);
+    const { memory, clients } = await stage.engine.status();
+    expect(memory.buffers.bytes).toBeGreaterThanOrEqual(9 << 20);
+    expect(memory.used).toBeGreaterThanOrEqual(memory.buffers.bytes);
+    // One buffer was written, at its beginning.
+    expect(memory.buffers.resident).toBeGreaterThanOrEqual(65536);
+    expect(memory.buffers.resident).toBeLessThan(2 << 20);
+    expect(clients.map(({ buffers }) => buffers)).toEqual([memory.buffers]);
+    running.write('done\n');
     await running.says(/rests/);
     await until('no segment is left', async () => (await stage.engine.status()).memory.buffers.segments === 0, 20_000);
     running.write('done\n');
-    expect(await running.ended(20_000)).toMatchObject({ status: 0, stdout: 'rests\nok\n', stderr: '' });
+    expect(await running.ended(20_000)).toMatchObject({ status: 0, stdout: 'has\nrests\nok\n', stderr: '' });
   }, 60_000);
 });
 
@@ -175,4 +184,30 @@ describe.each([['tap'], ['memif'], ['af_xdp']] as const)('over %s', (kind) => {
     expect(growth[kind === 'af_xdp' ? 'tcp_tx_copied' : 'tcp_tx_referred']).toBeGreaterThan(1.9 * SIZE);
     await nginx.end('SIGTERM');
   }, 90_000);
+
+  needs(it, 'nc')(
+    'the buffers of a program leave from where they are',
+    async () => {
+      const file = (name: string) => join(stage.directory, name);
+      makeFile(file('data'), SIZE);
+      const { server, client, host, listening } = stage.ends('out');
+      const port = await freePort();
+      const sink = server(['/bin/sh', '-c', `exec nc -lk ${port} > "$1"`, 'sh', file('received')]);
+      await listening(port);
+      const used = await WireMeter.start([stage.engine]);
+      const env = { ZC_HOST: host, ZC_PORT: `${port}` };
+      const command = ['/bin/sh', '-c', 'exec "$1" send-over local < "$2"', 'sh', PROGRAM, file('data')];
+      const { status, stdout, stderr } = await client(command, { env }).ended(60_000);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      const [, lent = '', copied = ''] = /^(\d+) lent, (\d+) copied\nok\n$/.exec(stdout) ?? [];
+      expect(Number(lent) + Number(copied)).toBe(SIZE);
+      expect(Number(lent)).toBeGreaterThan(0.9 * SIZE);
+      const growth = await used.growth();
+      expect(growth[kind === 'af_xdp' ? 'tcp_tx_copied' : 'tcp_tx_referred']).toBeGreaterThan(0.9 * SIZE);
+      await until('all is there', () => statSync(file('received')).size === SIZE, 20_000);
+      await sink.end('SIGTERM');
+      expect(await sha256(file('received'))).toBe(await sha256(file('data')));
+    },
+    90_000,
+  );
 });
