@@ -33,6 +33,8 @@ export class Link {
     readonly kind: LinkKind,
     private readonly directory: string,
     readonly relay = false,
+    /** Further keys of the engines' ports, `mtu=1280,tso=on`. */
+    private readonly keys = '',
   ) {
     this.near = new NetworkNamespace();
     try {
@@ -94,7 +96,7 @@ export class Link {
     return {
       namespace: this[end],
       port: {
-        port: `${device},ip=${end === 'near' ? NEAR : FAR}/24,ip6=${end === 'near' ? NEAR6 : FAR6}/64${bell}`,
+        port: `${device},ip=${end === 'near' ? NEAR : FAR}/24,ip6=${end === 'near' ? NEAR6 : FAR6}/64${bell}${this.keys && `,${this.keys}`}`,
         eal: [...EAL, `--vdev=${device},${detail}`],
       },
     };

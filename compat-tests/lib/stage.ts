@@ -23,6 +23,8 @@ export interface StageOptions {
   readonly stack?: StackName;
   /** With `wire`: the peer is reached only while a program passes the packets on ({@link Stage.relay}). */
   readonly relay?: boolean;
+  /** With `wire`: further keys of the engines' ports, `mtu=1280,tso=on`. */
+  readonly keys?: string;
 }
 
 /** Who serves over the wire: programs under Z-stack at the near end, or those at the far end. */
@@ -89,7 +91,7 @@ export class Stage {
     this.path = mkdtempSync(join(tmpdir(), 'zstack-test-'));
     if (this.options.namespace === true) this.namespace = new NetworkNamespace();
     if (this.options.wire !== undefined) {
-      this.wire = new Link(this.options.wire, this.path, this.options.relay);
+      this.wire = new Link(this.options.wire, this.path, this.options.relay, this.options.keys);
       this.namespace = this.wire.near;
     }
     await this.startEngine();

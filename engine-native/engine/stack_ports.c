@@ -84,17 +84,17 @@ json_t *stack_port_describe(const struct stack_port *p, const struct net_port_co
     char mac[RTE_ETHER_ADDR_FMT_SIZE];
     port_stats(p->port, &s);
     rte_ether_format_addr(mac, sizeof mac, &c->mac);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:s, s:s}", "device", p->spec.device, "driver", s.driver,
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:s, s:s, s:s}", "device", p->spec.device, "driver", s.driver,
                           "kind", s.kind, "ip", addresses(c, link_local), "mac", mac, "mtu", (int)c->mtu, "link",
                           s.link_up, "sleep", port_sleep_max_ns(p->port) == UINT64_MAX ? "fd" : "timer", "copies",
-                          s.copies != NULL ? s.copies : "");
+                          s.copies != NULL ? s.copies : "", "tso", s.tso);
     const struct {
         const char *name;
         uint64_t value;
     } counters[] = {
         {"rx_packets", s.rx_packets}, {"rx_bytes", s.rx_bytes}, {"rx_missed", s.rx_missed}, {"rx_errors", s.rx_errors},
         {"rx_nombuf", s.rx_nombuf}, {"rx_long", s.rx_long}, {"tx_packets", s.tx_packets}, {"tx_bytes", s.tx_bytes},
-        {"tx_errors", s.tx_errors},
+        {"tx_errors", s.tx_errors}, {"tx_cut_lost", s.tx_cut_lost},
     };
     for (size_t k = 0; k < RTE_DIM(counters); k++)
         json_object_set_new(o, counters[k].name, json_integer((json_int_t)counters[k].value));

@@ -121,6 +121,14 @@ uint16_t ip_l4_cksum_on(const struct net_port *port, struct rte_mbuf *m, const s
     return sum == 0 && proto == IPPROTO_UDP ? 0xffff : sum; /* RFC 768: 0 means no checksum */
 }
 
+uint16_t ip_l4_large(struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint32_t mss)
+{
+    m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM |
+                   (ip_is_v4(dst) ? RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM : RTE_MBUF_F_TX_IPV6);
+    m->tso_segsz = (uint16_t)mss;
+    return pseudo_sum(src, dst, IPPROTO_TCP, 0); /* the length is each frame's own */
+}
+
 /* ---- Out ---- */
 
 struct rte_mbuf *ip_alloc(struct stack *st)

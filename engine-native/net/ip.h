@@ -118,12 +118,30 @@ void ip_output_how(struct stack *st, struct rte_mbuf *m, const struct ip_addr *s
                    const struct ip_how *how);
 /* The longest packet that leaves in one piece when it is sent so. */
 uint32_t ip_mtu_of(struct stack *st, const struct ip_how *how, const struct ip_addr *dst);
+/* Frames that m leaves as: one, or as many as a port cuts it into. Of the headers before TCP's, those are in front of it whose
+ * lengths it has. */
+static inline uint32_t ip_frames(const struct rte_mbuf *m)
+{
+    if (!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
+        return 1;
+    uint32_t payload = rte_pktmbuf_pkt_len(m) - m->l2_len - m->l3_len - m->l4_len;
+    return (payload + m->tso_segsz - 1) / m->tso_segsz;
+}
+/* Bytes of the longest of them as an IP packet. m's data begins with the IP header, of hlen bytes. */
+static inline uint32_t ip_longest(const struct rte_mbuf *m, uint32_t hlen)
+{
+    uint32_t len = rte_pktmbuf_pkt_len(m);
+    return m->ol_flags & RTE_MBUF_F_TX_TCP_SEG ? RTE_MIN(len, hlen + m->l4_len + m->tso_segsz) : len;
+}
 /* A buffer with room for every header in front; NULL, counted, when there is none. */
 struct rte_mbuf *ip_alloc(struct stack *st);
 /* Ones' complement sum over pseudo header and len bytes at m's data; 0xffff when a received checksum is right. */
 uint16_t ip_l4_sum(const struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto, uint16_t len);
 /* What goes into a TCP or UDP header's checksum field (zero now): the whole sum, or the pseudo header's for a port that
  * does the rest, with the buffer marked so. */
+/* For a TCP segment that the port cuts into pieces of mss bytes: says so in m, whose l4_len is set, and returns what its checksum
+ * field has then. */
+uint16_t ip_l4_large(struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint32_t mss);
 uint16_t ip_l4_cksum(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto);
 /* With the route at hand; whole: the packet will not be fragmented. */
 uint16_t ip_l4_cksum_on(const struct net_port *port, struct rte_mbuf *m, const struct ip_addr *src, const struct ip_addr *dst,

@@ -45,6 +45,8 @@ static void finish_header(struct net_port *port, struct rte_mbuf *m)
     struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, struct rte_ipv4_hdr *);
     m->l3_len = sizeof *ip;
     ip->hdr_checksum = 0;
+    if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)
+        return; /* who cuts it makes each frame's sum */
     if (port->conf.caps & NET_CAP_TX_IPV4_CKSUM)
         m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
     else
@@ -90,6 +92,8 @@ void ip4_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t
         net_drop(st, m, NET_IP_TOO_BIG);
         return;
     }
+    uint16_t id = st->ip_id;
+    st->ip_id = (uint16_t)(id + ip_frames(m)); /* one for each frame */
     struct rte_ipv4_hdr *ip = (void *)rte_pktmbuf_prepend(m, sizeof *ip);
     if (ip == NULL) {
         net_drop(st, m, NET_PKT_NO_MEMORY);
@@ -97,13 +101,13 @@ void ip4_output(struct stack *st, struct rte_mbuf *m, rte_be32_t src, rte_be32_t
     }
     /* What may be fragmented on its way needs a distinct identification (RFC 6864 4.1). */
     struct ip_addr to = ip_from_v4(dst);
-    uint32_t mtu = ip_mtu_of(st, how, &to);
-    bool whole = how->pmtu != IP_PMTU_DONT && len <= mtu;
+    uint32_t mtu = ip_mtu_of(st, how, &to), longest = ip_longest(m, sizeof *ip);
+    bool whole = how->pmtu != IP_PMTU_DONT && longest <= mtu;
     *ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF, .total_length = rte_cpu_to_be_16((uint16_t)len),
-                                .packet_id = rte_cpu_to_be_16(st->ip_id++), .time_to_live = how->ttl, .type_of_service = how->tos,
+                                .packet_id = rte_cpu_to_be_16(id), .time_to_live = how->ttl, .type_of_service = how->tos,
                                 .fragment_offset = whole ? RTE_BE16(RTE_IPV4_HDR_DF_FLAG) : 0, .next_proto_id = proto,
                                 .src_addr = src != 0 ? src : how->route.port->conf.addr, .dst_addr = dst};
-    if (len > mtu)
+    if (longest > mtu)
         send_fragments(st, &how->route, m, mtu);
     else
         send_to(&how->route, m);

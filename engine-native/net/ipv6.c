@@ -162,7 +162,7 @@ void ip6_output(struct stack *st, struct rte_mbuf *m, const struct ip_addr *src,
     if (!put_header(st, m, src, dst, proto, how->ttl, how->tos))
         return;
     uint32_t mtu = ip_mtu_of(st, how, dst);
-    if (rte_pktmbuf_pkt_len(m) > mtu)
+    if (ip_longest(m, sizeof(struct rte_ipv6_hdr)) > mtu)
         send_fragments(st, &how->route, m, mtu);
     else
         send_to(&how->route, m);

@@ -200,9 +200,9 @@ static void port_flush(struct net_port *port)
     if (port->queued == 0)
         return;
     sent = port->conf.ops->tx_burst(port->conf.dev, port->queue, port->queued);
-    st->counters[NET_PORT_TX] += sent;
-    for (uint16_t i = sent; i < port->queued; i++)
-        net_drop(st, port->queue[i], NET_PORT_TX_FULL);
+    for (uint16_t i = 0; i < port->queued; i++)
+        st->counters[i < sent ? NET_PORT_TX : NET_PORT_TX_FULL] += 1u + port->queued_more[i];
+    rte_pktmbuf_free_bulk(port->queue + sent, port->queued - sent);
     port->queued = 0;
 }
 
@@ -244,5 +244,6 @@ void port_send(struct net_port *port, struct rte_mbuf *m)
     }
     if (port->queued == NET_TX_BURST)
         port_flush(port);
+    port->queued_more[port->queued] = (uint8_t)(ip_frames(m) - 1);
     port->queue[port->queued++] = m;
 }

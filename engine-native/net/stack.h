@@ -68,6 +68,11 @@ struct steer;
  * that fetch or pass on what they were given (DMA, net_af_xdp, net_ring), and only with MULTI_SEGS. */
 #define NET_CAP_TX_READS (1u << 3)
 #define NET_CAP_TX_REFERS (NET_CAP_MULTI_SEGS | NET_CAP_TX_READS)
+/* Takes TCP segments longer than its MTU and cuts them (RTE_MBUF_F_TX_TCP_SEG), checksums included: over IPv4, over IPv6. Only
+ * with MULTI_SEGS. */
+#define NET_CAP_TX_TSO4 (1u << 4)
+#define NET_CAP_TX_TSO6 (1u << 5)
+#define NET_TSO_FRAMES 64u /* of one segment at most */
 
 /* Parts of TCP to do without: for tests and comparisons. */
 #define NET_WITHOUT_SACK (1u << 0)
@@ -94,6 +99,7 @@ struct net_port_conf {
     struct rte_ether_addr mac;
     uint16_t mtu;
     uint32_t caps; /* NET_CAP_* */
+    uint16_t tso_max; /* bytes of the longest packet that is cut, its headers included; with NET_CAP_TX_TSO* */
     rte_be32_t addr; /* 0: no IPv4 here */
     uint8_t prefix_len;
     rte_be32_t gateway; /* 0 none */
@@ -113,6 +119,7 @@ struct net_port {
     uint8_t number; /* from 1; the zone of its link-local addresses */
     uint16_t queued;
     struct rte_mbuf *queue[NET_TX_BURST];
+    uint8_t queued_more[NET_TX_BURST]; /* frames that will be cut off each, beyond the first */
     /* Address announcement and conflict, RFC 5227 */
     struct wheel_timer announce;
     uint32_t announcements_left;

@@ -102,6 +102,20 @@ void memif_close_device(struct port *p);
 void memif_service(struct port *p);
 bool memif_is_ready(const struct memif *m); /* bursts may run */
 
+/* ---- Long segments cut for devices that cannot (gso.c) ---- */
+
+struct gso {
+    struct rte_mempool *heads, *pieces; /* NULL: not in use */
+    uint64_t lost;                      /* frames that were cut and that the device did not take */
+};
+
+/* in_flight: frames that the device may keep, and some. */
+bool gso_start(struct gso *g, uint16_t id, uint32_t in_flight, struct port_failure *f);
+void gso_stop(struct gso *g); /* when the device keeps none any more */
+/* Cuts a segment marked with RTE_MBUF_F_TX_TCP_SEG into complete frames, up to NET_TSO_FRAMES, which refer to it: the caller frees
+ * it. 0: no buffers, nothing changed. */
+uint16_t gso_cut(struct gso *g, struct rte_mbuf *m, struct rte_mbuf **out);
+
 /* ---- Finding the descriptor that tells of frames (queue_fd.c) ---- */
 
 #define QUEUE_FDS_MAX 64
@@ -134,6 +148,8 @@ struct port {
     struct rte_ether_addr mac;
     uint16_t mtu;
     uint32_t caps;
+    uint16_t tso_max; /* net_port_conf's */
+    struct gso gso;
     uint32_t frame_max; /* a received one at least this long is not one of this link; 0: not looked at */
     bool mark_sums, rx_intr;
     int queue_fd;

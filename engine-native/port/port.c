@@ -18,6 +18,7 @@
 
 #define RX_DESCRIPTORS 1024
 #define TX_DESCRIPTORS 1024
+#define GSO_FRAMES 127u /* at hand at a time: one segment's */
 #define AF_PACKET_FRAME 2048u /* the driver's default framesz */
 #define AF_PACKET_HEAD 66u    /* of each frame, before the Ethernet header */
 #define ETHERNET_HEAD 18u     /* with a VLAN tag */
@@ -229,6 +230,30 @@ static void configure_failed(const struct port *p, int error, struct port_failur
     port_fail(f, hint, "%s: DPDK cannot set up the device: %s", p->spec.device, rte_strerror(-error));
 }
 
+/* Whether long segments are made, and who cuts them. net_tap says that it can: by the library that gso.c uses, for IPv4 alone, so
+ * that the port does it there, too. */
+static bool choose_tso(struct port *p, const struct rte_eth_dev_info *info, struct port_failure *f)
+{
+    uint32_t sums = NET_CAP_MULTI_SEGS | NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM, longest = UINT16_MAX - ETHERNET_HEAD;
+    bool device = p->kind == PORT_PCI && (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO) && (p->caps & sums) == sums;
+    /* net_af_xdp is trusted with no frame of several pieces; a card without the offload was never measured: asked for only. */
+    bool able = (p->caps & NET_CAP_TX_REFERS) == NET_CAP_TX_REFERS || (p->kind == PORT_PCI && (p->caps & NET_CAP_MULTI_SEGS));
+    if (p->spec.tso == PORT_OFF || (p->spec.tso == PORT_AUTO && (!able || (p->kind == PORT_PCI && !device))))
+        return true;
+    if (!able) {
+        port_fail(f, "leave tso= out", "%s: the device takes no frame of several pieces, which a long segment is cut into", p->spec.device);
+        return false;
+    }
+    if (!device && !gso_start(&p->gso, p->id, GSO_FRAMES + (p->caps & NET_CAP_TX_READS ? 0 : TX_DESCRIPTORS), f))
+        return false;
+    uint32_t pieces = info->tx_desc_lim.nb_seg_max, room = rte_pktmbuf_data_room_size(p->pool) - RTE_PKTMBUF_HEADROOM;
+    if (device && pieces > 1 && (pieces - 1) * room < longest)
+        longest = (pieces - 1) * room;
+    p->tso_max = (uint16_t)longest;
+    p->caps |= NET_CAP_TX_TSO4 | NET_CAP_TX_TSO6;
+    return true;
+}
+
 static bool configure(struct port *p, const struct rte_eth_dev_info *info, struct port_failure *f)
 {
     struct rte_eth_conf conf = {.intr_conf.rxq = p->kind == PORT_TAP || p->kind == PORT_PCI};
@@ -246,6 +271,10 @@ static bool configure(struct port *p, const struct rte_eth_dev_info *info, struc
               (p->kind == PORT_TAP || p->kind == PORT_AF_PACKET || p->kind == PORT_MEMIF ? NET_CAP_TX_READS : 0) |
               (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM ? NET_CAP_TX_IPV4_CKSUM : 0) |
               ((conf.txmode.offloads & CKSUM_TX_L4) == CKSUM_TX_L4 ? NET_CAP_TX_L4_CKSUM : 0);
+    if (!choose_tso(p, info, f))
+        return false;
+    if ((p->caps & NET_CAP_TX_TSO4) && p->gso.heads == NULL)
+        conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
     queue_fds_list(&sockets, QUEUE_FD_XDP, 0);
     queue_fds_list(&programs, QUEUE_FD_BPF, 0);
     int error = rte_eth_dev_configure(p->id, 1, 1, &conf);
@@ -397,6 +426,7 @@ void port_close(struct port *p)
         queue_fds_close(&p->xdp, QUEUE_FD_XDP);
         queue_fds_close(&p->bpf, QUEUE_FD_BPF);
     }
+    gso_stop(&p->gso);
     iface_restore(&p->iface);
     if (p->set >= 0)
         close(p->set);

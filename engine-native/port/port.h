@@ -38,6 +38,8 @@ enum port_mac {
 
 enum port_kind { PORT_TAP, PORT_AF_PACKET, PORT_AF_XDP, PORT_MEMIF, PORT_PCI };
 
+enum port_switch { PORT_AUTO, PORT_ON, PORT_OFF };
+
 /* What the text after --port says. */
 struct port_spec {
     char device[64]; /* DPDK's name */
@@ -53,6 +55,7 @@ struct port_spec {
     enum port_mac mac_from;
     struct rte_ether_addr mac;
     char bell[108]; /* path; empty: none */
+    enum port_switch tso; /* long TCP segments, cut by the device or by the port */
 };
 
 /* One line each. */
@@ -63,11 +66,13 @@ struct port_failure {
 struct port_stats {
     const char *driver, *kind;
     const char *copies; /* what the driver and the kernel copy */
+    const char *tso;    /* who cuts long segments: device, port, off */
     bool link_up, bell_up;
     int queue_fd; /* of the device itself, -1 none */
     uint32_t caps;
     uint64_t rx_packets, rx_bytes, rx_missed, rx_errors, rx_nombuf;
     uint64_t tx_packets, tx_bytes, tx_errors;
+    uint64_t tx_cut_lost; /* frames of long segments that the device did not take after it took some */
     uint64_t rx_long; /* longer than the MTU: offloads are on at the other end. They were cut off and dropped. */
     uint64_t wakes;
 };

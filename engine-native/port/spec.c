@@ -11,7 +11,7 @@
 #include "internal.h"
 #include "ip.h"
 
-#define KEYS "ip, gateway, ip6, gateway6, ra, route, mtu, mac, bell"
+#define KEYS "ip, gateway, ip6, gateway6, ra, route, mtu, mac, bell, tso"
 
 struct parser {
     struct port_spec *spec;
@@ -187,12 +187,25 @@ static bool key_bell(const struct parser *ps, const char *value)
     return true;
 }
 
+static bool key_tso(const struct parser *ps, const char *value)
+{
+    static const char *const words[] = {[PORT_AUTO] = "auto", [PORT_ON] = "on", [PORT_OFF] = "off"};
+    for (size_t i = 0; i < RTE_DIM(words); i++) {
+        if (strcmp(value, words[i]) == 0) {
+            ps->spec->tso = (enum port_switch)i;
+            return true;
+        }
+    }
+    return refuse(ps, "tso: expected on, off or auto, got \"%s\"", value);
+}
+
 static const struct {
     const char *name;
     bool (*parse)(const struct parser *ps, const char *value);
 } keys[] = {
     {"ip", key_ip},   {"gateway", key_gateway}, {"ip6", key_ip6},   {"gateway6", key_gateway6},
     {"ra", key_ra}, {"route", key_route}, {"mtu", key_mtu}, {"mac", key_mac},         {"bell", key_bell},
+    {"tso", key_tso},
 };
 
 static bool pair(const struct parser *ps, char *text, unsigned *seen)

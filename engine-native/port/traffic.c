@@ -141,6 +141,46 @@ static uint16_t transmit_tapped(struct port *p, struct rte_mbuf **frames, uint16
     return sent;
 }
 
+static uint16_t burst(struct port *p, struct rte_mbuf **frames, uint16_t n)
+{
+    return p->tapped != NULL ? transmit_tapped(p, frames, n) : rte_eth_tx_burst(p->id, 0, frames, n);
+}
+
+/* One that is to be cut; what the device takes of it is gone, the rest is lost. False: the device is full, or nothing was taken. */
+static bool transmit_cut(struct port *p, struct rte_mbuf *m, bool *taken)
+{
+    struct rte_mbuf *cut[NET_TSO_FRAMES];
+    uint16_t n = gso_cut(&p->gso, m, cut);
+    *taken = n > 0;
+    if (n == 0)
+        return false;
+    rte_pktmbuf_free(m);
+    uint16_t sent = burst(p, cut, n);
+    rte_pktmbuf_free_bulk(cut + sent, n - sent);
+    p->gso.lost += n - sent;
+    return sent == n;
+}
+
+/* In their order. */
+static uint16_t transmit_some_cut(struct port *p, struct rte_mbuf **frames, uint16_t n)
+{
+    uint16_t done = 0;
+    for (bool room = true; room && done < n;) {
+        uint16_t run = done;
+        while (run < n && !(frames[run]->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
+            run++;
+        if (run > done) {
+            done = (uint16_t)(done + burst(p, frames + done, (uint16_t)(run - done)));
+            room = done == run;
+        } else {
+            bool taken;
+            room = transmit_cut(p, frames[done], &taken);
+            done = (uint16_t)(done + taken);
+        }
+    }
+    return done;
+}
+
 static uint16_t transmit(void *dev, struct rte_mbuf **frames, uint16_t n)
 {
     struct port *p = dev;
@@ -149,7 +189,7 @@ static uint16_t transmit(void *dev, struct rte_mbuf **frames, uint16_t n)
         unlock(p);
         return 0;
     }
-    n = p->tapped != NULL ? transmit_tapped(p, frames, n) : rte_eth_tx_burst(p->id, 0, frames, n);
+    n = p->gso.heads != NULL ? transmit_some_cut(p, frames, n) : burst(p, frames, n);
     if (p->bell.up)
         bell_ring(&p->bell);
     unlock(p);
@@ -160,7 +200,7 @@ void port_conf(struct port *p, struct net_port_conf *conf)
 {
     static const struct net_port_ops ops = {.tx_burst = transmit};
     *conf = (struct net_port_conf){.ops = &ops, .dev = p, .name = p->spec.device, .mac = p->mac, .mtu = p->mtu,
-                                   .caps = p->caps, .addr = p->spec.addr, .prefix_len = p->spec.prefix_len,
+                                   .caps = p->caps, .tso_max = p->tso_max, .addr = p->spec.addr, .prefix_len = p->spec.prefix_len,
                                    .gateway = p->spec.gateway, .has6 = p->spec.has_ip6, .prefix6_len = p->spec.prefix6};
     memcpy(conf->addr6.b, p->spec.ip6, sizeof p->spec.ip6);
     memcpy(conf->gateway6.b, p->spec.gateway6, sizeof p->spec.gateway6);
@@ -293,10 +333,11 @@ void port_stats(struct port *p, struct port_stats *s)
         getsockopt(p->queue_fd, SOL_PACKET, PACKET_STATISTICS, &packet, &len) == 0)
         p->rx_missed += packet.tp_drops;
     *s = (struct port_stats){.driver = p->driver, .kind = kinds[p->kind].name, .copies = kinds[p->kind].copies,
+                             .tso = !(p->caps & NET_CAP_TX_TSO4) ? "off" : p->gso.heads != NULL ? "port" : "device",
                              .link_up = link_up(p), .bell_up = p->bell.up, .queue_fd = p->queue_fd, .caps = p->caps,
                              .rx_packets = eth.ipackets, .rx_bytes = eth.ibytes, .rx_missed = eth.imissed + p->rx_missed,
                              .rx_errors = eth.ierrors, .rx_nombuf = eth.rx_nombuf, .tx_packets = eth.opackets,
-                             .tx_bytes = eth.obytes, .tx_errors = eth.oerrors, .rx_long = p->rx_long, .wakes = p->wakes};
+                             .tx_bytes = eth.obytes, .tx_errors = eth.oerrors, .tx_cut_lost = p->gso.lost, .rx_long = p->rx_long, .wakes = p->wakes};
 }
 
 const char *port_warning(struct port *p)

@@ -6,7 +6,7 @@
 #include "tcp_conn.h"
 
 #define REFER_MIN 512u /* less is copied: another buffer costs more */
-#define PIECES_MAX 3   /* of a segment: where a ring wraps, and where one ends */
+#define PIECES_MAX 48  /* of a segment's payload: where a ring wraps, where one ends, where lent memory begins */
 
 /* ---- Payload in the ring ---- */
 
@@ -55,8 +55,33 @@ void tcp_leave_ring(struct tcp_conn *c, tcp_seq ack)
         net_flush(c->st);
 }
 
-/* Payload of a segment, from own's ring; false when the ring's state is impossible. */
-static bool add_payload(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint64_t off, uint32_t len)
+enum payload { PAYLOAD_ADDED, PAYLOAD_NO_BUFFER, PAYLOAD_FAULT };
+
+/* Copies behind the header, into as many buffers as it takes. */
+static enum payload copy(struct tcp_conn *c, struct rte_mbuf *m, uint64_t off, uint32_t len)
+{
+    struct rte_mbuf *last = m;
+    for (uint32_t done = 0, n; done < len; done += n) {
+        if (done > 0) {
+            struct rte_mbuf *next = ip_alloc(c->st);
+            if (next == NULL)
+                return PAYLOAD_NO_BUFFER;
+            last->next = next;
+            last = next;
+            m->nb_segs++;
+        }
+        n = RTE_MIN(len - done, (uint32_t)rte_pktmbuf_tailroom(last));
+        struct iovec iov = {rte_pktmbuf_mtod_offset(last, void *, rte_pktmbuf_data_len(last)), n};
+        if (n == 0 || zs_rx_peek(c->st->conf.view, tcp_own(c), off + done, &iov, 0, n) != (int64_t)n)
+            return PAYLOAD_FAULT;
+        last->data_len = (uint16_t)(last->data_len + n);
+        m->pkt_len += n;
+    }
+    return PAYLOAD_ADDED;
+}
+
+/* Payload of a segment, from own's ring. FAULT: the ring's state is impossible. */
+static enum payload add_payload(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint64_t off, uint32_t len)
 {
     struct zs_view *v = c->st->conf.view;
     struct iovec piece[PIECES_MAX];
@@ -64,31 +89,27 @@ static bool add_payload(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint
         refer(c, m, piece, zs_rx_spans(v, tcp_own(c), off, len, piece, PIECES_MAX), len)) {
         queued(c, at);
         NET_COUNT_BYTES(c->st, TCP_TX_REFERRED, len);
-        return true;
+        return PAYLOAD_ADDED;
     }
-    struct iovec iov = {rte_pktmbuf_append(m, (uint16_t)len), len};
-    if (iov.iov_base == NULL || zs_rx_peek(v, tcp_own(c), off, &iov, 0, len) != (int64_t)len)
-        return false;
-    NET_COUNT_BYTES(c->st, TCP_TX_COPIED, len);
-    return true;
+    enum payload copied = copy(c, m, off, len);
+    if (copied == PAYLOAD_ADDED)
+        NET_COUNT_BYTES(c->st, TCP_TX_COPIED, len);
+    return copied;
 }
 
 /* ---- Segments ---- */
 
-bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len)
+/* Header, options and payload; NULL: no buffer, or the connection ended. *codepoint: of the IP header. */
+static struct rte_mbuf *build(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len, uint8_t *codepoint)
 {
-    struct stack *st = c->st;
     uint8_t options[TCP_OPTIONS_MAX];
-    if ((len > 0 || (flags & RTE_TCP_FIN_FLAG)) && !tcp_send_begin(c))
-        return false;
     uint32_t olen = flags & RTE_TCP_RST_FLAG ? 0 : tcp_options_build(c, flags, options);
-    struct rte_mbuf *m = ip_alloc(st);
+    struct rte_mbuf *m = ip_alloc(c->st);
     if (m == NULL)
-        return false;
+        return NULL;
     struct rte_tcp_hdr *h = (void *)rte_pktmbuf_append(m, (uint16_t)(sizeof *h + olen));
     bool ack = flags & RTE_TCP_ACK_FLAG;
-    uint8_t codepoint;
-    flags |= tcp_ecn_flags(c, flags, at, len, &codepoint);
+    flags |= tcp_ecn_flags(c, flags, at, len, codepoint);
     *h = (struct rte_tcp_hdr){.src_port = c->flow.local_port, .dst_port = c->flow.remote_port,
                               .sent_seq = rte_cpu_to_be_32(at.v), .recv_ack = ack ? rte_cpu_to_be_32(c->rcv_nxt.v) : 0,
                               .data_off = (uint8_t)((sizeof *h + olen) / 4 << 4), .tcp_flags = flags};
@@ -96,22 +117,45 @@ bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, u
     tcp_urgent_point(c, at, h);
     if (!(flags & RTE_TCP_RST_FLAG))
         h->rx_win = rte_cpu_to_be_16(tcp_window_field(c, flags & RTE_TCP_SYN_FLAG));
-    if (len > 0 && !add_payload(c, m, at, off, len)) {
-        rte_pktmbuf_free(m);
-        tcp_conn_fault(c);
-        return false;
-    }
     m->l4_len = sizeof *h + olen;
-    h->cksum = ip_l4_cksum(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP);
-    if (ack) { /* whatever was owed is paid */
+    enum payload payload = len > 0 ? add_payload(c, m, at, off, len) : PAYLOAD_ADDED;
+    if (payload == PAYLOAD_ADDED)
+        return m;
+    rte_pktmbuf_free(m);
+    if (payload == PAYLOAD_FAULT)
+        tcp_conn_fault(c);
+    return NULL;
+}
+
+bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len)
+{
+    return tcp_transmit_large(c, at, flags, off, len, 0);
+}
+
+bool tcp_transmit_large(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len, uint32_t mss)
+{
+    struct stack *st = c->st;
+    uint8_t codepoint;
+    if ((len > 0 || (flags & RTE_TCP_FIN_FLAG)) && !tcp_send_begin(c))
+        return false;
+    struct rte_mbuf *m = build(c, at, flags, off, len, &codepoint);
+    if (m == NULL)
+        return false;
+    struct rte_tcp_hdr *h = rte_pktmbuf_mtod(m, struct rte_tcp_hdr *);
+    uint32_t frames = mss == 0 ? 1 : (len + mss - 1) / mss;
+    h->cksum = frames > 1 ? ip_l4_large(m, &c->flow.local_ip, &c->flow.remote_ip, mss)
+                          : ip_l4_cksum(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP);
+    if (flags & RTE_TCP_ACK_FLAG) { /* whatever was owed is paid */
         c->last_ack_sent = c->rcv_nxt;
         c->flags &= ~TCP_F_ACK_NOW;
         tcp_timer_clear(c, TCP_T_DELACK);
         tcp_sack_told(c);
     }
-    NET_COUNT(st, TCP_TX);
-    c->info.segs_out++;
-    c->info.data_out += len > 0;
+    NET_COUNT_BYTES(st, TCP_TX, frames);
+    if (frames > 1)
+        NET_COUNT(st, TCP_TX_LARGE);
+    c->info.segs_out += frames;
+    c->info.data_out += len > 0 ? frames : 0;
     const struct ip_how how = {.pmtu = IP_PMTU_WANT, .tos = codepoint};
     ip_output_how(st, m, &c->flow.local_ip, &c->flow.remote_ip, IPPROTO_TCP, &how);
     return true;

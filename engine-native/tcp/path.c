@@ -16,7 +16,7 @@ uint16_t tcp_path_mss(const struct tcp_conn *c)
 
 void tcp_packet_too_big(struct tcp_conn *c, uint32_t mtu)
 {
-    uint32_t mss = mss_of(c, pmtu_learn(c->st, &c->flow.remote_ip, mtu)) - (c->flags & TCP_F_TS ? 12u : 0u);
+    uint32_t mss = mss_of(c, pmtu_learn(c->st, &c->flow.remote_ip, mtu)) - (c->flags & TCP_F_TS ? TCP_TS_LENGTH : 0u);
     if (mss >= c->mss || !tcp_may_retransmit(c))
         return;
     c->mss = (uint16_t)mss;

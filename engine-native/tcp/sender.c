@@ -114,7 +114,8 @@ static bool send_one(struct tcp_conn *c, const struct pending *p)
     if (off > p->bytes) /* the FIN is behind snd_nxt */
         return false;
     uint64_t left = p->bytes - off;
-    uint32_t len = (uint32_t)RTE_MIN(left, (uint64_t)RTE_MIN(tcp_mss_now(c), usable_window(c)));
+    uint32_t mss = tcp_mss_now(c), room = (uint32_t)RTE_MIN(left, (uint64_t)usable_window(c));
+    uint32_t len = room / mss > 1 ? mss * tcp_large(c, mss, room / mss) : RTE_MIN(room, mss);
     bool last = len == left, fin = last && p->fin;
     if (!fin && !worth_sending(c, len, last))
         return false;
@@ -122,7 +123,7 @@ static bool send_one(struct tcp_conn *c, const struct pending *p)
     if (len == 0 && !fin)
         return false;
     uint8_t flags = RTE_TCP_ACK_FLAG | (last && len > 0 ? RTE_TCP_PSH_FLAG : 0) | (fin ? RTE_TCP_FIN_FLAG : 0);
-    if (!tcp_transmit(c, c->snd_nxt, flags, off, len)) {
+    if (!tcp_transmit_large(c, c->snd_nxt, flags, off, len, mss)) {
         /* No buffer: as if lost. The timer brings us back. */
         if (c->state != TCP_CLOSED && !tcp_timer_on(c, TCP_T_RETRANSMIT))
             tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));

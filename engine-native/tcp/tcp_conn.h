@@ -374,6 +374,7 @@ void tcp_reap(struct stack *st);
 /* ---- options.c ---- */
 bool tcp_options_parse(const uint8_t *p, uint32_t len, struct tcp_options *o);
 #define TCP_OPTIONS_MAX 40u
+#define TCP_TS_LENGTH 12u /* of timestamps, padding included */
 uint32_t tcp_options_build(struct tcp_conn *c, uint8_t flags, uint8_t *p); /* bytes, a multiple of 4 */
 uint32_t tcp_ts_at(const struct tcp_conn *c, uint64_t when);
 static inline uint32_t tcp_ts_now(const struct tcp_conn *c)
@@ -412,12 +413,18 @@ void tcp_tfo_destroy(struct stack *st);
 /* ---- output.c ---- */
 /* Sends one segment; `off`: where its payload begins in own's ring. False: no buffer, or the connection ended. */
 bool tcp_transmit(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len);
+/* The same for a segment that the port cuts into several of mss bytes each, what tcp_large() allows. */
+bool tcp_transmit_large(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t off, uint32_t len, uint32_t mss);
 /* Before bytes of own's ring up to `ack` are freed: sends the packets that refer to them. */
 void tcp_leave_ring(struct tcp_conn *c, tcp_seq ack);
 void tcp_send_ack(struct tcp_conn *c);
 void tcp_challenge(struct tcp_conn *c);
 /* RST for a segment that belongs to no connection, or to none any more (RFC 9293 3.10.7.1). */
 void tcp_answer_rst(struct stack *st, const struct tcp_seg *s);
+
+/* ---- large.c ---- */
+/* How many full segments of new data, up to `most`, may leave as one that the port cuts; 1: it is to be made as ever. */
+uint32_t tcp_large(struct tcp_conn *c, uint32_t mss, uint32_t most);
 
 /* ---- rest.c ---- */
 bool tcp_send_begin(struct tcp_conn *c); /* c->send is there. False: no memory */

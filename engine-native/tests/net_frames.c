@@ -15,11 +15,12 @@ static uint16_t capture_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
 {
     struct capture *c = dev;
     for (uint16_t i = 0; i < n; i++) {
-        assert_true(c->count < CAPTURE_MAX);
-        struct frame *f = frame_of(frames[i]);
-        c->frame[c->count] = f;
-        c->describe(c->arg, f, c->line[c->count], sizeof c->line[0]);
-        c->count++;
+        for (struct frame *f = frames_of(frames[i]); f != NULL; f = f->next) {
+            assert_true(c->count < CAPTURE_MAX);
+            c->frame[c->count] = f;
+            c->describe(c->arg, f, c->line[c->count], sizeof c->line[0]);
+            c->count++;
+        }
     }
     return n;
 }

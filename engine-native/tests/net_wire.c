@@ -212,6 +212,7 @@ struct frame *frame_of(struct rte_mbuf *m)
         at += seg->data_len;
     }
     assert_int_equal(at, len);
+    assert_false(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG);
     finish_checksums(f, m->ol_flags);
     rte_pktmbuf_free(m);
     return f;
@@ -284,6 +285,10 @@ struct net_port *bed_port(const struct bed *b, struct stack *st, const struct ne
 {
     struct net_port_conf conf = {.ops = ops, .dev = dev, .name = "wire", .mac = host_mac(host), .mtu = mtu, .caps = caps,
                                  .addr = HOST_IP(host), .prefix_len = 24, .gateway = IP(10, 0, 0, 254)};
+    if (b->tso) {
+        conf.caps |= NET_CAP_MULTI_SEGS | NET_CAP_TX_TSO4 | NET_CAP_TX_TSO6;
+        conf.tso_max = UINT16_MAX - RTE_ETHER_HDR_LEN;
+    }
     if (b->ip6) {
         conf.addr = conf.gateway = 0;
         conf.has6 = true;
@@ -350,32 +355,38 @@ static struct frame *first_frame(const struct wire *w)
     return a->at < b->at || (a->at == b->at && a->order < b->order) ? w->queue[0] : w->queue[1];
 }
 
+static void travel(struct wire *w, struct frame *f)
+{
+    w->frames++;
+    if (chance(w, w->loss) || burst_takes(w, f->to)) {
+        w->lost++;
+        free(f);
+        return;
+    }
+    /* Behind the Ethernet header, where the Internet checksums have to find it; ARP has none. */
+    bool ipv4 = ((struct rte_ether_hdr *)f->data)->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
+    /* IPv6 leaves its own header to the checksums of what it carries: what they cover is damaged. */
+    bool ipv6 = ((struct rte_ether_hdr *)f->data)->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
+    uint16_t from = ipv6 ? 14 + 8 : 14;
+    if ((ipv4 || ipv6) && chance(w, w->corrupt))
+        f->data[from + rnd(&w->seed) % (f->len - from)] ^= (uint8_t)(1 + rnd(&w->seed) % 255);
+    if (chance(w, w->duplicate)) {
+        struct frame *again = malloc(sizeof *f + f->len);
+        memcpy(again, f, sizeof *f + f->len);
+        enqueue(w, again);
+    }
+    enqueue(w, f);
+}
+
 static uint16_t wire_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
 {
     struct wire_end *e = dev;
-    struct wire *w = e->wire;
     for (uint16_t i = 0; i < n; i++) {
-        struct frame *f = frame_of(frames[i]);
-        f->to = 1 - e->index;
-        w->frames++;
-        if (chance(w, w->loss) || burst_takes(w, f->to)) {
-            w->lost++;
-            free(f);
-            continue;
+        for (struct frame *f = frames_of(frames[i]), *next; f != NULL; f = next) {
+            next = f->next;
+            f->to = 1 - e->index;
+            travel(e->wire, f);
         }
-        /* Behind the Ethernet header, where the Internet checksums have to find it; ARP has none. */
-        bool ipv4 = ((struct rte_ether_hdr *)f->data)->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
-        /* IPv6 leaves its own header to the checksums of what it carries: what they cover is damaged. */
-        bool ipv6 = ((struct rte_ether_hdr *)f->data)->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
-        uint16_t from = ipv6 ? 14 + 8 : 14;
-        if ((ipv4 || ipv6) && chance(w, w->corrupt))
-            f->data[from + rnd(&w->seed) % (f->len - from)] ^= (uint8_t)(1 + rnd(&w->seed) % 255);
-        if (chance(w, w->duplicate)) {
-            struct frame *again = malloc(sizeof *f + f->len);
-            memcpy(again, f, sizeof *f + f->len);
-            enqueue(w, again);
-        }
-        enqueue(w, f);
     }
     return n;
 }

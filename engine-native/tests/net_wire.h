@@ -50,6 +50,7 @@ struct bed {
     uint32_t hold_max, without; /* stack_conf.rx_hold_max, without */
     const char *congestion;     /* stack_conf.congestion */
     uint32_t sndbuf, rcvbuf, rcvbuf_max; /* of every socket; stack_conf.rcvbuf, rcvbuf_max */
+    bool tso;          /* ports made from now on cut long segments */
     bool ip6;          /* ports made from now on have IPv6, and no IPv4 */
 };
 void bed_start(struct bed *b); /* EAL, pools, arena: once per program */
@@ -83,6 +84,7 @@ struct frame {
     uint8_t data[];
 };
 struct frame *frame_of(struct rte_mbuf *m); /* flat copy; fills in checksums left to the port */
+struct frame *frames_of(struct rte_mbuf *m); /* the same of what the port is to cut, chained by next (net_cut.c) */
 struct rte_mbuf *frame_mbuf(struct bed *b, const void *data, uint16_t len);
 struct stack *bed_stack(struct bed *b, const char *name, uint64_t now);
 struct net_port *bed_port(const struct bed *b, struct stack *st, const struct net_port_ops *ops, void *dev, int host, uint32_t caps, uint16_t mtu,

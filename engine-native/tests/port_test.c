@@ -95,6 +95,7 @@ static void figures(struct port *p, const char *driver, const char *kind)
     struct port_stats s;
     port_stats(p, &s);
     CHECK(strcmp(s.driver, driver) == 0 && strcmp(s.kind, kind) == 0);
+    CHECK(strcmp(s.tso, strcmp(kind, "af_xdp") == 0 ? "off" : "port") == 0 && s.tx_cut_lost == 0);
     CHECK(s.link_up && s.queue_fd >= 0 && s.copies[0] != 0);
     CHECK(s.rx_packets >= ROUNDS && s.rx_bytes >= ROUNDS * 60 && s.tx_packets > 3 && s.tx_bytes > 2000);
     CHECK(s.rx_errors == 0 && s.rx_nombuf == 0 && s.rx_missed == 0 && s.tx_errors == 0 && s.rx_long == 0);
@@ -350,7 +351,8 @@ static void run_long_frames(void *arg)
 static void run_refusals(void *arg)
 {
     static const char *const vdevs[] = {"--vdev=net_af_packet0,iface=zsa", "--vdev=net_tap0,iface=zst",
-                                        "--vdev=net_tap1,iface=zsu", "--vdev=net_af_packet1,iface=zsc"};
+                                        "--vdev=net_tap1,iface=zsu", "--vdev=net_af_packet1,iface=zsc",
+                                        "--vdev=net_af_xdp0,iface=zsb"};
     (void)arg;
     bed_own_network();
     veth_pair();
@@ -362,6 +364,7 @@ static void run_refusals(void *arg)
     bed_refused("net_af_packet0" ADDRESS ",mtu=9000", pool, "an mtu of 9000 is more than the device carries");
     bed_refused("net_tap0" ADDRESS ",mtu=1501", pool, "an mtu of 1501");
     bed_refused("net_tap1" ADDRESS ",mac=device", pool, "one MAC address");
+    bed_refused("net_af_xdp0" ADDRESS ",tso=on", pool, "frame of several pieces");
     bed_refused("net_af_packet1" ADDRESS, small, "zsc is down");
 }
 
@@ -379,7 +382,10 @@ static void run_every_buffer(void *arg)
     struct rte_mempool *gaps = rte_pktmbuf_pool_create("gaps", BED_BUFFERS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     bed_refused("net_af_xdp1" ADDRESS, gaps, "needs a receive pool in one piece, without gaps");
     struct rte_mempool *pool = bed_pool();
+    struct port_stats stats;
     struct port *p = bed_open("net_af_xdp0" ADDRESS, pool);
+    port_stats(p, &stats);
+    CHECK(strcmp(stats.tso, "off") == 0);
     struct net_port_conf conf;
     port_conf(p, &conf);
     int raw = bed_raw("zsb");
@@ -453,6 +459,7 @@ static void test_spec(void **state)
         {"net_tap0,ip=10.0.0.1/24,mac=00:00:00:00:00:00", "mac: expected"},
         {"net_tap0,ip=10.0.0.1/24,mac=2:0:0:0:0:1", "mac: expected"},
         {"net_tap0,ip=10.0.0.1/24,bell=relative", "absolute path"},
+        {"net_tap0,ip=10.0.0.1/24,tso=yes", "tso: expected on, off or auto"},
     };
     (void)state;
     for (size_t i = 0; i < RTE_DIM(table); i++) {

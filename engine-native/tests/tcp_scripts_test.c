@@ -226,7 +226,11 @@ int main(int argc, char **argv)
     failed += cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
     bed.lend = true;
     failed += cmocka_run_group_tests_name("payload lent", tests, NULL, NULL);
+    bed.tso = true; /* on the wire nothing is to change */
+    failed += cmocka_run_group_tests_name("the port cuts", tests, NULL, NULL);
     bed.ip6 = true;
+    failed += cmocka_run_group_tests_name("the port cuts, IPv6", tests, NULL, NULL);
+    bed.tso = false;
     failed += cmocka_run_group_tests_name("IPv6", tests, NULL, NULL);
     return failed + cmocka_run_group_tests_name("IPv6 alone", tests6, NULL, NULL);
 }

@@ -20,6 +20,7 @@ export interface PlannedPort {
   readonly gateway6: Address | undefined;
   readonly ra: 'on' | 'off' | undefined;
   readonly route: string | undefined;
+  readonly tso: PortSpec['tso'];
   readonly mtu: number | undefined;
   readonly mac: string | undefined;
   readonly queue: number;
@@ -81,7 +82,7 @@ export function plan(specs: readonly PortSpec[], engine: string, netns: string |
       kind: spec.kind,
       device: spec.kind === 'pci' ? place : `net_${spec.kind}${index}`,
       ...{ place, address, address6: spec.address6, gateway: spec.gateway, gateway6: spec.gateway6 },
-      ...{ ra: spec.ra, route: spec.route },
+      ...{ ra: spec.ra, route: spec.route, tso: spec.tso },
       mtu: spec.mtu ?? ethernetAtMost(found?.mtu),
       ...{ mac: spec.mac, queue: spec.queue ?? 0, role: spec.role ?? 'server', id: spec.id ?? 0 },
       kernelEnd: spec.kind === 'tap' ? { netns, addresses: kernelAddresses(spec, address) } : undefined,

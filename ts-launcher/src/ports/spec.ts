@@ -28,6 +28,8 @@ export interface PortSpec {
   /** Static routes, as the engine takes them. */
   readonly route?: string;
   readonly mtu?: number;
+  /** Long TCP segments, cut by the device or by the port. */
+  readonly tso?: 'on' | 'off' | 'auto';
   /** Lower case, or `device`. */
   readonly mac?: string;
   readonly queue?: number;
@@ -57,20 +59,20 @@ const KINDS: Readonly<Record<PortKind, Kind>> = {
     device: 'a name for the interface, at most 15 characters',
     form: INTERFACE,
     optional: true,
-    keys: [...COMMON, 'kernel', 'kernel6'],
+    keys: [...COMMON, 'tso', 'kernel', 'kernel6'],
   },
-  af_packet: { device: 'an interface, af_packet:eth1', form: INTERFACE, keys: COMMON },
+  af_packet: { device: 'an interface, af_packet:eth1', form: INTERFACE, keys: [...COMMON, 'tso'] },
   af_xdp: { device: 'an interface, af_xdp:eth1', form: INTERFACE, keys: [...COMMON, 'queue'] },
   pci: {
     device: 'a PCI address, pci:0000:03:00.0',
     form: /^([0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i,
-    keys: COMMON,
+    keys: [...COMMON, 'tso'],
   },
   memif: {
     device: 'the path of a socket, memif:/run/zstack/a.sock',
     // EAL separates by commas and takes brackets for lists.
     form: /^[^\s,[\]()]+$/,
-    keys: [...COMMON, 'role', 'id'],
+    keys: [...COMMON, 'tso', 'role', 'id'],
   },
 };
 
@@ -98,16 +100,23 @@ const KEYS: Readonly<Record<string, Key>> = {
   address6: prefix(6, false),
   gateway: address(4),
   gateway6: address(6),
-  ra: { form: 'on or off', read: (text) => (text === 'on' || text === 'off' ? text : undefined) },
+  ra: oneOf('on', 'off'),
+  tso: oneOf('on', 'off', 'auto'),
   route: { form: 'PREFIX/LENGTH[@GATEWAY], at most 8 with + between them', read: readRoutes },
   kernel: prefix(4, true),
   kernel6: prefix(6, true),
   mtu: integer(MTU_MIN, MTU_MAX),
   mac: { form: 'XX:XX:XX:XX:XX:XX of one host (not multicast, not zero), or device', read: readMac },
   queue: integer(0, 1023),
-  role: { form: 'server or client', read: (text) => (text === 'server' || text === 'client' ? text : undefined) },
+  role: oneOf('server', 'client'),
   id: integer(0, 65535),
 };
+
+/** One of these words; the form lists them, `on, off or auto`. */
+function oneOf(...words: readonly string[]): Key {
+  const form = `${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''}`;
+  return { form, read: (text) => (words.includes(text) ? text : undefined) };
+}
 
 function ofFamily<T extends Address>(family: 4 | 6, value: T | undefined): T | undefined {
   return value?.family === family ? value : undefined;
