@@ -87,6 +87,20 @@ int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr 
 
 /* ---- Active: in the engine's thread, in the shard that is to have it ---- */
 
+/* The cookie of a Fast Open server is known to the shard that got it: connections that may send with their SYN are opened in one
+ * shard for each server. */
+static struct wire_worker *worker_for(struct wire *w, const struct zs_session *s, const struct zs_addr *local, const struct zs_addr *remote)
+{
+    static const struct zs_addr any;
+    if (w->nworkers == 1)
+        return &w->worker[0];
+    if (local->port != 0 || !(atomic_load_explicit(&s->opts.bits, memory_order_relaxed) & ZS_O_FASTOPEN))
+        return &w->worker[w->ops->owner(w->stack, local, remote)];
+    struct zs_addr server = *remote;
+    server.port = 0;
+    return &w->worker[zs_lookup_hash(&any, &server) % w->nworkers];
+}
+
 static int open_in_shard(struct wire_worker *k, uint32_t session, struct zs_addr *local, const struct zs_addr *remote)
 {
     struct wire *w = k->e->wire;
@@ -120,7 +134,7 @@ int wire_connect(struct engine *e, struct client *c, uint32_t session, uint32_t 
         atomic_load(&s->state) != ZS_S_EMBRYO || s->peer != ZS_NO_SESSION || tracked_by_session(e, session) != NULL)
         return -ESTALE;
     struct zs_addr local = s->local, remote = s->remote; /* copied once: the application may write them any time */
-    struct wire_worker *k = &w->worker[w->nworkers > 1 ? w->ops->owner(w->stack, &local, &remote) : 0];
+    struct wire_worker *k = worker_for(w, s, &local, &remote);
     wire_enter(k);
     int err = open_in_shard(k, session, &local, &remote);
     if (err == 0) {

@@ -242,6 +242,13 @@ test.each([
   expect(args.includes('--ecn') ? args[args.indexOf('--ecn') + 1] : undefined).toBe(told);
 });
 
+test('workers of an engine, and the memory that they need', async () => {
+  const { options } = await resolveOptions({ workers: '3' }, { XDG_CONFIG_HOME: '/nonexistent' }, '/');
+  expect(engineArguments(options, 0, { dpdk: false, ports: [] }).join(' ')).toContain('--workers 3');
+  const { options: one } = await resolveOptions({}, { XDG_CONFIG_HOME: '/nonexistent' }, '/');
+  expect(engineArguments(one, 0, { dpdk: false, ports: [] })).not.toContain('--workers');
+});
+
 test("libfstack's sysctls of an engine, from the environment", async () => {
   const env = { XDG_CONFIG_HOME: '/nonexistent', ZSTACK_FSTACK_SYSCTL: 'kern.a=1 net.b=c' };
   const { options } = await resolveOptions({ stack: 'fstack' }, env, '/');
