@@ -314,7 +314,9 @@ void endpoint_close(struct engine *e, struct tracked *t)
     if (t->kind == ZS_KIND_TCP_LISTEN) {
         /* From here on a push is refused; one that was under way is found when the grace time is over. */
         atomic_fetch_add(&e->view.arena->listener[t->listener].gen, 1);
+        wire_freeze(e);
         reset_queued(e, t);
+        wire_thaw(e);
         pending_due(e);
     } else {
         free_rx_rings(e, t);
