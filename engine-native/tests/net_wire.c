@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * See net_wire.h. */
+#define _GNU_SOURCE
 #include "net_wire.h"
 
 #include <netinet/in.h>
@@ -56,6 +57,13 @@ void bed_start(struct bed *b)
     b->app.rx_seg = mmap(NULL, b->rx.size, PROT_READ, MAP_SHARED, b->rx.fd, 0);
     b->app.rx_size = b->rx.size;
     assert_true(b->app.rx_seg != MAP_FAILED);
+    int fd = memfd_create("buffers", MFD_CLOEXEC);
+    assert_true(fd >= 0 && ftruncate(fd, ZS_BUFFERS_MIN) == 0);
+    b->engine.mapped = b->of_engine;
+    b->app.mapped = b->of_app;
+    assert_int_equal(zs_mapped_put(&b->of_engine[ZS_SEGMENT_INDEX(BED_BUFFERS)], BED_BUFFERS, fd, ZS_BUFFERS_MIN, false), 0);
+    assert_int_equal(zs_mapped_put(&b->of_app[ZS_SEGMENT_INDEX(BED_BUFFERS)], BED_BUFFERS, fd, ZS_BUFFERS_MIN, true), 0);
+    close(fd);
 }
 
 void bed_check_empty(struct bed *b)

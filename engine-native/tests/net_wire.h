@@ -46,6 +46,7 @@ struct bed {
     struct zs_view engine, app;
     struct rte_mempool *pool, *indirect;
     struct rxpool rx;  /* of received frames; app has it mapped */
+    struct zs_mapped of_engine[ZS_MAX_SEGMENTS], of_app[ZS_MAX_SEGMENTS]; /* segments of buffers: BED_BUFFERS is app's */
     bool lend;         /* stacks and wires made from now on lend payload, and send it from rings */
     uint32_t hold_max, without; /* stack_conf.rx_hold_max, without */
     const char *congestion;     /* stack_conf.congestion */
@@ -53,6 +54,7 @@ struct bed {
     bool tso;          /* ports made from now on cut long segments */
     bool ip6;          /* ports made from now on have IPv6, and no IPv4 */
 };
+#define BED_BUFFERS ZS_SEGMENT_BUFFERS(1, 1) /* ZS_BUFFERS_MIN bytes; what is before and behind faults */
 void bed_start(struct bed *b); /* EAL, pools, arena: once per program */
 void bed_check_empty(struct bed *b); /* no packet, session or block in use */
 

@@ -392,6 +392,49 @@ static void test_lent_on(void **state)
     pair_close(p);
 }
 
+/* Buffers of the application: they leave from where they are, and are its own again when they are acknowledged. */
+static void test_own_buffers(void **state)
+{
+    struct pair *p = pair_taking();
+    struct zs_session *own = zs_session_at(&bed.app, p->b.own);
+    struct zs_tx tx = {0};
+    uint8_t *buffers = bed.of_app[ZS_SEGMENT_INDEX(BED_BUFFERS)].base;
+    uint32_t sent = 0, waits = 0;
+    (void)state;
+    p->a.read_stream = p->a.write_stream; /* it gets back what it sent */
+    for (uint32_t round = 0; round < 50; round++) {
+        struct zs_taken t[64];
+        uint32_t at = round % 2 * 32768, n = 0;
+        assert_int_equal(sock_write(&p->a, 28960, p->w.now), 28960);
+        pass(p, 50 * MS);
+        for (uint32_t i = 0, all = take_all(p, t, 64); i < all; i++) {
+            memcpy(buffers + at + n, t[i].data, t[i].len);
+            n += (uint32_t)t[i].len;
+            release(&t[i]);
+        }
+        int64_t loan = zs_loan_new(&bed.app, BED_BUFFERS);
+        struct zs_ref ref = {.segment = BED_BUFFERS, .offset = at, .len = n, .loan = (uint32_t)loan + 1,
+                             .loan_gen = atomic_load(&bed.arena->loan[loan].gen)};
+        assert_int_equal(zs_tx_lend_hold(&bed.app, own, &tx, &ref, n, 1 << 20), n);
+        p->b.written += n;
+        sent += n;
+        tcp_poke(p->b.conn, p->w.now);
+        waits += !zs_loan_over(&bed.app, (uint32_t)loan, ref.loan_gen);
+        pass(p, 50 * MS);
+        sock_read(&p->a, 1000000, p->w.now);
+        assert_true(zs_loan_over(&bed.app, (uint32_t)loan, ref.loan_gen));
+        zs_loan_free(&bed.app, (uint32_t)loan);
+    }
+    assert_int_equal(p->a.read, sent);
+    assert_int_equal(waits, 50);
+    struct tcp_memory m;
+    tcp_memory(p->w.end[1].st, &m);
+    assert_true(m.tx_referred > sent - sent / 50 && sent > 49 * 28960);
+    pass(p, 5 * SEC);
+    assert_int_equal(records(), 0);
+    pair_close(p);
+}
+
 /* ---- Lies ---- */
 
 static void test_claims_to_have_read(void **state)
@@ -438,7 +481,7 @@ int main(int argc, char **argv)
         T(buffers_are_bounded), T(test_window_is_kept), T(test_slot_is_used_again),
         T(leaves_before_its_ring_is_freed), T(leaves_before_the_connection_ends), T(new_data_does_not_hurry),
         T(test_quiet_reader), T(test_absent_reader), T(test_read_after_the_end), T(test_application_dies), T(test_share),
-        T(test_long_transfer), T(test_taken_and_released), T(test_lent_on), T(test_claims_to_have_read), T(test_lends_to_the_engine),
+        T(test_long_transfer), T(test_taken_and_released), T(test_lent_on), T(test_own_buffers), T(test_claims_to_have_read), T(test_lends_to_the_engine),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

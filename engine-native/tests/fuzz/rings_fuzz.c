@@ -102,9 +102,32 @@ static void scribble_somewhere(struct talk *t, uint8_t p)
     case 6:
         scribble(&t->in, (char *)&a->header + ZS_CACHE_LINE, sizeof a->header - ZS_CACHE_LINE);
         break;
-    default: /* owners of blocks, of the first of each class */
+    case 7:
+        if (p & 8) { /* the first loans */
+            scribble(&t->in, (void *)a->loan, 4 * sizeof a->loan[0]);
+            break;
+        } /* else owners of blocks, of the first of each class */
+        /* fall through */
+    default:
         scribble(&t->in, (void *)a->block[take8(&t->in) % ZS_NCLASS].owner, 256);
     }
+}
+
+/* The application lends of its buffers, p KiB from anywhere there or beyond. */
+static void lend(struct talk *t, uint8_t p)
+{
+    struct sock *s = &t->h.sock[0];
+    struct zs_view *v = &t->h.bed->app;
+    struct zs_session *app = zs_session_at(v, s->app), *peer = zs_session_peer(v, app);
+    int64_t loan = peer == NULL ? -1 : zs_loan_new(v, BED_BUFFERS);
+    if (loan < 0)
+        return;
+    struct zs_ref ref = {.segment = BED_BUFFERS, .offset = (uint32_t)take16(&t->in) * 2, .len = (uint32_t)(p + 1) << 10, .loan = (uint32_t)loan + 1,
+                         .loan_gen = atomic_load(&v->arena->loan[loan].gen)};
+    if (zs_tx_lend_hold(v, peer, &s->tx, &ref, 1, 262144) < 0)
+        zs_loan_free(v, (uint32_t)loan);
+    if (s->conn != NULL)
+        tcp_poke(s->conn, t->h.now);
 }
 
 static void application(struct talk *t, uint8_t p)
@@ -151,6 +174,8 @@ static void step(struct talk *t)
             sock_close(s, take8(&t->in) & 1, h->now);
         else if (p == 14)
             sock_shutdown(s, h->now);
+        else
+            lend(t, p);
         break;
     default:
         send_segment(t, seq, ack, p & 1 ? RTE_TCP_ACK_FLAG | RTE_TCP_FIN_FLAG : RTE_TCP_ACK_FLAG, 0);
