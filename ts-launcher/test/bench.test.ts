@@ -2,7 +2,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { adapterDirectory, configuration } from '../src/bench/adapter.js';
 import { wireProblem } from '../src/bench/bed.js';
 import { CASES, json, wrkRequests } from '../src/bench/cases.js';
 import { escapeXml, short, svg, ticks, type Chart } from '../src/bench/chart.js';
@@ -22,7 +21,7 @@ import { commandLine } from '../src/bench/processes.js';
 import { parseScale } from '../src/bench/scale.js';
 import { summarize } from '../src/bench/statistics.js';
 import { DEFAULT_WIRE, WIRE_CASES } from '../src/bench/wire-cases.js';
-import { overloadText, pathText, stackText } from '../src/commands/bench-text.js';
+import { overloadText, pathText } from '../src/commands/bench-text.js';
 import { ROOT } from '../src/paths.js';
 import { outcome, Sandbox } from './support.js';
 
@@ -297,37 +296,4 @@ describe('bench on the command line', () => {
     },
     60_000,
   );
-});
-
-describe("F-Stack's own adapter", () => {
-  test('a directory without its programs is named', () => {
-    expect(() => adapterDirectory('/nonexistent')).toThrow(
-      '--fstack-adapter /nonexistent: no fstack and libff_syscall.so in it',
-    );
-  });
-
-  test('its configuration has the address, the mask, the broadcast address and the CPU', () => {
-    const network = { length: 26, gateway: '192.0.2.65' };
-    const place = {
-      port: 80,
-      host: '192.0.2.66',
-      bind: '0.0.0.0',
-      seconds: 1,
-      directory: '/',
-      netns: 'n',
-      interface: 'i',
-    };
-    const text = configuration({ ...place, network, cpus: { server: 5, client: 1 } });
-    for (const line of ['addr=192.0.2.66', 'netmask=255.255.255.192', 'broadcast=192.0.2.127', 'lcore_mask=20'])
-      expect(text).toContain(`\n${line}\n`);
-  });
-
-  test('the text tells its figure and by how much ours is better', () => {
-    const native = summarize([100]);
-    const row = { name: 'af_packet-nginx', unit: 'requests/s', native, fstack: summarize([90]), ratio: 0.9 };
-    const adapter = { summary: summarize([30]), ratio: 3 };
-    const text = stackText([{ ...row, accelerated: true, adapter }], { rounds: 1, seconds: 1 });
-    expect(text).toMatch(/own adapter 30 requests\/s .* 90: x3\.00/);
-    expect(stackText([{ ...row, accelerated: true }], { rounds: 1, seconds: 1 })).not.toContain('adapter');
-  });
 });

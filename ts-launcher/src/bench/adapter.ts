@@ -18,7 +18,7 @@ export interface AdapterPlace extends Place {
   readonly netns: string;
   readonly interface: string;
   readonly network: { readonly length: number; readonly gateway: string };
-  readonly cpus: { readonly server: number; readonly client: number };
+  readonly cpus: { readonly stack: number; readonly program: number };
 }
 
 /**
@@ -51,7 +51,7 @@ export function configuration({ host, network, cpus }: AdapterPlace): string {
   const address = host.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
   const broadcast = address - (address % 2 ** (32 - network.length)) + 2 ** (32 - network.length) - 1;
   return `[dpdk]
-lcore_mask=${(1 << cpus.server).toString(16)}
+lcore_mask=${(1 << cpus.stack).toString(16)}
 channel=1
 memory=${MEMORY_MIB}
 promiscuous=0
@@ -81,15 +81,13 @@ net.inet.tcp.cc.algorithm=cubic
 }
 
 /**
- * Both in one mount namespace: the files of the huge pages are theirs, and go with it. They are killed at the end: asked to end, a
- * program under the adapter goes on.
+ * Both in namespaces of mounts and of processes: the files of the huge pages go with the one. With the other goes every process that
+ * was started here, whatever became of its parent, when this shell ends or is killed; asked to end, a program under the adapter goes on.
  */
 const SCRIPT = `
 cd "$5" && mkdir huge && mount -t hugetlbfs none huge || exit 1
 eal="--no-pci --huge-dir=$5/huge"
 ZSTACK_BENCH_EAL="$eal --vdev=net_af_packet0,iface=$3" LD_PRELOAD=$2 stdbuf -oL "$1/fstack" --conf fstack.conf --proc-type=primary --proc-id=0 >fstack.log 2>&1 &
-stack=$!
-trap 'kill -9 $(cat /proc/$program/task/$program/children) $program $stack' TERM
 for i in $(seq 200); do
   grep -q 'memzone successful' fstack.log && break
   sleep 0.1
@@ -100,15 +98,18 @@ echo ready
 wait $program
 `;
 
+/** Its shell is the first process of the namespace, and is killed with the process that started it. */
+const CONFINED = ['setpriv', '--pdeathsig', 'KILL', 'unshare', '--pid', '--fork', '--kill-child', '--mount-proc'];
+
 /** How long both may take to serve, milliseconds: EAL alone takes seconds. */
 export const ADAPTER_READY_MS = 30_000;
 
-/** nginx under the adapter that is in `directory`: F-Stack on the server's CPU, all of it, nginx on the other one. */
+/** nginx under the adapter that is in `directory`, and the process with F-Stack, each on its CPU. */
 export function adapterServer(directory: string, place: AdapterPlace): Program {
   writeFileSync(join(place.directory, 'fstack.conf'), configuration(place));
   // As F-Stack's documentation wants nginx to be set up.
   nginxConfiguration(place, { main: 'user root;', events: 'multi_accept on; use epoll;', listen: 'reuseport' });
-  const mask = (1 << place.cpus.client).toString(16);
+  const mask = (1 << place.cpus.program).toString(16);
   const args = [directory, part('ealArgs'), place.interface, mask, place.directory];
-  return { command: ['/bin/sh', '-c', SCRIPT, 'sh', ...args], cpu: place.cpus.server, netns: place.netns };
+  return { command: [...CONFINED, '/bin/sh', '-c', SCRIPT, 'sh', ...args], cpu: place.cpus.stack, netns: place.netns };
 }

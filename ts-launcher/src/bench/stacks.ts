@@ -20,10 +20,25 @@ export interface StackResult {
   readonly fstack: Summary;
   /** How many times better F-Stack is than the native stack. */
   readonly ratio: number;
-  /** F-Stack's own adapter, and how many times better F-Stack under Z-stack is. */
-  readonly adapter?: { readonly summary: Summary; readonly ratio: number };
+  /** Beside F-Stack's own adapter, in each placement. */
+  readonly adapter?: readonly AdapterResult[];
   readonly accelerated: boolean;
 }
+
+/** F-Stack's own adapter and F-Stack under Z-stack with the same program on the same CPUs. */
+export interface AdapterResult {
+  readonly placement: Placement;
+  readonly adapter: Summary;
+  readonly fstack: Summary;
+  /** How many times better F-Stack under Z-stack is. */
+  readonly ratio: number;
+}
+
+/**
+ * Where stack and program are: both on the server's CPU, as in all other rows; or the program beside the client, which leaves
+ * the stack a CPU of its own, as the adapter's documentation wants it.
+ */
+export type Placement = 'one CPU' | 'two CPUs';
 
 /** What to run; `adapter`: the directory of F-Stack's own. */
 export interface StackPlan extends WirePlan {
@@ -58,7 +73,7 @@ async function compare(each: WireCase, bed: Bed, plan: StackPlan): Promise<Stack
   const allowed = allowedCpus();
   const cpus = { server: allowed[0] ?? 0, client: allowed[1] ?? allowed[0] ?? 0 };
   const values: Record<'native' | 'fstack', number[]> = { native: [], fstack: [] };
-  const theirs: number[] = [];
+  const beside: AdapterResults = new Map();
   let accelerated = true;
   for (let round = 1; round <= plan.rounds; round++) {
     for (const stack of ['native', 'fstack'] as const) {
@@ -73,21 +88,55 @@ async function compare(each: WireCase, bed: Bed, plan: StackPlan): Promise<Stack
     }
     if (plan.adapter === undefined || each.name !== ADAPTER_CASE) continue;
     plan.progress(`${each.name}: round ${round} of ${plan.rounds}, F-Stack's adapter`);
-    theirs.push(await measureAdapter(each, bed, cpus, plan.adapter, plan.seconds));
+    await besideAdapter(each, bed, cpus, { ...plan, adapter: plan.adapter }, beside);
   }
   const [native, fstack] = [summarize(values.native), summarize(values.fstack)];
   const { name, unit, better } = each;
   const result = { name, unit, native, fstack, ratio: ratio(native.median, fstack.median, better), accelerated };
-  if (theirs.length === 0) return result;
-  const summary = summarize(theirs);
-  return { ...result, adapter: { summary, ratio: ratio(summary.median, fstack.median, better) } };
+  if (beside.size === 0) return result;
+  const adapter = [...beside].map(([placement, { theirs, ours }]) => {
+    const [its, own] = [summarize(theirs), summarize(ours)];
+    return { placement, adapter: its, fstack: own, ratio: ratio(its.median, own.median, better) };
+  });
+  return { ...result, adapter };
+}
+
+type AdapterResults = Map<Placement, { readonly theirs: number[]; readonly ours: number[] }>;
+
+interface Cpus {
+  readonly server: number;
+  readonly client: number;
+}
+
+/** One round: in each placement F-Stack under Z-stack and under its adapter, one after the other. */
+async function besideAdapter(
+  each: WireCase,
+  bed: Bed,
+  { server, client }: Cpus,
+  plan: StackPlan & { readonly adapter: string },
+  results: AdapterResults,
+): Promise<void> {
+  for (const [placement, program] of [
+    ['one CPU', server],
+    ['two CPUs', client],
+  ] as const) {
+    const values = results.get(placement) ?? { theirs: [], ours: [] };
+    results.set(placement, values);
+    const near = await bed.startEngine(each.kind, 'near', server, 'fstack');
+    const setup = { bed, cpus: { server: program, client }, engines: { near, far: undefined } };
+    const { value } = await measure(each, 'zstack', setup, plan.seconds);
+    await bed.stopEngine(near);
+    values.ours.push(value);
+    const cpus = { stack: server, program, client };
+    values.theirs.push(await measureAdapter(each, bed, cpus, plan.adapter, plan.seconds));
+  }
 }
 
 /** The same client to the same program under F-Stack's adapter, over the same link. */
 async function measureAdapter(
   each: WireCase,
   bed: Bed,
-  cpus: { readonly server: number; readonly client: number },
+  cpus: { readonly stack: number; readonly program: number; readonly client: number },
   adapter: string,
   seconds: number,
 ): Promise<number> {

@@ -2,7 +2,7 @@
 import { TARGET_NAMES, type OverloadResult } from '../bench/overload.js';
 import { atLeast, disturbed, middleRatio, pathName, QUIET, type PathResult } from '../bench/path.js';
 import type { BenchResult, CaseResult } from '../bench/run.js';
-import type { StackResult } from '../bench/stacks.js';
+import type { AdapterResult, StackResult } from '../bench/stacks.js';
 import type { Summary } from '../bench/statistics.js';
 import type { ScaleRow } from '../bench/scale.js';
 import type { WireResult } from '../bench/wire.js';
@@ -85,14 +85,25 @@ export function stackText(
     rows,
     [2, 4, 6],
   );
-  const foot = results.flatMap(({ name, adapter, unit, fstack }) =>
-    adapter === undefined
-      ? []
-      : [
-          `${name}: F-Stack's own adapter ${figure(adapter.summary.median)} ${unit} ${spread(adapter.summary)}, with a CPU of its own for F-Stack and nginx beside the client; F-Stack under Z-stack ${figure(fstack.median)}: x${adapter.ratio.toFixed(2)}`,
-        ],
+  const foot = results.flatMap(({ name, adapter, unit }) =>
+    adapter === undefined ? [] : [besideText(name, unit, adapter)],
   );
   return `${[table, ...foot].join('\n\n')}\n\nboth under Z-stack over a wire: medians of ${rounds} rounds of ${seconds} s, alternating; server and engine on one CPU, client on another one`;
+}
+
+const PLACED = {
+  'one CPU': 'stack and nginx on the one CPU of the rows above',
+  'two CPUs': 'the stack alone on that CPU, nginx beside the client, as its documentation asks for',
+} as const;
+
+/** F-Stack under Z-stack and under its own adapter, with the same CPUs each. */
+function besideText(name: string, unit: string, results: readonly AdapterResult[]): string {
+  const rows = results.map(({ placement, adapter, fstack, ratio }) => [
+    ...[PLACED[placement], figure(adapter.median), spread(adapter), figure(fstack.median), spread(fstack)],
+    `x${ratio.toFixed(2)}`,
+  ]);
+  const head = [`${name}, ${unit}`, 'own adapter', '(min..max)', 'Z-stack', '(min..max)', 'better'];
+  return `F-Stack under its own adapter and under Z-stack, on the same CPUs\n${plainTable(head, rows, [1, 3, 5])}`;
 }
 
 function cpuTable(results: readonly WireResult[]): string {
