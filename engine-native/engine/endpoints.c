@@ -181,6 +181,7 @@ static int endpoint_create(struct engine *e, struct client *c, uint32_t kind, co
         return err;
     }
     atomic_store(&s->state, ZS_S_OPEN);
+    wire_endpoint_known(e, t);
     ports_insert(e, t);
     wire_endpoint_open(e, t, backlog);
     *result = t;

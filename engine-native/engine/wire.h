@@ -133,6 +133,8 @@ void wire_connected(void *worker, void *conn);
 void wire_closed(void *worker, void *conn);
 
 /* ---- wire_ports.c: endpoints of programs on the wire ---- */
+/* Before the look-up finds it: another worker may at once. */
+void wire_endpoint_known(struct engine *e, const struct tracked *t);
 void wire_endpoint_open(struct engine *e, struct tracked *t, uint32_t backlog);
 void wire_endpoint_close(struct engine *e, struct tracked *t);
 

@@ -100,12 +100,16 @@ static struct wire_port *port_open(struct engine *e, uint32_t kind, const struct
     return p;
 }
 
+void wire_endpoint_known(struct engine *e, const struct tracked *t)
+{
+    if (e->wire != NULL && t->kind == ZS_KIND_TCP_LISTEN)
+        atomic_store(&e->wire->listening[t->session], WIRE_LISTENING(t->listener, t->listener_gen, t->local.family == AF_INET6));
+}
+
 void wire_endpoint_open(struct engine *e, struct tracked *t, uint32_t backlog)
 {
     struct wire *w = e->wire;
     struct zs_addr local;
-    if (w != NULL && t->kind == ZS_KIND_TCP_LISTEN)
-        atomic_store(&w->listening[t->session], WIRE_LISTENING(t->listener, t->listener_gen, t->local.family == AF_INET6));
     if (w == NULL || (t->on_device && t->port == 0) || !wire_has(w, &t->local))
         return;
     for (int v6 = 0; v6 < 2; v6++)

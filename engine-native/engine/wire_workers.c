@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -235,6 +236,11 @@ bool wire_workers_start(struct engine *e, struct engine_failure *f)
             while (sem_wait(&t->begun) != 0)
                 ;
             err = t->entered ? 0 : ENOMEM;
+        }
+        if (t->runs) {
+            char name[16];
+            snprintf(name, sizeof name, "zs-worker%u", i);
+            pthread_setname_np(t->id, name);
         }
         if (err == 0 && cpu_of(e, i, &cpus))
             err = pthread_setaffinity_np(t->id, sizeof cpus, &cpus);
