@@ -45,6 +45,14 @@ static void harvest(struct epset *e)
     }
 }
 
+/* Hints that a stray write led astray are given anew. Set locked. */
+static void settle_hints(struct epset *e)
+{
+    for (int w = 0; w < EP_WAITS; w++)
+        if (e->w[w].d != NULL)
+            zs_waiter_settle(zs_wait_shm(&e->w[w]));
+}
+
 /* Reports ready items, each once, the longest waiting first. Level-triggered ones stay on the list until found idle. */
 static int collect(struct epset *e, struct epoll_event *ev, int max)
 {
@@ -168,6 +176,7 @@ static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, 
     if (got < 0)
         return got;
     ep_lock(e);
+    settle_hints(e);
     for (int i = 0; i < got && n < max; i++)
         n = take_kernel_event(e, &buf[i], ev, n);
     if (n == 0 && intr < 0 && got > 0)
@@ -181,7 +190,7 @@ static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, 
 static bool hinted(const struct epset *e)
 {
     for (int w = 0; w < EP_WAITS; w++)
-        if (e->w[w].d != NULL && atomic_load_explicit(&zs_wait_shm(&e->w[w])->top, memory_order_relaxed) != 0)
+        if (e->w[w].d != NULL && zs_waiter_hinted(zs_wait_shm(&e->w[w])))
             return true;
     return false;
 }
@@ -200,9 +209,9 @@ static void spin_for_hint(struct epset *e, uint64_t deadline)
     uint64_t now = deadline != 0 ? zs_now_ns() : 0;
     if (deadline != 0 && deadline < now + (uint64_t)spin.limit_us * 1000u)
         spin.deadline_ns = deadline;
-    while (!hinted(e) && zs_thread.npending == 0 && zs_spin_round(&spin))
+    while (!hinted(e) && zs_thread.npending == 0 && zs_spin_round(d, &spin))
         ;
-    zs_spin_end(d);
+    zs_spin_end(d, &spin);
 }
 
 void ep_cancelled(struct epset *e)
@@ -239,6 +248,9 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
         }
     }
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
+    ep_lock(e);
+    settle_hints(e);
+    ep_unlock(e);
     int r = 0;
     if (!hinted(e) && e->ready_head == NULL) {
         const int64_t most_ns = lone ? ZS_WAIT_LONE_NS : watch_ns;

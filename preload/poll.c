@@ -164,9 +164,9 @@ static int spin(struct pollset *s, uint64_t deadline)
         return 0;
     if (deadline != 0 && deadline < zs_now_ns() + (uint64_t)sp.limit_us * 1000u)
         sp.deadline_ns = deadline;
-    while ((ready = scan(s)) == 0 && zs_thread.npending == 0 && zs_spin_round(&sp))
+    while ((ready = scan(s)) == 0 && zs_thread.npending == 0 && zs_spin_round(s->d, &sp))
         ;
-    zs_spin_end(s->d);
+    zs_spin_end(s->d, &sp);
     return ready;
 }
 

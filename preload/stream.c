@@ -76,10 +76,10 @@ static int wait_rx(struct zsock *k, uint64_t deadline, bool restartable)
     struct zs_session *s = k->s;
     struct zs_spin spin = {.limit_us = zs_proc.conf.spin_us};
     bool spinning = spin.limit_us != 0 && zs_spin_begin(k->d);
-    while (spinning && !rx_ready(s) && zs_thread.npending == 0 && zs_spin_round(&spin))
+    while (spinning && !rx_ready(s) && zs_thread.npending == 0 && zs_spin_round(k->d, &spin))
         ;
     if (spinning)
-        zs_spin_end(k->d);
+        zs_spin_end(k->d, &spin);
     int r = spin_signals(restartable);
     if (r < 0 || rx_ready(s))
         return r;
@@ -127,10 +127,10 @@ static int wait_tx(struct zsock *k, uint64_t deadline, bool restartable, bool *s
 {
     struct zs_spin spin = {.limit_us = zs_proc.conf.spin_us};
     bool spinning = spin.limit_us != 0 && zs_spin_begin(k->d);
-    while (spinning && !tx_ready(k) && zs_thread.npending == 0 && zs_spin_round(&spin))
+    while (spinning && !tx_ready(k) && zs_thread.npending == 0 && zs_spin_round(k->d, &spin))
         ;
     if (spinning)
-        zs_spin_end(k->d);
+        zs_spin_end(k->d, &spin);
     int r = spin_signals(restartable);
     if (r < 0 || tx_ready(k))
         return r;

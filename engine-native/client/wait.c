@@ -10,6 +10,7 @@
 #include "sys.h"
 
 #define YIELD_EVERY 50u
+#define EAGER_ROUNDS 64u /* the first ones look without a pause, which takes as long as a cache line from CPU to CPU */
 /* A yield that takes this long gave the CPU to somebody who computes. A spinner loses against such a competitor, slice by
  * slice, where a sleeper is let in at once when it is woken: sleep for a while. */
 #define YIELD_TOO_LONG_NS 300000u
@@ -73,23 +74,39 @@ uint32_t zs_wait_harvest(const struct zs_wait *w, uint32_t *slots, uint32_t max)
     return zs_waiter_harvest(zs_wait_shm(w), slots, max);
 }
 
+static bool enough_spinners(struct zs_domain *d)
+{
+    return atomic_load_explicit(&d->view.arena->header.spinners, memory_order_relaxed) >= d->ncpu;
+}
+
 bool zs_spin_begin(struct zs_domain *d)
 {
-    _Atomic uint32_t *all = &d->view.arena->header.spinners;
-    if (d->view.confined || atomic_load_explicit(all, memory_order_relaxed) >= d->ncpu)
+    if (d->view.confined || enough_spinners(d))
         return false;
     if (no_spin_until != 0) {
         if (zs_now_ns() < no_spin_until)
             return false;
         no_spin_until = 0;
     }
-    atomic_fetch_add_explicit(all, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&d->view.stats->spinners, 1, memory_order_relaxed);
     return true;
 }
 
-void zs_spin_end(struct zs_domain *d)
+static bool count_spinner(struct zs_domain *d, struct zs_spin *s)
 {
+    if (s->counted)
+        return true;
+    if (enough_spinners(d))
+        return false;
+    atomic_fetch_add_explicit(&d->view.arena->header.spinners, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&d->view.stats->spinners, 1, memory_order_relaxed);
+    s->counted = true;
+    return true;
+}
+
+void zs_spin_end(struct zs_domain *d, const struct zs_spin *s)
+{
+    if (!s->counted)
+        return;
     atomic_fetch_sub_explicit(&d->view.stats->spinners, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&d->view.arena->header.spinners, 1, memory_order_relaxed);
 }
@@ -101,8 +118,12 @@ uint64_t zs_now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-bool zs_spin_round(struct zs_spin *s)
+bool zs_spin_round(struct zs_domain *d, struct zs_spin *s)
 {
+    if (s->eager < EAGER_ROUNDS) {
+        s->eager++;
+        return true;
+    }
     if (++s->round % YIELD_EVERY != 0) {
         __builtin_ia32_pause();
         return true;
@@ -110,7 +131,7 @@ bool zs_spin_round(struct zs_spin *s)
     uint64_t now = zs_now_ns();
     if (s->deadline_ns == 0)
         s->deadline_ns = now + (uint64_t)s->limit_us * 1000u;
-    if (now >= s->deadline_ns)
+    if (now >= s->deadline_ns || !count_spinner(d, s))
         return false;
     sched_yield();
     uint64_t after = zs_now_ns();

@@ -28,16 +28,21 @@ void zs_wait_ring(const struct zs_wait *w);
 /* Collects up to `max` slots whose bit was set and clears those bits. */
 uint32_t zs_wait_harvest(const struct zs_wait *w, uint32_t *slots, uint32_t max);
 
-/* May this thread spin? Only while spinners are fewer than CPUs. Pairs with zs_spin_end. */
-bool zs_spin_begin(struct zs_domain *d);
-void zs_spin_end(struct zs_domain *d);
-/* One round of a spin; yields now and then, since the peer may need this CPU. Returns false once `limit_us` is over. */
+/* A wait that polls. It is counted among the spinners of all programs only when its first rounds were in vain: the count is a cache
+ * line that they all would write, twice for each message that is a moment away. */
 struct zs_spin {
+    uint32_t eager; /* rounds */
     uint32_t round;
     uint32_t limit_us;
     uint64_t deadline_ns;
+    bool counted;
 };
-bool zs_spin_round(struct zs_spin *s);
+/* May this thread spin? Only while spinners are fewer than CPUs. Pairs with zs_spin_end. */
+bool zs_spin_begin(struct zs_domain *d);
+void zs_spin_end(struct zs_domain *d, const struct zs_spin *s);
+/* One round of a spin; yields now and then, since the peer may need this CPU. Returns false once `limit_us` is over, or there are
+ * spinners enough. */
+bool zs_spin_round(struct zs_domain *d, struct zs_spin *s);
 uint64_t zs_now_ns(void);
 
 #endif

@@ -87,7 +87,7 @@ enum wire_rest wire_rest(struct wire_worker *k, uint64_t now, uint64_t *timeout_
     atomic_store(&k->waiter->asleep, 1);
     atomic_thread_fence(memory_order_seq_cst);
     k->asleep = true;
-    if (atomic_load(&k->waiter->top) == 0)
+    if (zs_waiter_settle(k->waiter) && !zs_waiter_hinted(k->waiter))
         *timeout_ns = k->e->wire->ops->sleep(k->stack);
     return WIRE_SLEEP;
 }

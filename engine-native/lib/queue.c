@@ -201,6 +201,8 @@ int zs_queue_arm(struct zs_queue *q)
         if (q->wait.d != NULL)
             atomic_store(&zs_wait_shm(&q->wait)->asleep, 1);
         atomic_thread_fence(memory_order_seq_cst); /* with the one in zs_waiter_signal */
+        if (q->wait.d != NULL)
+            zs_waiter_settle(zs_wait_shm(&q->wait));
         harvest(q);
         if (q->ready != NULL) {
             disarm(q);
@@ -219,9 +221,9 @@ static void spin(struct zs_queue *q)
         return;
     lib.preload->enter();
     if (zs_spin_begin(q->wait.d)) {
-        while (atomic_load_explicit(&zs_wait_shm(&q->wait)->top, memory_order_relaxed) == 0 && zs_spin_round(&s))
+        while (!zs_waiter_hinted(zs_wait_shm(&q->wait)) && zs_spin_round(q->wait.d, &s))
             ;
-        zs_spin_end(q->wait.d);
+        zs_spin_end(q->wait.d, &s);
     }
     lib.preload->leave();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Readiness: subscribers' bits and doorbells. The producer's rule: publish, full barrier, test `asleep`. The sleeper's:
- * set `asleep`, full barrier, test again. Bits are hints and are always checked against the session. */
+ * Readiness: who is told, and doorbells. The producer's rule: publish, full barrier, test `asleep`. The sleeper's:
+ * set `asleep`, full barrier, test again. */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <linux/futex.h>
@@ -15,22 +15,14 @@ int zs_futex_wake(_Atomic uint32_t *word, int count)
     return (int)zs_sys(SYS_futex, word, FUTEX_WAKE, count, 0, 0, 0);
 }
 
-/* Sets the bit of one subscriber; true when its waiter slept and was woken. */
+/* Hints at one subscriber; true when its waiter slept and was woken. */
 static bool subscriber_signal(struct zs_view *v, uint64_t sub)
 {
     uint32_t w = ZS_SUB_WAITER(sub), slot = ZS_SUB_SLOT(sub);
     if (w >= ZS_MAX_WAITERS || slot >= ZS_WAITER_SLOTS)
         return false;
     struct zs_waiter *waiter = &v->arena->waiter[w];
-    uint64_t bit = UINT64_C(1) << (slot & 63);
-    /* Skipped when set already, but only if the way to it is set, too: its setter may have died in between. */
-    if ((atomic_load(&waiter->leaf[slot >> 6]) & bit) == 0 ||
-        (atomic_load(&waiter->top) & (UINT64_C(1) << ((slot >> 12) & 63))) == 0) {
-        atomic_fetch_or(&waiter->leaf[slot >> 6], bit);
-        atomic_fetch_or(&waiter->summary[slot >> 12], UINT64_C(1) << ((slot >> 6) & 63));
-        atomic_fetch_or(&waiter->top, UINT64_C(1) << ((slot >> 12) & 63));
-    }
-    atomic_thread_fence(memory_order_seq_cst);
+    zs_waiter_hint(waiter, slot);
     if (atomic_load(&waiter->asleep) == 0)
         return false;
     v->ring(v, w, atomic_load(&waiter->gen));
@@ -65,6 +57,10 @@ static bool signal_list(struct zs_view *v, _Atomic uint64_t *subs, uint32_t n, b
 /* True when a thread that waits for data was woken. */
 static bool wake(struct zs_view *v, struct zs_session *s)
 {
+    /* What was published is on its way to this CPU's cache, which the barrier waits for: the hint's line comes with it. */
+    uint64_t first = atomic_load_explicit(&s->subs[0], memory_order_relaxed);
+    if (first != 0 && ZS_SUB_WAITER(first) < ZS_MAX_WAITERS)
+        zs_waiter_fetch(&v->arena->waiter[ZS_SUB_WAITER(first)]);
     atomic_thread_fence(memory_order_seq_cst);
     bool done = signal_list(v, s->subs, ZS_SUBS_INLINE, false);
     uint32_t ref = atomic_load_explicit(&s->subs_block, memory_order_acquire);
@@ -171,64 +167,6 @@ void zs_unsubscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, ui
 void zs_unsubscribe_all(struct zs_view *v, struct zs_session *s, uint32_t waiter)
 {
     drop(v, s, ZS_SUB(waiter, 0, 0), UINT64_C(0xffffff) << 24, true);
-}
-
-int64_t zs_waiter_alloc(struct zs_view *v, uint32_t owner)
-{
-    struct zs_arena *a = v->arena;
-    for (uint32_t tries = 0; tries <= ZS_MAX_WAITERS; tries++) {
-        int64_t i = zs_hint_claim(a->waiter_hint.summary, a->waiter_hint.leaf, ZS_MAX_WAITERS, 0);
-        if (i < 0)
-            return -ENOBUFS;
-        uint32_t none = 0;
-        if (atomic_compare_exchange_strong(&a->waiter[i].owner, &none, owner)) {
-            atomic_fetch_add(&a->waiter[i].gen, 1);
-            return i;
-        }
-    }
-    return -ENOBUFS;
-}
-
-void zs_waiter_free(struct zs_view *v, uint32_t w)
-{
-    struct zs_waiter *waiter = &v->arena->waiter[w];
-    atomic_fetch_add(&waiter->gen, 1);
-    atomic_store(&waiter->asleep, 0);
-    for (uint32_t i = 0; i < 64; i++) {
-        /* Only words that the summary names were ever set, or were left by a late producer: hints both. */
-        uint64_t words = atomic_exchange(&waiter->summary[i], 0);
-        for (; words != 0; words &= words - 1)
-            atomic_store(&waiter->leaf[i * 64 + (uint32_t)__builtin_ctzll(words)], 0);
-    }
-    atomic_store(&waiter->top, 0);
-    atomic_store(&waiter->owner, 0);
-    zs_hint_clear(v->arena->waiter_hint.summary, v->arena->waiter_hint.leaf, w);
-}
-
-uint32_t zs_waiter_harvest(struct zs_waiter *x, uint32_t *slots, uint32_t max)
-{
-    uint32_t n = 0;
-    uint64_t top = atomic_load(&x->top) ? atomic_exchange(&x->top, 0) : 0;
-    for (; top != 0; top &= top - 1) {
-        uint32_t si = (uint32_t)__builtin_ctzll(top);
-        uint64_t words = n < max ? atomic_exchange(&x->summary[si], 0) : 0;
-        if (n >= max) {
-            atomic_fetch_or(&x->top, UINT64_C(1) << si);
-            continue;
-        }
-        for (; words != 0; words &= words - 1) {
-            uint32_t wi = si * 64 + (uint32_t)__builtin_ctzll(words);
-            uint64_t bits = atomic_exchange(&x->leaf[wi], 0);
-            for (; bits != 0 && n < max; bits &= bits - 1)
-                slots[n++] = wi * 64 + (uint32_t)__builtin_ctzll(bits);
-            if (bits != 0) { /* no room: put the rest back, summary and top with it */
-                atomic_fetch_or(&x->leaf[wi], bits);
-                atomic_fetch_or(&x->summary[si], UINT64_C(1) << (wi & 63));
-                atomic_fetch_or(&x->top, UINT64_C(1) << si);
-            }
-        }
-    }
-    return n;
 }
 
 void zs_urgent_put(struct zs_session *rx, uint64_t word)

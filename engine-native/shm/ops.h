@@ -116,8 +116,26 @@ void zs_unsubscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, ui
 void zs_unsubscribe_all(struct zs_view *v, struct zs_session *s, uint32_t waiter);
 int64_t zs_waiter_alloc(struct zs_view *v, uint32_t owner);
 void zs_waiter_free(struct zs_view *v, uint32_t waiter);
-/* Takes up to `max` slots whose bits are set. */
-uint32_t zs_waiter_harvest(struct zs_waiter *waiter, uint32_t *slots, uint32_t max);
+/* ---- Waiters (waiter.c) ---- */
+/* Hints at a slot, with a full barrier after it: then `asleep` is to be looked at. */
+void zs_waiter_hint(struct zs_waiter *w, uint32_t slot);
+/* Takes up to `max` slots that were hinted at, some of them twice; fewer than max: there are no more. By one thread at a time. */
+uint32_t zs_waiter_harvest(struct zs_waiter *w, uint32_t *slots, uint32_t max);
+/* Whether there is something to harvest: two lines that only a producer's hint takes from this CPU's cache. */
+static inline bool zs_waiter_hinted(const struct zs_waiter *w)
+{
+    uint32_t head = atomic_load_explicit(&w->recent_head, memory_order_relaxed);
+    uint32_t entry = atomic_load_explicit(&w->recent[head % ZS_HINTS], memory_order_relaxed);
+    return ZS_HINT_IS_OF(entry, ZS_HINT_LAP(head)) || atomic_load_explicit(&w->top, memory_order_relaxed) != 0;
+}
+/* The line that the next hint will be written to is fetched for writing. */
+static inline void zs_waiter_fetch(const struct zs_waiter *w)
+{
+    uint32_t tail = atomic_load_explicit(&w->recent_tail, memory_order_relaxed);
+    __asm__ volatile("prefetchw %0" : : "m"(w->recent[tail % ZS_HINTS]));
+}
+/* Before a sleep, by who harvests: false when the queue's words make no sense, as after a stray write. Then every slot is hinted at. */
+bool zs_waiter_settle(struct zs_waiter *w);
 int zs_futex_wake(_Atomic uint32_t *word, int count);
 
 /* ---- Signals of O_ASYNC sockets (async.c) ---- */

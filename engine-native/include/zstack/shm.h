@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 11u
+#define ZS_LAYOUT_VERSION 12u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -342,17 +342,37 @@ struct zs_listener {
 
 /* ---- Waiters ------------------------------------------------------------------------------------------------------ */
 
+/* Hints of a waiter: where to look. Those of now are entries of a queue, so that a message costs one line that both sides write and
+ * not the three of the bitmap's levels; many hints at a time share that line. What finds no room there, since its reader is busy,
+ * sets its bit.
+ *
+ * A hint is queued by one compare-and-swap of the entry at `recent_tail`, from one of the lap before; tail is then advanced by
+ * whoever sees it lag, so that a producer killed or stopped in between blocks nobody. An entry may be there twice. The reader
+ * tells how far it is every quarter of the queue only. */
+#define ZS_HINTS 1024u
+#define ZS_HINT_SLOT_BITS 18u
+#define ZS_HINT_SLOT(e) ((e) & ((1u << ZS_HINT_SLOT_BITS) - 1u))
+#define ZS_HINT_LAP(position) (((position) / ZS_HINTS + 1u) << ZS_HINT_SLOT_BITS) /* never 0 in the first one: a free queue is 0 */
+#define ZS_HINT_IS_OF(e, lap) ((((e) ^ (lap)) >> ZS_HINT_SLOT_BITS) == 0)
+
 struct zs_waiter {
     _Atomic uint32_t owner; /* client id; 0 free */
     _Atomic uint32_t gen;
     uint8_t pad[56];
     _Atomic uint32_t asleep; /* threads asleep on it; producers ring the doorbell when not 0 */
-    uint8_t pad1[60];
+    _Atomic uint32_t recent_taken; /* recent_head as it was told last */
+    uint8_t pad1[56];
     _Atomic uint64_t top;    /* bit i: summary[i] may be non-zero */
     uint8_t pad2[56];
+    _Atomic uint32_t recent_tail; /* hints queued: written by producers */
+    uint8_t pad3[124];            /* no pair of lines that both sides write: see struct zs_session */
+    _Atomic uint32_t recent_head; /* hints taken: the reader's */
+    uint8_t pad4[124];
+    _Atomic uint32_t recent[ZS_HINTS]; /* slot and lap */
     _Atomic uint64_t summary[ZS_WAITER_SLOTS / 4096];
     _Atomic uint64_t leaf[ZS_WAITER_SLOTS / 64];
 };
+_Static_assert(ZS_WAITER_SLOTS <= 1u << ZS_HINT_SLOT_BITS, "a slot fits an entry");
 
 /* ---- Clients ------------------------------------------------------------------------------------------------------ */
 
