@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Waiters and spinning. Spinning about 20 us with a yield every 50 rounds keeps nearly all of the latency of pure
- * polling, and lets two programs that share a CPU go on. */
+ * Waiters and spinning. Spinning about 20 us with a yield now and then keeps nearly all of the latency of pure polling, and lets
+ * two programs that share a CPU go on. */
 #include "wait.h"
 
 #include <sched.h>
@@ -9,14 +9,21 @@
 
 #include "sys.h"
 
-#define YIELD_EVERY 50u
 #define EAGER_ROUNDS 64u /* the first ones look without a pause, which takes as long as a cache line from CPU to CPU */
+/* A yield is a system call, during which a message from another CPU waits; where the sender needs this very CPU, every round before it
+ * is lost. So a thread goes by what its last yields brought. */
+#define YIELD_LATE 100u /* rounds */
+#define YIELD_SOON 8u
 /* A yield that takes this long gave the CPU to somebody who computes. A spinner loses against such a competitor, slice by
  * slice, where a sleeper is let in at once when it is woken: sleep for a while. */
 #define YIELD_TOO_LONG_NS 300000u
 #define NO_SPIN_NS 20000000u
 
 static __thread uint64_t no_spin_until __attribute__((tls_model("initial-exec")));
+/* Counts yields that ended a spin up, and those that did not down: 0 to YIELDS_PAY_MOST. */
+static __thread uint32_t yields_pay __attribute__((tls_model("initial-exec")));
+#define YIELDS_PAY_MOST 3u
+#define YIELDS_PAY 2u
 
 /* The engine is gone: a waiter that this process claims by itself, as it claims sessions. */
 static int open_lone(struct zs_domain *d, struct zs_wait *w)
@@ -107,6 +114,10 @@ void zs_spin_end(struct zs_domain *d, const struct zs_spin *s)
 {
     if (!s->counted)
         return;
+    if (!s->yielded && yields_pay > 0)
+        yields_pay--;
+    else if (s->yielded && yields_pay < YIELDS_PAY_MOST)
+        yields_pay++;
     atomic_fetch_sub_explicit(&d->view.stats->spinners, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&d->view.arena->header.spinners, 1, memory_order_relaxed);
 }
@@ -120,11 +131,13 @@ uint64_t zs_now_ns(void)
 
 bool zs_spin_round(struct zs_domain *d, struct zs_spin *s)
 {
-    if (s->eager < EAGER_ROUNDS) {
+    uint32_t every = yields_pay >= YIELDS_PAY ? YIELD_SOON : YIELD_LATE;
+    s->yielded = false;
+    if (every == YIELD_LATE && s->eager < EAGER_ROUNDS) {
         s->eager++;
         return true;
     }
-    if (++s->round % YIELD_EVERY != 0) {
+    if (++s->round % every != 0) {
         __builtin_ia32_pause();
         return true;
     }
@@ -139,5 +152,6 @@ bool zs_spin_round(struct zs_domain *d, struct zs_spin *s)
         no_spin_until = after + NO_SPIN_NS;
         return false;
     }
+    s->yielded = true;
     return true;
 }

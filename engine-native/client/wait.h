@@ -35,7 +35,8 @@ struct zs_spin {
     uint32_t round;
     uint32_t limit_us;
     uint64_t deadline_ns;
-    bool counted;
+    bool counted; /* and has yielded */
+    bool yielded; /* in the last round */
 };
 /* May this thread spin? Only while spinners are fewer than CPUs. Pairs with zs_spin_end. */
 bool zs_spin_begin(struct zs_domain *d);
