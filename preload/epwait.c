@@ -39,9 +39,14 @@ static void harvest(struct epset *e)
             continue;
         uint32_t n = zs_wait_harvest(&e->w[w], slots, 256);
         e->busy |= n > 0; /* also what is read without having been reported */
-        for (uint32_t i = 0; i < n; i++)
-            if (slots[i] < e->nslots && e->slots[slots[i]] != NULL)
-                ep_ready_push(e, e->slots[slots[i]]);
+        for (uint32_t i = 0; i < n; i++) {
+            struct epitem *it = slots[i] < e->nslots ? e->slots[slots[i]] : NULL;
+            if (it == NULL)
+                continue;
+            if (atomic_load_explicit(&it->k->kind, memory_order_relaxed) == ZK_CONN)
+                zs_rx_fetch(&it->k->d->view, it->k->s);
+            ep_ready_push(e, it);
+        }
     }
 }
 

@@ -23,13 +23,9 @@ static size_t iov_bytes(const struct iovec *iov, size_t cnt, bool *bad)
     return n;
 }
 
-/* Receives into iov; msg (UDP, recvmsg) carries name, control and flags, or is NULL. */
-static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, struct msghdr *msg, int flags)
+/* Receives n bytes, all of iov, which is there; msg (UDP, recvmsg) carries name, control and flags, or is NULL. */
+static ssize_t recv_bytes(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, size_t n, struct msghdr *msg, int flags)
 {
-    bool bad;
-    size_t n = iov_bytes(iov, cnt, &bad);
-    if (bad || n == SIZE_MAX)
-        return !bad ? -EFAULT : cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
     switch (atomic_load(&k->kind)) {
     case ZK_CONN:;
         if (flags & MSG_ERRQUEUE) {
@@ -60,12 +56,17 @@ static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t 
     }
 }
 
-static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, const struct msghdr *msg, int flags)
+static ssize_t do_recv(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, struct msghdr *msg, int flags)
 {
     bool bad;
     size_t n = iov_bytes(iov, cnt, &bad);
     if (bad || n == SIZE_MAX)
         return !bad ? -EFAULT : cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
+    return recv_bytes(k, fd, iov, cnt, n, msg, flags);
+}
+
+static ssize_t send_bytes(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, size_t n, const struct msghdr *msg, int flags)
+{
     struct msghdr own = {.msg_iov = (struct iovec *)iov, .msg_iovlen = cnt};
     switch (atomic_load(&k->kind)) {
     case ZK_CONN:
@@ -75,6 +76,15 @@ static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t 
     default:
         return zs_sys(SYS_sendmsg, fd, msg != NULL ? msg : &own, flags);
     }
+}
+
+static ssize_t do_send(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, const struct msghdr *msg, int flags)
+{
+    bool bad;
+    size_t n = iov_bytes(iov, cnt, &bad);
+    if (bad || n == SIZE_MAX)
+        return !bad ? -EFAULT : cnt > IOV_MAX && msg != NULL ? -EMSGSIZE : -EINVAL;
+    return send_bytes(k, fd, iov, cnt, n, msg, flags);
 }
 
 #define SEND_BY_KERNEL ((ssize_t)-SSIZE_MAX) /* no errno */
@@ -112,7 +122,7 @@ static ssize_t send_message(struct zsock *k, int fd, const struct msghdr *msg, i
 /* ---- Receive ---- */
 
 /* read and kin, unlike recv, never look at the queue for no bytes (sock_read_iter). */
-static ssize_t do_read(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, int flags)
+static ssize_t read_vector(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, int flags)
 {
     bool bad;
     return iov_bytes(iov, cnt, &bad) == 0 && !bad ? 0 : do_recv(k, fd, iov, cnt, NULL, flags);
@@ -125,7 +135,7 @@ ssize_t zsp_read(int fd, void *buf, size_t n)
     if (k == NULL)
         return REAL(read)(fd, buf, n);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
-    return call_end(&c, fd, do_read(k, fd, &iov, 1, 0));
+    return call_end(&c, fd, n == 0 ? 0 : recv_bytes(k, fd, &iov, 1, iov.iov_len, NULL, 0));
 }
 
 ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
@@ -134,7 +144,7 @@ ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
     struct zsock *k = call_begin(&c, "readv", fd);
     if (k == NULL)
         return REAL(readv)(fd, iov, cnt);
-    return call_end(&c, fd, cnt < 0 ? -EINVAL : do_read(k, fd, iov, (size_t)cnt, 0));
+    return call_end(&c, fd, cnt < 0 ? -EINVAL : read_vector(k, fd, iov, (size_t)cnt, 0));
 }
 
 ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
@@ -145,7 +155,7 @@ ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int fla
         return REAL(preadv2)(fd, iov, cnt, off, flags);
     if (off != -1 || cnt < 0)
         return call_end(&c, fd, cnt < 0 || off < 0 ? -EINVAL : -ESPIPE);
-    return call_end(&c, fd, do_read(k, fd, iov, (size_t)cnt, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
+    return call_end(&c, fd, read_vector(k, fd, iov, (size_t)cnt, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
 }
 
 ssize_t zsp_recv(int fd, void *buf, size_t n, int flags)
@@ -155,7 +165,7 @@ ssize_t zsp_recv(int fd, void *buf, size_t n, int flags)
     if (k == NULL)
         return REAL(recv)(fd, buf, n, flags);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
-    return call_end(&c, fd, do_recv(k, fd, &iov, 1, NULL, flags));
+    return call_end(&c, fd, recv_bytes(k, fd, &iov, 1, iov.iov_len, NULL, flags));
 }
 
 /* The address of a received datagram as recvfrom hands it over, after which an error is too late for the data. */
@@ -184,7 +194,7 @@ ssize_t zsp_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *fr
     struct sockaddr_storage name;
     if (from != NULL)
         msg.msg_name = &name, msg.msg_namelen = sizeof name;
-    ssize_t r = do_recv(k, fd, &iov, 1, &msg, flags);
+    ssize_t r = recv_bytes(k, fd, &iov, 1, iov.iov_len, &msg, flags);
     if (r >= 0 && from != NULL)
         r = name_give(&name, msg.msg_namelen, from, len, r);
     return call_end(&c, fd, r);
@@ -242,7 +252,7 @@ ssize_t zsp_write(int fd, const void *buf, size_t n)
     if (k == NULL)
         return REAL(write)(fd, buf, n);
     struct iovec iov = {(void *)buf, n < SSIZE_MAX ? n : SSIZE_MAX};
-    return call_end(&c, fd, do_send(k, fd, &iov, 1, NULL, 0));
+    return call_end(&c, fd, send_bytes(k, fd, &iov, 1, iov.iov_len, NULL, 0));
 }
 
 ssize_t zsp_writev(int fd, const struct iovec *iov, int cnt)
@@ -274,7 +284,7 @@ ssize_t zsp_send(int fd, const void *buf, size_t n, int flags)
     struct iovec iov = {(void *)buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     const struct msghdr nowhere = {0};
     int r = fast_open(k, fd, &nowhere, flags); /* without an address it never becomes the kernel's */
-    return call_end(&c, fd, r < 0 ? r : do_send(k, fd, &iov, 1, NULL, flags));
+    return call_end(&c, fd, r < 0 ? r : send_bytes(k, fd, &iov, 1, iov.iov_len, NULL, flags));
 }
 
 ssize_t zsp_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t len)
@@ -292,7 +302,7 @@ ssize_t zsp_sendto(int fd, const void *buf, size_t n, int flags, const struct so
         call_end(&c, fd, 0);
         return REAL(sendto)(fd, buf, n, flags, to, len);
     }
-    return call_end(&c, fd, r < 0 ? r : do_send(k, fd, &iov, 1, &msg, flags));
+    return call_end(&c, fd, r < 0 ? r : send_bytes(k, fd, &iov, 1, iov.iov_len, &msg, flags));
 }
 
 ssize_t zsp_sendmsg(int fd, const struct msghdr *msg, int flags)

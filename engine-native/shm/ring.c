@@ -353,6 +353,17 @@ int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, co
     return (int64_t)done;
 }
 
+void zs_rx_fetch(const struct zs_view *v, const struct zs_session *rx)
+{
+    __builtin_prefetch(&rx->rx_prod);
+    uint32_t seq = atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed);
+    uint32_t ref = atomic_load_explicit(&rx->rx_rings.ring[seq % ZS_DIR_RINGS], memory_order_relaxed);
+    const uint8_t *data = zs_block_ptr(v->arena, ref);
+    if (data != NULL)
+        __builtin_prefetch(data + (head & (ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref)) - 1)));
+}
+
 int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint64_t n, struct iovec *iov, int max)
 {
     uint64_t tail = atomic_load_explicit(&rx->rx_prod.tail, memory_order_acquire); /* with zs_tx_write */

@@ -62,6 +62,8 @@ static inline uint64_t zs_rx_avail(const struct zs_session *rx)
 /* Copies up to `n` unread bytes, starting `offset` bytes after the first unread one, into iov from `skip` on, without
  * consuming them. Returns bytes or -EPROTO; -ENOBUFS: what is lent there cannot be mapped now. iov NULL: counts only (MSG_TRUNC). */
 int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, const struct iovec *iov, size_t skip, size_t n);
+/* It was hinted that something came: asks for the lines that tell, and the first that it may lie in, at once. */
+void zs_rx_fetch(const struct zs_view *v, const struct zs_session *rx);
 /* Where n unread bytes from `offset` on lie, in the rings or lent: at most `max` pieces. Returns how many; 0: more pieces; -EPROTO.
  * The pieces stay until they are consumed. */
 int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint64_t n, struct iovec *iov, int max);
