@@ -1,29 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "sum.h"
 
-#include <string.h>
+#include <emmintrin.h>
 
 /*
- * Eight bytes at a time, in four lanes of 16 bits: byte by byte, this sum and not the transport would be measured. 128 words
- * fill a lane at most.
+ * Sixteen bytes at a time by SSE2, which every x86-64 has: the instruction that adds up differences to 0. Byte by byte, or in the lanes
+ * of a general register (a quarter of this speed), the sum and not the transport would be measured.
  */
 uint64_t sum_bytes(const unsigned char *data, size_t size)
 {
-    const uint64_t even = UINT64_C(0x00ff00ff00ff00ff);
-    uint64_t sum = 0;
+    const __m128i zero = _mm_setzero_si128();
+    __m128i even = zero, odd = zero;
+    uint64_t halves[2], sum;
     size_t i = 0;
 
-    while (size - i >= 8) {
-        uint64_t lanes = 0;
-
-        for (int n = 0; n < 128 && size - i >= 8; n++, i += 8) {
-            uint64_t word;
-
-            memcpy(&word, data + i, sizeof(word));
-            lanes += (word & even) + (word >> 8 & even);
-        }
-        sum += (lanes & 0xffff) + (lanes >> 16 & 0xffff) + (lanes >> 32 & 0xffff) + (lanes >> 48);
+    for (; size - i >= 32; i += 32) {
+        even = _mm_add_epi64(even, _mm_sad_epu8(_mm_loadu_si128((const __m128i *)(data + i)), zero));
+        odd = _mm_add_epi64(odd, _mm_sad_epu8(_mm_loadu_si128((const __m128i *)(data + i + 16)), zero));
     }
+    _mm_storeu_si128((__m128i *)halves, _mm_add_epi64(even, odd));
+    sum = halves[0] + halves[1];
     for (; i < size; i++)
         sum += data[i];
     return sum;
