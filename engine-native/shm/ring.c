@@ -461,7 +461,7 @@ void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n)
     }
     zs_refs_drop(v, rx, head);
     /* Full barrier between returning the room and looking whether somebody waits for it; the producer does the reverse. */
-    atomic_store(&c->head, head);
+    atomic_store_explicit(&c->head, head, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&rx->rx_prod.want_space) != 0)
         return_room(v, rx, head);
