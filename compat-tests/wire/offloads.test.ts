@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/** Long segments that the port cuts into frames: exact bytes both ways, both families, at the usual MTU and at the least of IPv6. */
+/** Long segments that the port cuts into frames, and received ones that are merged: exact bytes both ways, both families, at the usual MTU and at the least of IPv6. */
 import { join } from 'node:path';
 import { makeFile } from '../apps/nginx.js';
 import { WireMeter } from '../lib/accel.js';
@@ -16,11 +16,13 @@ const DIRECTIONS: readonly (readonly [string, Direction])[] = [
 ];
 
 describe.each([
-  ['tap', 'tso=on'],
-  ['tap', 'tso=on,mtu=1280'],
-  ['tap', 'tso=off'],
-  ['af_packet', 'tso=on'],
-  ['memif', 'tso=on'],
+  ['tap', 'tso=on,gro=on'],
+  ['tap', 'tso=on,gro=on,mtu=1280'],
+  ['tap', 'tso=off,gro=off'],
+  ['af_packet', 'tso=on,gro=on'],
+  ['af_packet', 'tso=off,gro=off'],
+  ['af_xdp', 'gro=on'],
+  ['memif', 'tso=on,gro=on'],
 ] as const)('%s,%s', (kind, keys) => {
   const stage = useStage({ wire: kind, keys });
   const file = (name: string) => join(stage.directory, name);
@@ -44,11 +46,13 @@ describe.each([
         ]);
         expect(await sha256(file('got'))).toBe(await sha256(file('data')));
         await used.used(1, 2 * SIZE);
-        const { tcp_tx = 0, tcp_tx_large = 0, tcp_tx_referred } = await used.growth();
-        expect(tcp_tx_referred).toBeGreaterThan(SIZE / 2);
-        if (keys.includes('tso=off')) expect(tcp_tx_large).toBe(0);
-        else expect(tcp_tx_large).toBeGreaterThan(10);
-        expect(tcp_tx).toBeGreaterThan(SIZE / 1500);
+        const { tcp_tx = 0, tcp_rx = 0, tcp_tx_large = 0, gro_merged = 0, tcp_rx_lent } = await used.growth();
+        expect(tcp_rx_lent).toBeGreaterThan(SIZE / 2);
+        if (keys.includes('tso=on')) expect(tcp_tx_large).toBeGreaterThan(10);
+        else expect(tcp_tx_large).toBe(0);
+        if (keys.includes('gro=on')) expect(gro_merged).toBeGreaterThan(100);
+        else expect(gro_merged).toBe(0);
+        expect(Math.min(tcp_tx, tcp_rx)).toBeGreaterThan(SIZE / 1500);
       }
     },
     60_000,

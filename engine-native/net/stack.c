@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "arp.h"
+#include "gro.h"
 #include "group.h"
 #include "ipv4.h"
 #include "ipv6.h"
@@ -166,6 +167,8 @@ void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames
 {
     st->now = now;
     st->counters[NET_PORT_RX] += n;
+    if (n > 1 && port->conf.gro)
+        n = gro_merge(st, frames, n);
     for (uint16_t from = 0; from < n; from = (uint16_t)(from + TCP_BURST)) {
         uint16_t some = RTE_MIN((uint16_t)(n - from), (uint16_t)TCP_BURST);
         bool together = some > 1 && !(st->conf.without & NET_WITHOUT_PREFETCH);

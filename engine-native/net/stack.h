@@ -107,6 +107,7 @@ struct net_port_conf {
     struct ip_addr addr6;
     uint8_t prefix6_len;
     struct ip_addr gateway6; /* :: none */
+    bool gro;                /* segments that arrive together are merged */
     bool ra;                 /* routers' advertisements are believed; addr6 :: then is theirs to give */
     uint32_t nroutes;
     struct net_route route[NET_PORT_ROUTES];

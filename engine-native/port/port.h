@@ -55,6 +55,7 @@ struct port_spec {
     enum port_mac mac_from;
     struct rte_ether_addr mac;
     char bell[108]; /* path; empty: none */
+    bool gro;             /* segments that arrive together are merged: by the stack, net/gro.h */
     enum port_switch tso; /* long TCP segments, cut by the device or by the port */
 };
 

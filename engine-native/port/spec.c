@@ -11,7 +11,7 @@
 #include "internal.h"
 #include "ip.h"
 
-#define KEYS "ip, gateway, ip6, gateway6, ra, route, mtu, mac, bell, tso"
+#define KEYS "ip, gateway, ip6, gateway6, ra, route, mtu, mac, bell, tso, gro"
 
 struct parser {
     struct port_spec *spec;
@@ -102,12 +102,20 @@ static bool key_gateway6(const struct parser *ps, const char *value)
     return true;
 }
 
+static bool on_or_off(const struct parser *ps, const char *key, const char *value, bool *on)
+{
+    *on = strcmp(value, "on") == 0;
+    return *on || strcmp(value, "off") == 0 || refuse(ps, "%s: expected on or off, got \"%s\"", key, value);
+}
+
 static bool key_ra(const struct parser *ps, const char *value)
 {
-    if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
-        return refuse(ps, "ra: expected on or off, got \"%s\"", value);
-    ps->spec->ra = strcmp(value, "on") == 0;
-    return true;
+    return on_or_off(ps, "ra", value, &ps->spec->ra);
+}
+
+static bool key_gro(const struct parser *ps, const char *value)
+{
+    return on_or_off(ps, "gro", value, &ps->spec->gro);
 }
 
 static bool any_address(const char *text, struct ip_addr *a)
@@ -205,7 +213,7 @@ static const struct {
 } keys[] = {
     {"ip", key_ip},   {"gateway", key_gateway}, {"ip6", key_ip6},   {"gateway6", key_gateway6},
     {"ra", key_ra}, {"route", key_route}, {"mtu", key_mtu}, {"mac", key_mac},         {"bell", key_bell},
-    {"tso", key_tso},
+    {"tso", key_tso}, {"gro", key_gro},
 };
 
 static bool pair(const struct parser *ps, char *text, unsigned *seen)
@@ -253,7 +261,7 @@ int port_spec_parse(const char *text, struct port_spec *spec, char *why, size_t 
 {
     struct parser ps = {spec, why, why_size};
     unsigned seen = 0;
-    *spec = (struct port_spec){.mac_from = PORT_MAC_OWN};
+    *spec = (struct port_spec){.mac_from = PORT_MAC_OWN, .gro = true};
     size_t n = strcspn(text, ",");
     if (n == 0 || n >= sizeof spec->device || memchr(text, '=', n) != NULL) {
         refuse(&ps, "expected DEVICE[,KEY=VALUE...] with the DPDK name of a device, got \"%s\"", text);

@@ -205,6 +205,7 @@ void port_conf(struct port *p, struct net_port_conf *conf)
     memcpy(conf->addr6.b, p->spec.ip6, sizeof p->spec.ip6);
     memcpy(conf->gateway6.b, p->spec.gateway6, sizeof p->spec.gateway6);
     conf->ra = p->spec.ra;
+    conf->gro = p->spec.gro;
     conf->nroutes = p->spec.nroutes;
     memcpy(conf->route, p->spec.route, sizeof conf->route);
 }

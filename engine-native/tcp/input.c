@@ -15,7 +15,8 @@ static bool parse(struct stack *st, struct ip_pkt *p, struct tcp_seg *s)
         net_drop(st, p->m, NET_TCP_BAD_HEADER);
         return false;
     }
-    bool checked = (p->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD && p->m->nb_segs == 1;
+    bool merged = p->m->ol_flags & RTE_MBUF_F_RX_LRO; /* here or by the card, which have looked at each */
+    bool checked = (p->m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD && (p->m->nb_segs == 1 || merged);
     if (!checked && ip_l4_sum(p->m, &p->src, &p->dst, IPPROTO_TCP, p->len) != 0xffff) {
         net_drop(st, p->m, NET_TCP_BAD_CKSUM);
         return false;
@@ -30,6 +31,7 @@ static bool parse(struct stack *st, struct ip_pkt *p, struct tcp_seg *s)
         .seq = seq(rte_be_to_cpu_32(h->sent_seq)),
         .ack = seq(rte_be_to_cpu_32(h->recv_ack)),
         .len = p->len - hlen,
+        .segments = merged && p->m->tso_segsz > 0 ? RTE_MAX(1u, (p->len - hlen + p->m->tso_segsz - 1u) / p->m->tso_segsz) : 1,
         .wnd = rte_be_to_cpu_16(h->rx_win),
         .flags = h->tcp_flags,
         .ce = ((ip_is_v4(&p->src) ? p->ip4.type_of_service : rte_be_to_cpu_32(p->ip6.vtc_flow) >> 20) & 3u) == ECN_CE,
@@ -340,9 +342,11 @@ void tcp_input(struct stack *st, struct ip_pkt *p)
     struct tcp_seg s;
     if (st->conf.steer != NULL && steer_away(st, p))
         return;
-    NET_COUNT(st, TCP_RX);
-    if (!parse(st, p, &s))
+    if (!parse(st, p, &s)) {
+        NET_COUNT(st, TCP_RX);
         return;
+    }
+    NET_COUNT_BYTES(st, TCP_RX, s.segments);
     struct tcp_conn *c = tcp_burst_find(st, &s.flow);
     struct tcp_listener *l = c != NULL ? NULL : tcp_listener_find(st, &s.flow.local_ip, s.flow.local_port);
     enum tcp_state state = c != NULL ? c->state : l != NULL ? TCP_LISTEN : TCP_CLOSED;
@@ -365,8 +369,8 @@ void tcp_input(struct stack *st, struct ip_pkt *p)
         tcp_syn_sent_input(c, &s);
         break;
     case TCP_SEGMENT:
-        c->info.segs_in++;
-        c->info.data_in += s.len > 0;
+        c->info.segs_in += s.segments;
+        c->info.data_in += s.len > 0 ? s.segments : 0;
         segment_input(c, &s);
         break;
     case TCP_TIME_WAIT_INPUT:

@@ -90,13 +90,9 @@ static uint32_t copy(struct tcp_conn *c, struct zs_session *app, const struct rt
     return done;
 }
 
-/* Payload to the application. Returns the bytes it took, *m NULL if the buffer with them; the connection may have ended. */
-static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf **m, uint32_t skip, uint32_t len)
+/* What one buffer has, or a chain that was not merged, which is copied. */
+static uint32_t deliver_buffer(struct tcp_conn *c, struct zs_session *app, struct rte_mbuf **m, uint32_t skip, uint32_t len)
 {
-    struct zs_session *app = tcp_app(c);
-    if (app == NULL)
-        return 0;
-    tcp_urgent_came(c, app, *m, skip, len);
     enum net_counter how = tcp_lend(c, app, *m, skip, len, tcp_receive_buffer(c));
     if (c->state == TCP_CLOSED)
         return 0;
@@ -107,8 +103,50 @@ static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf **m, uint32_t skip, 
         c->st->counters[how] += done;
         c->rcv_nxt = seq_add(c->rcv_nxt, done);
         c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt);
-        zs_notify(c->st->conf.view, app);
     }
+    return done;
+}
+
+/* The first buffer of a chain that was merged, alone; *chain is the rest. */
+static struct rte_mbuf *first_of(struct rte_mbuf **chain)
+{
+    struct rte_mbuf *m = *chain;
+    *chain = m->next;
+    m->next = NULL;
+    m->nb_segs = 1;
+    m->pkt_len = m->data_len;
+    return m;
+}
+
+static bool is_merged(const struct rte_mbuf *m)
+{
+    return m->nb_segs > 1 && (m->ol_flags & RTE_MBUF_F_RX_LRO);
+}
+
+/* Payload to the application, of merged segments each buffer for itself. Returns the bytes it took, *m what is left of the
+ * buffers; the connection may have ended. */
+static uint32_t deliver(struct tcp_conn *c, struct rte_mbuf **m, uint32_t skip, uint32_t len)
+{
+    struct zs_session *app = tcp_app(c);
+    uint32_t done = 0;
+    if (app == NULL)
+        return 0;
+    tcp_urgent_came(c, app, *m, skip, len);
+    if (!is_merged(*m))
+        done = deliver_buffer(c, app, m, skip, len);
+    else
+        for (bool all = true; all && *m != NULL && done < len && c->state != TCP_CLOSED;) {
+            struct rte_mbuf *one = first_of(m);
+            uint32_t n = rte_pktmbuf_data_len(one), from = RTE_MIN(skip, n);
+            skip -= from;
+            n = RTE_MIN(n - from, len - done);
+            uint32_t put = n > 0 ? deliver_buffer(c, app, &one, from, n) : 0;
+            rte_pktmbuf_free(one);
+            all = put == n;
+            done += put;
+        }
+    if (done > 0 && c->state != TCP_CLOSED)
+        zs_notify(c->st->conf.view, app);
     return done;
 }
 
@@ -271,6 +309,29 @@ void tcp_drain(struct tcp_conn *c)
 
 /* ---- Segments ---- */
 
+/* Out of order: merged ones each for itself, as the list has them. Takes what it keeps. */
+static void keep(struct tcp_conn *c, struct tcp_seg *s)
+{
+    tcp_seq at = s->seq;
+    uint32_t skip = s->skip, left = s->len;
+    if (!is_merged(s->m)) {
+        ooo_insert(c, s->m, at, skip, left);
+        s->m = NULL;
+        return;
+    }
+    while (left > 0 && s->m != NULL) {
+        struct rte_mbuf *one = first_of(&s->m);
+        uint32_t len = rte_pktmbuf_data_len(one), from = RTE_MIN(skip, len), n = RTE_MIN(len - from, left);
+        skip -= from;
+        if (n > 0)
+            ooo_insert(c, one, at, from, n);
+        else
+            rte_pktmbuf_free(one);
+        at = seq_add(at, n);
+        left -= n;
+    }
+}
+
 static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
 {
     struct stack *st = c->st;
@@ -285,8 +346,7 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
         return;
     }
     if (!seq_eq(s->seq, c->rcv_nxt)) {
-        ooo_insert(c, s->m, s->seq, s->skip, s->len);
-        s->m = NULL;
+        keep(c, s);
         c->flags |= TCP_F_ACK_NOW; /* RFC 5681 4.2: at once, a duplicate ACK */
         return;
     }
@@ -305,7 +365,7 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
         return;
     tcp_autotune_rtt(c, s);
     tcp_autotune(c);
-    if (gap || tcp_timer_on(c, TCP_T_DELACK) || (tcp_opt_bits(c) & ZS_O_QUICKACK))
+    if (gap || s->segments > 1 || tcp_timer_on(c, TCP_T_DELACK) || (tcp_opt_bits(c) & ZS_O_QUICKACK))
         c->flags |= TCP_F_ACK_NOW;
     else if (!(c->flags & TCP_F_ACK_NOW))
         tcp_timer_set(c, TCP_T_DELACK, TCP_DELACK_NS);

@@ -284,6 +284,7 @@ struct tcp_seg {
     tcp_seq seq, ack;
     uint32_t skip; /* leading payload bytes cut off: received before */
     uint32_t len;  /* payload bytes after those */
+    uint32_t segments; /* that it was on the wire: several where they were merged (net/gro.c), m is a chain then */
     uint16_t wnd;
     uint8_t flags;
     bool urgent; /* up is the urgent byte's sequence number */

@@ -293,6 +293,7 @@ struct net_port *bed_port(const struct bed *b, struct stack *st, const struct ne
 {
     struct net_port_conf conf = {.ops = ops, .dev = dev, .name = "wire", .mac = host_mac(host), .mtu = mtu, .caps = caps,
                                  .addr = HOST_IP(host), .prefix_len = 24, .gateway = IP(10, 0, 0, 254)};
+    conf.gro = b->gro;
     if (b->tso) {
         conf.caps |= NET_CAP_MULTI_SEGS | NET_CAP_TX_TSO4 | NET_CAP_TX_TSO6;
         conf.tso_max = UINT16_MAX - RTE_ETHER_HDR_LEN;
@@ -442,11 +443,15 @@ bool wire_step(struct wire *w, uint64_t limit)
     }
     w->now = RTE_MAX(next, w->now);
     while ((f = first_frame(w)) != NULL && f->at <= w->now) {
-        w->queue[f->to] = f->next;
         struct wire_end *e = &w->end[f->to];
-        struct rte_mbuf *m = frame_mbuf(w->bed, f->data, f->len);
-        net_input(e->st, e->port, &m, 1, w->now);
-        free(f);
+        struct rte_mbuf *m[TCP_BURST];
+        uint16_t n = 0, most = e->port->conf.gro ? TCP_BURST : 1;
+        for (; n < most && f != NULL && f->to == e->index && f->at <= w->now; f = first_frame(w)) {
+            w->queue[f->to] = f->next;
+            m[n++] = frame_mbuf(w->bed, f->data, f->len);
+            free(f);
+        }
+        net_input(e->st, e->port, m, n, w->now);
     }
     for (int i = 0; i < 2; i++)
         net_run(w->end[i].st, w->now);

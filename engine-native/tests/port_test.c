@@ -459,6 +459,7 @@ static void test_spec(void **state)
         {"net_tap0,ip=10.0.0.1/24,mac=00:00:00:00:00:00", "mac: expected"},
         {"net_tap0,ip=10.0.0.1/24,mac=2:0:0:0:0:1", "mac: expected"},
         {"net_tap0,ip=10.0.0.1/24,bell=relative", "absolute path"},
+        {"net_tap0,ip=10.0.0.1/24,gro=auto", "gro: expected on or off"},
         {"net_tap0,ip=10.0.0.1/24,tso=yes", "tso: expected on, off or auto"},
     };
     (void)state;

@@ -38,6 +38,7 @@ static void dump(const struct stack *st)
 static struct wire *the_wire; /* for what a failure prints */
 static uint64_t probes;          /* window probes of all runs */
 static uint64_t blocks;          /* duplicates told by SACK, of all runs */
+static uint64_t merged;          /* segments that became part of others, of all runs */
 static uint64_t large;           /* segments that the wire cut, of all runs */
 static struct tcp_memory memory; /* bytes of all runs */
 
@@ -93,6 +94,7 @@ static void run_in(const struct weather *opening, const struct weather *then, ui
     struct tcp_listener *l;
     bed.hold_max = seed % 3 ? 0 : 40; /* often too few buffers for all */
     bed.tso = seed % 7 > 3;
+    bed.gro = seed % 11 > 5;
     bed.without = (seed % 5 == 0 ? NET_WITHOUT_SACK : 0) | (seed % 4 == 0 ? NET_WITHOUT_TIMESTAMPS : 0);
     p = (struct peer_ends){0};
     wire_open(&w, &bed, seed, mtu, seed % 2 ? NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM : 0);
@@ -136,6 +138,8 @@ static void run_in(const struct weather *opening, const struct weather *then, ui
     blocks += w.end[0].st->counters[NET_TCP_DSACK_RX] + w.end[1].st->counters[NET_TCP_DSACK_RX];
     for (int i = 0; i < 2; i++) {
         struct tcp_memory m;
+        merged += w.end[i].st->counters[NET_GRO_MERGED];
+        assert_true(bed.gro || w.end[i].st->counters[NET_GRO_MERGED] == 0);
         large += w.end[i].st->counters[NET_TCP_TX_LARGE];
         assert_true(bed.tso || w.end[i].st->counters[NET_TCP_TX_LARGE] == 0);
         tcp_memory(w.end[i].st, &m);
@@ -280,6 +284,7 @@ static void test_model(void **state)
     }
     model_seed = 0;
     assert_true(large > 0);
+    assert_true(merged > 0);
     printf("  %u wires, %.1f s of virtual time each, every byte right\n", n, (double)t / (double)SEC / n);
 }
 
@@ -317,7 +322,7 @@ int main(void)
     printf("  received: %.0f %% lent; sent: %.0f %% from the ring\n",
            100.0 * (double)memory.rx_lent / (double)(memory.rx_lent + memory.rx_copied),
            100.0 * (double)memory.tx_referred / (double)(memory.tx_referred + memory.tx_copied));
-    printf("  %llu segments cut by the wire\n", (unsigned long long)large);
+    printf("  %llu segments cut by the wire, %llu merged\n", (unsigned long long)large, (unsigned long long)merged);
     bed.ip6 = true;
     return failed + cmocka_run_group_tests_name("IPv6", tests, NULL, NULL);
 }

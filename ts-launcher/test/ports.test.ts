@@ -126,6 +126,7 @@ describe('the form', () => {
     [['af_packet:eth0'], 'ZS1601', 'address= is missing', 'a host of its own on the interface'],
     [['memif:/a'], 'ZS1601', 'address= is missing', 'the network of the two engines'],
     [['tap,ra=maybe'], 'ZS1601', 'ra=maybe', 'expected on or off'],
+    [['tap,gro=auto'], 'ZS1601', 'gro=auto', 'expected on or off'],
     [['tap,tso=1'], 'ZS1601', 'tso=1', 'expected on, off or auto'],
     [['af_xdp:eth0,tso=on'], 'ZS1601', "unknown key 'tso' for af_xdp", ''],
     [['tap,route=10.0.0.0'], 'ZS1601', 'route=10.0.0.0', 'expected PREFIX/LENGTH'],
@@ -291,9 +292,9 @@ describe('what DPDK and the engine are told', () => {
       'net_tap0,ip=10.0.0.1/24,ra=on,route=10.9.0.0/16@10.0.0.2+239.0.0.0/8',
     ],
     [
-      'af_packet:eth0,address=192.0.2.9/24,mac=device,tso=on',
+      'af_packet:eth0,address=192.0.2.9/24,mac=device,tso=on,gro=off',
       ['--vdev=net_af_packet0,iface=eth0'],
-      'net_af_packet0,ip=192.0.2.9/24,mac=device,tso=on',
+      'net_af_packet0,ip=192.0.2.9/24,mac=device,tso=on,gro=off',
     ],
     ['af_packet:eth2,address=10.0.0.1/24', ['--vdev=net_af_packet0,iface=eth2'], 'net_af_packet0,ip=10.0.0.1/24'],
     [

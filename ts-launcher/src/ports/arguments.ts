@@ -30,7 +30,7 @@ function frames(mtu = 0): string {
 /** The options `--port` for `zstackd`. */
 export function enginePorts(ports: readonly PlannedPort[]): string[] {
   return ports.flatMap((port) => {
-    const { device, address, address6, gateway, gateway6, ra, route, mtu, mac, tso } = port;
+    const { device, address, address6, gateway, gateway6, ra, route, mtu, mac, tso, gro } = port;
     const settings = [
       `ip=${formatPrefix(address)}`,
       gateway && `gateway=${formatAddress(gateway)}`,
@@ -41,6 +41,7 @@ export function enginePorts(ports: readonly PlannedPort[]): string[] {
       mtu !== undefined && `mtu=${mtu}`,
       mac !== undefined && `mac=${mac}`,
       tso !== undefined && `tso=${tso}`,
+      gro !== undefined && `gro=${gro}`,
       port.kind === 'memif' && `bell=${port.place}.bell`,
     ];
     return ['--port', [device, ...settings.filter((setting) => typeof setting === 'string')].join(',')];

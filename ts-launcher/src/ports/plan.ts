@@ -21,6 +21,7 @@ export interface PlannedPort {
   readonly ra: 'on' | 'off' | undefined;
   readonly route: string | undefined;
   readonly tso: PortSpec['tso'];
+  readonly gro: PortSpec['gro'];
   readonly mtu: number | undefined;
   readonly mac: string | undefined;
   readonly queue: number;
@@ -82,7 +83,7 @@ export function plan(specs: readonly PortSpec[], engine: string, netns: string |
       kind: spec.kind,
       device: spec.kind === 'pci' ? place : `net_${spec.kind}${index}`,
       ...{ place, address, address6: spec.address6, gateway: spec.gateway, gateway6: spec.gateway6 },
-      ...{ ra: spec.ra, route: spec.route, tso: spec.tso },
+      ...{ ra: spec.ra, route: spec.route, tso: spec.tso, gro: spec.gro },
       mtu: spec.mtu ?? ethernetAtMost(found?.mtu),
       ...{ mac: spec.mac, queue: spec.queue ?? 0, role: spec.role ?? 'server', id: spec.id ?? 0 },
       kernelEnd: spec.kind === 'tap' ? { netns, addresses: kernelAddresses(spec, address) } : undefined,

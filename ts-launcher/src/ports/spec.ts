@@ -30,6 +30,8 @@ export interface PortSpec {
   readonly mtu?: number;
   /** Long TCP segments, cut by the device or by the port. */
   readonly tso?: 'on' | 'off' | 'auto';
+  /** Segments that arrive together are merged before TCP sees them. */
+  readonly gro?: 'on' | 'off';
   /** Lower case, or `device`. */
   readonly mac?: string;
   readonly queue?: number;
@@ -52,7 +54,7 @@ interface Kind {
 }
 
 const INTERFACE = /^(?!\.{1,2}$)[^\s/:,=[\]()%]{1,15}$/;
-const COMMON = ['address', 'gateway', 'mtu', 'mac', 'address6', 'gateway6', 'ra', 'route'];
+const COMMON = ['address', 'gateway', 'mtu', 'mac', 'address6', 'gateway6', 'ra', 'route', 'gro'];
 
 const KINDS: Readonly<Record<PortKind, Kind>> = {
   tap: {
@@ -102,6 +104,7 @@ const KEYS: Readonly<Record<string, Key>> = {
   gateway6: address(6),
   ra: oneOf('on', 'off'),
   tso: oneOf('on', 'off', 'auto'),
+  gro: oneOf('on', 'off'),
   route: { form: 'PREFIX/LENGTH[@GATEWAY], at most 8 with + between them', read: readRoutes },
   kernel: prefix(4, true),
   kernel6: prefix(6, true),
