@@ -147,6 +147,7 @@ static void receive(struct fs_conn *c)
         if (n > 0 && app_closed(own)) {
             reset(c, ECONNRESET); /* RFC 9293 3.6.1: the sender must learn that nobody reads this */
         } else if (n > 0) {
+            c->rx_bytes += (uint64_t)n;
             zs_tx_publish(app, (uint64_t)n);
             zs_notify(fs->view, app);
             if (n < space && !c->rx_eof)
@@ -180,6 +181,7 @@ static int64_t write_some(struct fs_conn *c, struct zs_session *own, uint64_t n)
     if (pieces < 0)
         return pieces;
     ssize_t done = ff_writev(c->sock.fd, iov, pieces);
+    c->tx_bytes += (uint64_t)RTE_MAX(done, 0);
     return done >= 0 ? done : errno == EAGAIN ? 0 : -errno;
 }
 
@@ -270,6 +272,7 @@ static void connect_done(struct fs_conn *c)
         return;
     }
     c->connecting = false;
+    fs_conn_options(c, app_of(c));
     fs->events->connected(fs->engine, c->conn);
     receive(c);
     if (!c->sock.dead)

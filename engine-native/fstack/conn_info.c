@@ -32,6 +32,17 @@ static bool ask(const struct fs_conn *c, struct bsd_tcp_info *info)
     return ff_getsockopt(c->sock.fd, IPPROTO_TCP, TCP_INFO, info, &len) == 0 && info->state < RTE_DIM(states);
 }
 
+#define BSD_FIONWRITE 0x4004667fu /* sys/filio.h there: bytes in the send buffer */
+
+/* Of what the socket took; what it has no more the peer has acknowledged. */
+static uint64_t acknowledged(const struct fs_conn *c)
+{
+    int left = 0;
+    if (ff_ioctl_freebsd(c->sock.fd, BSD_FIONWRITE, &left) != 0 || left < 0)
+        return 0;
+    return c->tx_bytes - RTE_MIN((uint64_t)left, c->tx_bytes);
+}
+
 const char *fs_conn_state(void *stack, void *handle)
 {
     struct bsd_tcp_info info;
@@ -42,6 +53,7 @@ const char *fs_conn_state(void *stack, void *handle)
 void fs_conn_info(void *stack, void *handle, uint64_t now, struct zs_tcp_info *to)
 {
     struct bsd_tcp_info i;
+    const struct fs_conn *c = handle;
     (void)stack;
     (void)now;
     memset(to, 0, sizeof *to);
@@ -55,5 +67,6 @@ void fs_conn_info(void *stack, void *handle, uint64_t now, struct zs_tcp_info *t
         .snd_ssthresh = i.snd_mss == 0 ? 0 : i.snd_ssthresh / i.snd_mss,
         .rcv_space = i.rcv_space, .rcv_wnd = i.rcv_space, .snd_wnd = i.snd_wnd,
         .total_retrans = i.snd_rexmitpack, .rcv_ooopack = i.rcv_ooopack,
+        .bytes_acked = acknowledged(c), .bytes_received = c->rx_bytes,
     };
 }

@@ -10,6 +10,8 @@
 /* FreeBSD's numbers (netinet/tcp.h there) of what ff_setsockopt() does not translate. */
 #define BSD_TCP_NOPUSH 4
 #define BSD_TCP_CONGESTION 64
+#define BSD_TCP_KEEPINIT 128
+#define SYNCNT_MAX 10u /* doubled so often, a second is longer than anybody waits */
 
 static void set(int fd, int level, int name, int value)
 {
@@ -34,6 +36,27 @@ static void congestion(struct fs_conn *c, uint32_t which)
         ff_setsockopt_freebsd(c->sock.fd, IPPROTO_TCP, BSD_TCP_CONGESTION, names[which], (socklen_t)strlen(names[which]));
 }
 
+/* FreeBSD bounds the time of a handshake, not its retransmissions: those of TCP_SYNCNT come after 1, 2, 4... seconds (RFC 6298). */
+static void handshake_time(const struct fs_conn *c, const struct zs_opts *o)
+{
+    uint32_t count = atomic_load_explicit(&o->syncnt, memory_order_relaxed);
+    uint32_t limit_ms = atomic_load_explicit(&o->user_timeout, memory_order_relaxed);
+    uint32_t seconds = count == 0 ? 0 : (2u << RTE_MIN(count, SYNCNT_MAX)) - 1;
+    if (limit_ms != 0 && (seconds == 0 || limit_ms / MS_PER_S < seconds))
+        seconds = limit_ms / MS_PER_S + (limit_ms % MS_PER_S != 0);
+    if (seconds != 0)
+        fs_set_int(c->sock.fd, IPPROTO_TCP, BSD_TCP_KEEPINIT, (int)seconds);
+}
+
+/* Refused when it is no less than what the path and the peer allow, or less than FreeBSD's least. */
+static void segment_size(struct fs_conn *c, const struct zs_opts *o)
+{
+    uint32_t most = atomic_load_explicit(&o->maxseg, memory_order_relaxed);
+    if (most != c->maxseg && most != 0)
+        set(c->sock.fd, IPPROTO_TCP, TCP_MAXSEG, (int)most);
+    c->maxseg = most;
+}
+
 void fs_conn_options(struct fs_conn *c, const struct zs_session *app)
 {
     if (app == NULL)
@@ -51,6 +74,10 @@ void fs_conn_options(struct fs_conn *c, const struct zs_session *app)
         set(c->sock.fd, SOL_SOCKET, SO_KEEPALIVE, 0);
     if (cc != c->congestion)
         congestion(c, cc);
+    if (c->connecting)
+        handshake_time(c, o);
+    else
+        segment_size(c, o); /* the handshake sets it, too */
     c->bits = bits;
 }
 

@@ -50,7 +50,8 @@ struct fs_conn {
     bool rx_waits; /* for room in its ring */
     bool tx_ended, tx_waits; /* for room in the socket */
     uint32_t bits; /* ZS_O_* as libfstack has them */
-    uint32_t congestion;
+    uint32_t congestion, maxseg;
+    uint64_t rx_bytes, tx_bytes; /* read from the socket, written to it */
     struct zs_tx tx;
     LIST_ENTRY(fs_conn) link;
 };

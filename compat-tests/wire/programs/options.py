@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Both ends of TCP connections that use what tcp(7) offers beside read and write. Each end checks what it sees; the other
-end is a kernel, so that both have to mean the same. `options.py serve|connect HOST PORT`; prints one JSON object."""
+end is a kernel, so that both have to mean the same. `options.py serve|connect HOST PORT [WITHOUT...]`, where WITHOUT names what one
+of the ends does not do: urgent, defer. Prints one JSON object."""
 import array
 import fcntl
 import json
@@ -17,7 +18,7 @@ from streams import exactly
 
 TCP_NOTSENT_LOWAT, TCP_CORK, SIOCATMARK, SIOCOUTQNSD = 25, 3, 0x8905, 0x894B
 LIMIT = 20
-role, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+role, host, port, without = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 
 
 def number(s, request):
@@ -37,6 +38,7 @@ def info(s):
         "bytes_acked": struct.unpack_from("=Q", raw, 120)[0],
         "bytes_received": struct.unpack_from("=Q", raw, 128)[0],
         "segs_in": struct.unpack_from("=I", raw, 140)[0],
+        "data_segs_in": struct.unpack_from("=I", raw, 152)[0],
         "data_segs_out": struct.unpack_from("=I", raw, 156)[0],
     }
 
@@ -83,6 +85,7 @@ def take_urgent_in_line(s, signals):
 
 def one_segment(s):
     """Small writes that belong together leave in one segment."""
+    exactly(s, 1)
     acknowledged(s)
     before = info(s)["data_segs_out"]
     s.send(b"x" * 100, socket.MSG_MORE)
@@ -94,6 +97,14 @@ def one_segment(s):
     s.setsockopt(socket.IPPROTO_TCP, TCP_CORK, 0)
     acknowledged(s)
     return info(s)["data_segs_out"] - before
+
+
+def take_segments(s):
+    """How many segments brought the 400 bytes of one_segment(), as this end counts them."""
+    before = info(s)["data_segs_in"]
+    s.sendall(b"g")
+    exactly(s, 400)
+    return info(s)["data_segs_in"] - before
 
 
 def fill(s):
@@ -115,17 +126,15 @@ def fill(s):
 
 
 def stands_still(s):
-    """Until the writer has stopped for a while."""
+    """Until the writer has stopped for a while; what probes of a closed window bring does not count."""
     seen, since = 0, time.monotonic()
     while seen == 0 or time.monotonic() - since < 1:
-        if number(s, termios.FIONREAD) != seen:
+        if number(s, termios.FIONREAD) - seen > 8192:
             seen, since = number(s, termios.FIONREAD), time.monotonic()
         time.sleep(0.01)
 
 
-def talk(s):
-    """What both ends do, each after the other."""
-    told = {"congestion": s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()}
+def urgent(s):
     signals = []
     signal.signal(signal.SIGURG, lambda *_: signals.append(1))
     if role == "connect":
@@ -134,14 +143,23 @@ def talk(s):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         s.sendall(b".")
         take_urgent_in_line(s, signals)
-        told["segments"] = one_segment(s)
-        exactly(s, 400)
-        told["filled"], told["unsent"] = fill(s)
     else:
         take_urgent(s)
         exactly(s, 1)
         send_urgent(s)
-        exactly(s, 400)
+
+
+def talk(s):
+    """What both ends do, each after the other."""
+    told = {"congestion": s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()}
+    if "urgent" not in without:
+        urgent(s)
+    if role == "connect":
+        told["segments"] = one_segment(s)
+        told["arrived"] = take_segments(s)
+        told["filled"], told["unsent"] = fill(s)
+    else:
+        told["arrived"] = take_segments(s)
         told["segments"] = one_segment(s)
         stands_still(s)
         read = 0
@@ -165,7 +183,10 @@ def main():
         listener.listen()
         print("ready", flush=True)
         s, _ = listener.accept()
-        assert s.recv(1, socket.MSG_DONTWAIT) == b"d", "accepted before there was data"
+        if "defer" in without:
+            exactly(s, 1)
+        else:
+            assert s.recv(1, socket.MSG_DONTWAIT) == b"d", "accepted before there was data"
     else:
         s = socket.socket()
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
