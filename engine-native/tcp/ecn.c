@@ -46,8 +46,8 @@ void tcp_ecn_in(struct tcp_conn *c, const struct tcp_seg *s)
     if (s->flags & RTE_TCP_CWR_FLAG) /* 6.1.3: it has heard */
         c->flags &= ~TCP_F_ECE;
     if (s->ce) {
-        NET_COUNT(c->st, TCP_CE_RX);
-        c->ce_seen++;
+        NET_COUNT_BYTES(c->st, TCP_CE_RX, s->segments);
+        c->ce_seen += s->segments;
         c->flags |= TCP_F_ECE;
     }
 }
