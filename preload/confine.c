@@ -93,7 +93,8 @@ static uint32_t action_for(const struct sock_fprog *prog, const struct needed *c
     return SECCOMP_RET_KILL_PROCESS;
 }
 
-/* For a filter that the kernel took, so that it is readable: what attaching, zs_rpc, keeping a descriptor and a spin call. */
+/* For a filter that the kernel took, so that it is readable: what attaching, zs_rpc, keeping a descriptor and a spin call, and
+ * what maps lent memory (mapped.c, whose size the engine tells). */
 static bool allows_requests(const struct sock_fprog *prog)
 {
     static const struct needed needed[] = {
@@ -106,6 +107,8 @@ static bool allows_requests(const struct sock_fprog *prog)
         {SYS_sched_yield, 0, 0},
         {SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC},
         {SYS_connect, 0, 0},
+        {SYS_mmap, 0, ZS_BUFFERS_MIN},
+        {SYS_munmap, 0, ZS_BUFFERS_MIN},
     };
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
         uint32_t action = action_for(prog, &needed[i]) & SECCOMP_RET_ACTION_FULL;

@@ -17,6 +17,8 @@ void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t ses
     async_apply(k);
     if (d->view.confined)
         atomic_fetch_or(&k->s->flags, ZS_F_NO_LEND);
+    else
+        atomic_fetch_and(&k->s->flags, ~ZS_F_NO_LEND); /* a listener's, which another process that has it is not to map for */
     atomic_store(&k->kind, ZK_CONN);
     sock_why_conn(k, fd);
 }

@@ -74,12 +74,21 @@ static int zc_info(int fd, struct zs_if_info *info)
 
 /* ---- What is lent to this process ---- */
 
+/* A connection, or a listener, whose connections begin as it is marked: their peers send before they are accepted. */
+static bool lends_to(const struct zsock *k, const struct zs_domain *d)
+{
+    uint8_t kind = atomic_load(&k->kind);
+    return k->d == d && (kind == ZK_CONN || kind == ZK_LISTEN);
+}
+
 static void connection_confined(struct zsock *k, int fd, void *domain)
 {
     (void)fd;
-    if (k->d != domain || atomic_load(&k->kind) != ZK_CONN)
+    if (!lends_to(k, domain))
         return;
     atomic_fetch_or(&k->s->flags, ZS_F_NO_LEND);
+    if (atomic_load(&k->kind) == ZK_LISTEN)
+        return;
     bool locked = sock_locked(k);
     if (locked)
         zs_lock(&k->d->view, &k->s->rx_cons.lock, false);
@@ -93,7 +102,7 @@ static void connection_confined(struct zsock *k, int fd, void *domain)
 static void connection_free(struct zsock *k, int fd, void *domain)
 {
     (void)fd;
-    if (k->d == domain && atomic_load(&k->kind) == ZK_CONN)
+    if (lends_to(k, domain))
         atomic_fetch_and(&k->s->flags, ~ZS_F_NO_LEND);
 }
 

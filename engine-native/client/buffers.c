@@ -4,7 +4,6 @@
 #include "buffers.h"
 
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "sys.h"
 
@@ -86,7 +85,6 @@ static int fetch(struct zs_domain *d, const struct zs_ref *ref, uint32_t session
 static int map(struct zs_domain *d, const struct zs_ref *ref, uint32_t session)
 {
     struct zs_ctl_reply reply;
-    struct stat st;
     int fd = -1;
     sweep(d);
     int r = fetch(d, ref, session, &reply, &fd);
@@ -95,9 +93,7 @@ static int map(struct zs_domain *d, const struct zs_ref *ref, uint32_t session)
     else if (r == 0 && fd < 0)
         r = -ENOBUFS; /* no descriptor is left to receive it */
     else if (r == 0)
-        r = zs_sys(SYS_fstat, fd, &st) == 0 && (uint64_t)st.st_size <= ZS_BUFFERS_MAX
-                ? put(d, ref->segment, fd, (uint64_t)st.st_size, false)
-                : -EPROTO;
+        r = reply.b <= ZS_BUFFERS_MAX ? put(d, ref->segment, fd, reply.b, false) : -EPROTO;
     close_fd(fd);
     if (r == -EMFILE)
         r = -ENOBUFS;

@@ -45,6 +45,7 @@ static void fill_ends(struct zs_domain *d, uint32_t ci, uint32_t si, const struc
     client->listener = server->listener = ls->listener;
     client->listener_gen = server->listener_gen = ls->listener_gen;
     zs_session_pair(&d->view, ci, si);
+    atomic_fetch_or(&server->flags, atomic_load(&ls->flags) & ZS_F_NO_LEND);
 }
 
 /* Hands the server's end over to the listener's queue. */

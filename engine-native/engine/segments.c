@@ -184,6 +184,7 @@ int segment_grant(struct engine *e, const struct client *c, uint32_t loan, uint3
     if (r == NULL || atomic_load(&r->gen) != l->root_gen || r->segment != name || atomic_load(&r->owner) != s->owner)
         return -EACCES;
     reply->a = name;
+    reply->b = (uint32_t)s->size;
     *fd = s->fd;
     return 0;
 }

@@ -188,13 +188,12 @@ static void no_descriptor(void)
     nobody_waits(&b);
 }
 
-/* No sockets any more, so that nothing can be asked of the engine. */
-static void forbid_sockets(void)
+/* A call less, which asking the engine, or mapping what it answers, needs. */
+static void forbid(unsigned call)
 {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 1, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -204,7 +203,7 @@ static void forbid_sockets(void)
 }
 
 /* A receiver that confines itself reads what was lent to it before, and gets copies from then on. */
-static void confined(void)
+static void confined_from(unsigned call)
 {
     int fd[2], there[2], back[2];
     struct zs_report r;
@@ -213,7 +212,7 @@ static void confined(void)
     pid_t pid = fork();
     if (pid == 0) {
         hear(there[0]);
-        forbid_sockets();
+        forbid(call);
         tell(back[1]);
         read_all(fd[1], 0, SIZE);
         hear(there[0]);
@@ -232,6 +231,47 @@ static void confined(void)
     tell(there[1]);
     EQUAL(signal_of(pid), 0);
     pair_close(fd);
+    nobody_waits(&b);
+}
+
+static void confined(void)
+{
+    confined_from(SYS_connect);
+}
+
+static void confined_from_mapping(void)
+{
+    confined_from(SYS_mmap);
+}
+
+/* A server that confines itself and accepts from then on: who sends before it accepts copies, too. */
+static void confined_server(void)
+{
+    int there[2], back[2], fd, l;
+    struct sockaddr_in a;
+    struct zs_report r;
+    l = listener(&a);
+    CHECK(pipe(there) == 0 && pipe(back) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        forbid(SYS_connect);
+        tell(back[1]);
+        hear(there[0]);
+        CHECK((fd = accept(l, NULL, NULL)) >= 0);
+        read_all(fd, 0, SIZE);
+        _exit(0);
+    }
+    hear(back[0]);
+    struct zs_buffer b = buffer(SIZE, ZS_SHARED);
+    fill(b.data, 0, SIZE);
+    CHECK((fd = socket(AF_INET, SOCK_STREAM, 0)) >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    struct zs_iov v = {b.data, SIZE, b.id};
+    EQUAL(zs_send(fd, &v, 1, 0, NULL, 0, &r), SIZE);
+    tell(there[1]);
+    EQUAL(signal_of(pid), 0);
+    EQUAL(r.lent, 0);
+    EQUAL(r.reason, accel ? ZS_COPY_NO_REFERENCE : ZS_COPY_KERNEL);
+    CHECK(close(fd) == 0 && close(l) == 0);
     nobody_waits(&b);
 }
 
@@ -265,6 +305,6 @@ static void many_sizes(void)
 
 const struct one_case apart_cases[] = {
     {"write-to-lent", write_to_lent}, {"write-to-parents", write_to_parents}, {"chain", chain}, {"no-descriptor", no_descriptor},
-    {"confined", confined},           {"many-sizes", many_sizes},
+    {"confined", confined},           {"confined-from-mapping", confined_from_mapping}, {"confined-server", confined_server}, {"many-sizes", many_sizes},
     {NULL, NULL},
 };

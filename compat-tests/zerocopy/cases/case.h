@@ -5,6 +5,7 @@
 #define ZSTACK_ZEROCOPY_CASE_H
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ extern bool accel;
         }                                                                                                              \
     } while (0)
 
+int listener(struct sockaddr_in *a); /* on loopback; *a: where */
 /* A connected pair over loopback: [0] connected, [1] accepted. */
 void pair(int fd[2]);
 int any_pair(int fd[2]); /* served by whoever is there; the path, ZS_PATH_* */

@@ -38,14 +38,21 @@ uint64_t rnd(uint64_t *s)
     return *s * UINT64_C(2685821657736338717);
 }
 
+int listener(struct sockaddr_in *a)
+{
+    socklen_t len = sizeof *a;
+    int l = socket(AF_INET, SOCK_STREAM, 0);
+    *a = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    CHECK(l >= 0 && bind(l, (struct sockaddr *)a, sizeof *a) == 0 && listen(l, 8) == 0);
+    CHECK(getsockname(l, (struct sockaddr *)a, &len) == 0);
+    return l;
+}
+
 int any_pair(int fd[2])
 {
     struct zs_socket_info info;
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    int l = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(l >= 0 && bind(l, (struct sockaddr *)&a, sizeof a) == 0 && listen(l, 8) == 0);
-    CHECK(getsockname(l, (struct sockaddr *)&a, &len) == 0);
+    struct sockaddr_in a;
+    int l = listener(&a);
     fd[0] = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(connect(fd[0], (struct sockaddr *)&a, sizeof a) == 0);
     fd[1] = accept(l, NULL, NULL);

@@ -50,7 +50,7 @@ enum zs_ctl_op {
     ZS_CTL_BUFFERS_READY, /* a = that segment: it is mapped. From here on the kernel lets nobody map it for writing, and others get it */
     ZS_CTL_BUFFERS_MAP, /* a, b = a loan that the caller, or a session of the caller's, holds, and its generation. fd: the socket
                           of that session, where it was another process that opened it. reply.a = the segment that is lent from,
-                          reply fd: it, to be mapped for reading. EACCES: there is no such hold; ENOENT: no segment of buffers */
+                          reply.b = its bytes, reply fd: it, to be mapped for reading. EACCES: there is no such hold; ENOENT: no segment of buffers */
     ZS_CTL_BUFFERS_END, /* a = a segment of the caller's, given back. EBUSY: somebody reads there */
     ZS_CTL_BUFFERS_OVER, /* a = a segment: whether it is no more. EBUSY: it is there */
 };

@@ -105,7 +105,7 @@ enum zs_session_state { ZS_S_FREE, ZS_S_EMBRYO, ZS_S_QUEUED, ZS_S_OPEN, ZS_S_CLO
 #define ZS_F_FAULT (1u << 8)      /* shared state was found inconsistent; the connection was reset */
 #define ZS_F_WIRE (1u << 10)      /* TCP: the other end is a connection of the engine's stack */
 #define ZS_F_HOLDS (1u << 11)     /* ZS_F_WIRE: what is lent to this end has a hold, so that it can be taken over */
-#define ZS_F_NO_LEND (1u << 14)   /* this end may not map what is lent to it (a confined process): programs copy */
+#define ZS_F_NO_LEND (1u << 14)   /* this end, or who accepts here, may not map what is lent (a confined process): programs copy */
 #define ZS_F_ZC_DONE (1u << 13)   /* completions of MSG_ZEROCOPY are to be fetched: zc_told is not zc_sent */
 #define ZS_F_SYN_WAITS (1u << 12) /* ZS_F_WIRE: the SYN waits for what is written first, which goes with it (Fast Open) */
 
