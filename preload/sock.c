@@ -397,8 +397,9 @@ int sock_claim(int fd)
     if (!conn)
         atomic_fetch_add(&zs_proc.endpoints, 1);
     fdtab_set(fd, FDT_SOCK, k);
+    if (!conn)
+        k->pre = opt_current(k); /* what is set from now on is beside them; accepted sockets have a listener's */
     if (s->kind == ZS_KIND_UDP) {
-        k->pre = opt_current(k);
         k->dg.port = s->port;
         dg_load(k, fd);
     }
