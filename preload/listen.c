@@ -31,6 +31,7 @@ static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int b
     zs_sys(SYS_fcntl, fd, F_SETFL, zs_sys(SYS_fcntl, fd, F_GETFL, 0) | O_NONBLOCK);
     async_apply(k);
     opt_apply(k); /* what the wire's handshakes need to know */
+    tcpopt_fastopen_key(k, fd);
     return 0;
 }
 

@@ -356,6 +356,8 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
         keep_plain(k, level, name, on);
     if (k->s != NULL)
         opt_apply(k);
+    if (kind == ZK_LISTEN && level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY)
+        tcpopt_fastopen_key(k, fd);
     return 0;
 }
 

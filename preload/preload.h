@@ -500,6 +500,7 @@ int tcpopt_remember(struct zs_preopts *p, int name, int v);
 bool tcpopt_remembered(int name); /* whether tcpopt_remember knows it */
 int tcpopt_get(struct zsock *k, const struct zs_preopts *p, int name, void *val, socklen_t *len);
 uint32_t tcpopt_congestion(const void *val, socklen_t len);
+void tcpopt_fastopen_key(struct zsock *k, int fd); /* of a listener: as it is now, for the stack */
 
 /* ---- urgent.c ---- */
 bool urgent_at_mark(const struct zs_session *s);

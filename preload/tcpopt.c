@@ -111,6 +111,18 @@ uint32_t tcpopt_congestion(const void *val, socklen_t len)
     return ZS_CC_DEFAULT;
 }
 
+/* ---- TCP_FASTOPEN_KEY ---- */
+
+/* The placeholder's kernel judges and keeps it, also over fork, exec and SCM_RIGHTS; the stack reads it in the listener's record. */
+void tcpopt_fastopen_key(struct zsock *k, int fd)
+{
+    uint8_t keys[ZS_FASTOPEN_KEYS * ZS_FASTOPEN_KEY_LEN];
+    socklen_t len = sizeof keys;
+    if (zs_sys(SYS_getsockopt, fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, keys, &len) < 0)
+        return; /* a kernel without it */
+    zs_listener_set_keys(&k->d->view, k->s->listener, k->s->listener_gen, keys, len / ZS_FASTOPEN_KEY_LEN);
+}
+
 /* ---- TCP_INFO ---- */
 
 static void info_local(const struct zsock *k, struct tcp_info *ti)

@@ -89,7 +89,18 @@ static const struct zs_opts *on_options(void *arg, const struct tcp_flow *flow)
     return n->events->listener_options(n->engine, &local, &remote);
 }
 
-static const struct tcp_listener_ops listener_ops = {.accept = on_accept, .full = on_full, .options = on_options};
+_Static_assert(TCP_TFO_KEYS == ZS_FASTOPEN_KEYS && TCP_TFO_KEY_LEN == ZS_FASTOPEN_KEY_LEN, "the stack's keys are the contract's");
+static uint32_t on_fastopen_keys(void *arg, const struct tcp_flow *flow, uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN])
+{
+    struct native *n = arg;
+    struct zs_addr local, remote;
+    native_to_zs(&flow->local_ip, flow->local_port, &local);
+    native_to_zs(&flow->remote_ip, flow->remote_port, &remote);
+    return n->events->listener_keys(n->engine, &local, &remote, keys);
+}
+
+static const struct tcp_listener_ops listener_ops = {
+    .accept = on_accept, .full = on_full, .options = on_options, .fastopen_keys = on_fastopen_keys};
 
 static int native_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t port, uint32_t own,
                           void *conn, void **handle, uint64_t now)

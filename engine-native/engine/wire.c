@@ -37,6 +37,7 @@ static const struct wire_events events = {
     .accept = wire_accept,
     .accept_full = wire_accept_full,
     .listener_options = wire_listener_options,
+    .listener_keys = wire_listener_keys,
     .connected = wire_connected,
     .closed = wire_closed,
     .datagram = wire_datagram,

@@ -129,6 +129,8 @@ int wire_connect(struct engine *e, struct client *c, uint32_t session, uint32_t 
 int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn);
 bool wire_accept_full(void *worker, const struct zs_addr *local, const struct zs_addr *remote);
 const struct zs_opts *wire_listener_options(void *worker, const struct zs_addr *local, const struct zs_addr *remote);
+uint32_t wire_listener_keys(void *worker, const struct zs_addr *local, const struct zs_addr *remote,
+                            uint8_t keys[ZS_FASTOPEN_KEYS][ZS_FASTOPEN_KEY_LEN]);
 void wire_connected(void *worker, void *conn);
 void wire_closed(void *worker, void *conn);
 

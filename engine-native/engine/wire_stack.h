@@ -70,6 +70,9 @@ struct wire_events {
     bool (*accept_full)(void *engine, const struct zs_addr *local, const struct zs_addr *remote);
     /* The options of the listening socket that would get it; NULL: there is none. In shared memory: copy, then judge. */
     const struct zs_opts *(*listener_options)(void *engine, const struct zs_addr *local, const struct zs_addr *remote);
+    /* Its TCP_FASTOPEN_KEY: how many keys, 0 none. */
+    uint32_t (*listener_keys)(void *engine, const struct zs_addr *local, const struct zs_addr *remote,
+                              uint8_t keys[ZS_FASTOPEN_KEYS][ZS_FASTOPEN_KEY_LEN]);
     void (*connected)(void *engine, void *conn);
     /* The stack forgets the connection. */
     void (*closed)(void *engine, void *conn);

@@ -43,6 +43,14 @@ const struct zs_opts *wire_listener_options(void *worker, const struct zs_addr *
     return li < 0 ? NULL : &zs_session_at(k->view, (uint32_t)li)->opts;
 }
 
+uint32_t wire_listener_keys(void *worker, const struct zs_addr *local, const struct zs_addr *remote,
+                            uint8_t keys[ZS_FASTOPEN_KEYS][ZS_FASTOPEN_KEY_LEN])
+{
+    struct wire_worker *k = worker;
+    uint64_t entry;
+    return listener_for(k, local, remote, &entry) < 0 ? 0 : zs_listener_keys(k->view, WIRE_LISTENER(entry), keys);
+}
+
 int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn)
 {
     struct wire_worker *k = worker;

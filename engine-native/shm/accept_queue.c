@@ -21,6 +21,7 @@ int64_t zs_listener_alloc(struct zs_view *v, uint32_t session, uint32_t backlog)
             continue;
         l->session = session;
         atomic_store(&l->backlog, backlog < ZS_BACKLOG_MAX ? backlog : ZS_BACKLOG_MAX);
+        atomic_store(&l->fastopen_keys, 0);
         atomic_fetch_add(&l->gen, 1);
         return i;
     }
@@ -43,6 +44,31 @@ void zs_listener_free(struct zs_view *v, uint32_t listener)
     atomic_store(&l->head, 0);
     atomic_store(&l->tail, 0);
     atomic_store(&l->owner, 0);
+}
+
+void zs_listener_set_keys(struct zs_view *v, uint32_t listener, uint32_t gen, const uint8_t *keys, uint32_t n)
+{
+    struct zs_listener *l = listener_at(v, listener);
+    if (l == NULL || n > ZS_FASTOPEN_KEYS || atomic_load(&l->gen) != gen)
+        return;
+    for (uint32_t i = 0; i < n * (ZS_FASTOPEN_KEY_LEN / 8); i++) {
+        uint64_t word;
+        memcpy(&word, keys + i * sizeof word, sizeof word);
+        atomic_store_explicit(&l->fastopen_key[i / 2][i % 2], word, memory_order_relaxed);
+    }
+    atomic_store_explicit(&l->fastopen_keys, n, memory_order_release);
+}
+
+uint32_t zs_listener_keys(struct zs_view *v, uint32_t listener, uint8_t keys[ZS_FASTOPEN_KEYS][ZS_FASTOPEN_KEY_LEN])
+{
+    struct zs_listener *l = listener_at(v, listener);
+    uint32_t n = l == NULL ? 0 : atomic_load_explicit(&l->fastopen_keys, memory_order_acquire);
+    n = n < ZS_FASTOPEN_KEYS ? n : ZS_FASTOPEN_KEYS;
+    for (uint32_t i = 0; i < n * (ZS_FASTOPEN_KEY_LEN / 8); i++) {
+        uint64_t word = atomic_load_explicit(&l->fastopen_key[i / 2][i % 2], memory_order_relaxed);
+        memcpy(keys[i / 2] + i % 2 * sizeof word, &word, sizeof word);
+    }
+    return n;
 }
 
 uint32_t zs_accept_count(struct zs_view *v, uint32_t listener)

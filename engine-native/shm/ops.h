@@ -183,6 +183,10 @@ bool zs_dgram_put(struct zs_view *v, struct zs_session *to, struct zs_udp_record
 /* ---- Accept queues (accept_queue.c) ---- */
 int64_t zs_listener_alloc(struct zs_view *v, uint32_t session, uint32_t backlog);
 void zs_listener_free(struct zs_view *v, uint32_t listener);
+/* TCP_FASTOPEN_KEY of a listener: n keys, one after another, 0 to ZS_FASTOPEN_KEYS. Nothing if it is not that one any more. */
+void zs_listener_set_keys(struct zs_view *v, uint32_t listener, uint32_t gen, const uint8_t *keys, uint32_t n);
+/* How many; they are copied to `keys`. */
+uint32_t zs_listener_keys(struct zs_view *v, uint32_t listener, uint8_t keys[ZS_FASTOPEN_KEYS][ZS_FASTOPEN_KEY_LEN]);
 /* 0, -EAGAIN full (backlog), -ECONNREFUSED generation changed. */
 int zs_accept_push(struct zs_view *v, uint32_t listener, uint32_t gen, uint32_t session, uint32_t session_gen);
 /* Session index taken from the queue, or -EAGAIN. Entries whose session is stale are skipped. */

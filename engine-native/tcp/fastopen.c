@@ -28,21 +28,55 @@ struct tcp_tfo_peers {
 
 /* ---- Cookies that we give ---- */
 
-/* RFC 7413 4.1.2: from the client's address to this one. Another length than what else is hashed with the key. */
-static void own_cookie(const struct tcp_conn *c, uint8_t out[TCP_TFO_COOKIE_LEN])
+/* Of a key that a listener was given: as Linux makes it (tcp_fastopen.c), so that servers which share a key and an address know each
+ * other's. SipHash-2-4 of the client's address and then this one, 4 or 16 bytes each; its 8 bytes are least significant first. */
+static void cookie_of_key(const struct tcp_flow *f, const uint8_t key[TCP_TFO_KEY_LEN], uint8_t out[TCP_TFO_COOKIE_LEN])
 {
-    _Static_assert(crypto_shorthash_BYTES == TCP_TFO_COOKIE_LEN, "a cookie is a whole hash");
+    _Static_assert(crypto_shorthash_BYTES == TCP_TFO_COOKIE_LEN && crypto_shorthash_KEYBYTES == TCP_TFO_KEY_LEN, "a cookie is a whole hash");
+    uint8_t in[2 * sizeof(struct ip_addr)];
+    size_t len = ip_is_v4(&f->remote_ip) ? sizeof(rte_be32_t) : sizeof f->remote_ip.b, skip = sizeof f->remote_ip.b - len;
+    memcpy(in, f->remote_ip.b + skip, len);
+    memcpy(in + len, f->local_ip.b + skip, len);
+    crypto_shorthash(out, in, 2 * len, key);
+}
+
+/* RFC 7413 4.1.2: from the client's address to this one. Another length than what else is hashed with the stack's key. */
+static void cookie_of_stack(const struct tcp_conn *c, uint8_t out[TCP_TFO_COOKIE_LEN])
+{
     struct ip_addr in[2] = {c->flow.remote_ip, c->flow.local_ip};
     crypto_shorthash(out, (const uint8_t *)in, sizeof in, c->st->conf.key);
 }
 
-static bool good_cookie(const struct tcp_conn *c, const struct tcp_options *o)
+/* All that are good for l now, the one to give first. How many. */
+static uint32_t own_cookies(const struct tcp_conn *c, const struct tcp_listener *l, uint8_t out[TCP_TFO_KEYS][TCP_TFO_COOKIE_LEN])
 {
-    uint8_t own[TCP_TFO_COOKIE_LEN], differs = 0;
-    own_cookie(c, own);
-    for (uint32_t i = 0; i < sizeof own && o->tfo_len == sizeof own; i++)
+    uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN];
+    uint32_t n = l->ops->fastopen_keys == NULL ? 0 : l->ops->fastopen_keys(l->arg, &c->flow, keys);
+    for (uint32_t i = 0; i < n; i++)
+        cookie_of_key(&c->flow, keys[i], out[i]);
+    if (n > 0)
+        return n;
+    cookie_of_stack(c, out[0]);
+    return 1;
+}
+
+static bool same_cookie(const uint8_t own[TCP_TFO_COOKIE_LEN], const struct tcp_options *o)
+{
+    uint8_t differs = 0;
+    for (uint32_t i = 0; i < TCP_TFO_COOKIE_LEN && o->tfo_len == TCP_TFO_COOKIE_LEN; i++)
         differs |= (uint8_t)(own[i] ^ o->tfo[i]);
-    return o->tfo_len == sizeof own && differs == 0;
+    return o->tfo_len == TCP_TFO_COOKIE_LEN && differs == 0;
+}
+
+enum verdict { BAD, GOOD, BACKUP }; /* BACKUP: good, and a new one is due */
+
+static enum verdict judge_cookie(const struct tcp_conn *c, const struct tcp_listener *l, const struct tcp_options *o)
+{
+    uint8_t own[TCP_TFO_KEYS][TCP_TFO_COOKIE_LEN];
+    uint32_t n = own_cookies(c, l, own);
+    if (same_cookie(own[0], o))
+        return GOOD;
+    return n > 1 && same_cookie(own[1], o) ? BACKUP : BAD;
 }
 
 /* ---- Cookies that peers gave ---- */
@@ -124,11 +158,13 @@ uint32_t tcp_tfo_syn_data(const struct tcp_conn *c)
 /* The option of a SYN, or SYN,ACK, without padding; 0: none. */
 uint32_t tcp_tfo_option(struct tcp_conn *c, bool ack, uint8_t out[TCP_TFO_COOKIE_MAX], bool *has)
 {
-    *has = ack ? c->tfo & TCP_TFO_GIVE : (c->tfo & TCP_TFO_ASK) && c->retries == 0;
+    *has = ack ? (c->tfo & TCP_TFO_GIVE) && c->listener != NULL : (c->tfo & TCP_TFO_ASK) && c->retries == 0;
     if (!*has)
         return 0;
     if (ack) {
-        own_cookie(c, out);
+        uint8_t own[TCP_TFO_KEYS][TCP_TFO_COOKIE_LEN];
+        own_cookies(c, c->listener, own);
+        memcpy(out, own[0], TCP_TFO_COOKIE_LEN);
         NET_COUNT(c->st, TCP_TFO_COOKIE_TX);
         return TCP_TFO_COOKIE_LEN;
     }
@@ -190,12 +226,15 @@ void tcp_tfo_failed(struct tcp_conn *c)
 static bool may_take(struct tcp_conn *c, const struct tcp_seg *s, struct tcp_listener *l, const struct zs_opts *o, uint32_t limit)
 {
     bool bare = atomic_load_explicit(&o->bits, memory_order_relaxed) & ZS_O_FASTOPEN_NO_COOKIE;
-    bool asks = s->opt.tfo != NULL, good = asks && good_cookie(c, &s->opt);
-    if (asks && !good)
+    bool asks = s->opt.tfo != NULL;
+    enum verdict cookie = asks ? judge_cookie(c, l, &s->opt) : BAD;
+    if (asks && cookie != GOOD)
         c->tfo |= TCP_TFO_GIVE;
-    if (asks && !good && s->opt.tfo_len != 0)
+    if (asks && cookie == BAD && s->opt.tfo_len != 0)
         NET_COUNT(c->st, TCP_TFO_COOKIE_BAD);
-    if ((!good && !(bare && s->len > 0)) || s->len == 0)
+    if (cookie == BACKUP)
+        NET_COUNT(c->st, TCP_TFO_COOKIE_BACKUP);
+    if ((cookie == BAD && !(bare && s->len > 0)) || s->len == 0)
         return false;
     if (l->tfo_pending < limit)
         return true;

@@ -54,6 +54,9 @@ struct tcp_conn_ops {
     void (*closed)(void *arg, struct tcp_conn *c);    /* the connection is no more; c is freed after this */
 };
 
+#define TCP_TFO_KEYS 2u
+#define TCP_TFO_KEY_LEN 16u
+
 struct tcp_listener_ops {
     /* The handshake is complete. The callee gives the connection its sessions (tcp_attach) and returns 0, or -EAGAIN: later
      * (the final ACK is as good as lost, the peer's next segment asks again), or another error: reset. */
@@ -62,6 +65,8 @@ struct tcp_listener_ops {
     bool (*full)(void *arg, const struct tcp_flow *flow);
     /* The options of the socket that will get the connection: what is accepted has them from its SYN on. NULL: none. May be NULL. */
     const struct zs_opts *(*options)(void *arg, const struct tcp_flow *flow);
+    /* The TCP_FASTOPEN_KEY of that socket: how many keys; the first makes cookies, all are good. 0: the stack's own. May be NULL. */
+    uint32_t (*fastopen_keys)(void *arg, const struct tcp_flow *flow, uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN]);
 };
 
 struct tcp_table *tcp_create(struct stack *st);

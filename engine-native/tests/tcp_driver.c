@@ -160,7 +160,15 @@ static const struct zs_opts *listener_options(void *arg, const struct tcp_flow *
     (void)flow;
     return &((struct driver *)arg)->opts;
 }
-static const struct tcp_listener_ops driver_listener = {.accept = driver_accept, .options = listener_options};
+static uint32_t listener_keys(void *arg, const struct tcp_flow *flow, uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN])
+{
+    struct driver *s = arg;
+    (void)flow;
+    memcpy(keys, s->keys, sizeof s->keys);
+    return s->nkeys;
+}
+static const struct tcp_listener_ops driver_listener = {
+    .accept = driver_accept, .options = listener_options, .fastopen_keys = listener_keys};
 
 void driver_listen(struct driver *s, uint32_t backlog)
 {

@@ -29,6 +29,8 @@ struct driver {
     int accept_result;         /* what accept says: 0, or negative errno */
     uint8_t cookie[8];         /* of Fast Open, last given by the stack */
     struct zs_opts opts;       /* of the listener, or the socket to come */
+    uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN]; /* TCP_FASTOPEN_KEY of the listener */
+    uint32_t nkeys;
 };
 
 void driver_start(struct driver *d, struct bed *b);

@@ -27,6 +27,59 @@ CASE(malformed_cookie_is_no_option, LISTEN, "< S 0:100(100) win 65535 <mss 1460,
 CASE(data_without_cookie_where_none_is_needed, "option nocookie", LISTEN, "< S 0:100(100) win 65535 <mss 1460>", "> S. 0:0(0) ack 101",
      "read 100", "count tcp_tfo_accepted 1")
 
+/* ---- Server: TCP_FASTOPEN_KEY ---- */
+#define AGAIN "< . 101:101(0) ack 1", "read 100", "as 3", "< S 0:100(100) win 65535 <mss 1460,fo given>"
+CASE(key_of_a_listener_makes_its_cookies, "option key first", TAKEN, "read 100", "count tcp_tfo_accepted 1", "count tcp_tfo_cookie_backup 0")
+CASE(another_key_refuses_the_cookie, "option key first", GIVEN, "option key second", SYN_DATA, "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>",
+     "count tcp_tfo_cookie_bad 1", "count tcp_tfo_accepted 0")
+CASE(the_stacks_cookie_is_none_of_the_keys, GIVEN, "option key first", SYN_DATA, "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>",
+     "count tcp_tfo_cookie_bad 1")
+CASE(a_keys_cookie_is_none_of_the_stacks, "option key first", GIVEN, "option key", SYN_DATA, "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>",
+     "count tcp_tfo_cookie_bad 1")
+CASE(backup_key_is_good_and_brings_a_new_cookie, "option key first", GIVEN, "option key second first", SYN_DATA,
+     "> S. 0:0(0) ack 101 win 65535 <mss 1460,fo given>", "count tcp_tfo_accepted 1", "count tcp_tfo_cookie_backup 1", "count tcp_tfo_cookie_bad 0",
+     "option key second", AGAIN, "> S. 0:0(0) ack 101 win 65535 <mss 1460>", "count tcp_tfo_accepted 2", "count tcp_tfo_cookie_backup 1")
+CASE(backup_key_makes_no_cookies, "option key second first", GIVEN, "option key first", SYN_DATA,
+     "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>", "count tcp_tfo_cookie_bad 1")
+CASE(backup_cookie_brings_a_new_one_where_it_is_too_many, "option key first", GIVEN, "option key second first", "option pending 1", "as 1", SYN_DATA,
+     "> S. 0:0(0) ack 101 win 65535 <mss 1460,fo given>", "as 2", SYN_DATA, "> S. 0:0(0) ack 1 win 65535 <mss 1460>", "count tcp_tfo_full 1")
+CASE(lost_new_cookie_is_given_again, "option key first", GIVEN, "option key second first", SYN_DATA,
+     "> S. 0:0(0) ack 101 win 65535 <mss 1460,fo given>", "+1001", "> S. 0:0(0) ack 101 win 65535 <mss 1460,fo given>")
+
+static uint32_t known_key(void *arg, const struct tcp_flow *flow, uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN])
+{
+    (void)flow;
+    memcpy(keys[0], arg, TCP_TFO_KEY_LEN);
+    return 1;
+}
+
+/* Those of Linux' own tests, tools/testing/selftests/net/packetdrill/ksft_runner.sh. */
+static void cookies_are_those_of_linux(void **state)
+{
+    static const struct tcp_listener_ops ops = {.fastopen_keys = known_key};
+    static uint8_t key[] = {0xa1, 0xa1, 0xa1, 0xa1, 0xb2, 0xb2, 0xb2, 0xb2, 0xc3, 0xc3, 0xc3, 0xc3, 0xd4, 0xd4, 0xd4, 0xd4};
+    static const struct {
+        struct tcp_flow flow;
+        uint8_t cookie[TCP_TFO_COOKIE_LEN];
+    } known[] = {
+        {{.remote_ip = {.b = {[10] = 0xff, 0xff, 192, 0, 2, 1}}, .local_ip = {.b = {[10] = 0xff, 0xff, 192, 168, 0, 1}}},
+         {0x30, 0x21, 0xb9, 0xd8, 0x89, 0x01, 0x7e, 0xeb}},
+        {{.remote_ip = {.b = {0xfd, 0x3d, 0xfa, 0x7b, 0xd1, 0x7d, [15] = 1}}, .local_ip = {.b = {0xfd, 0x3d, 0x0a, 0x0b, 0x17, 0xd6, [15] = 1}}},
+         {0xc1, 0xd1, 0xe9, 0x74, 0x2a, 0x47, 0xa9, 0xbc}},
+    };
+    (void)state;
+    for (size_t i = 0; i < RTE_DIM(known); i++) {
+        struct stack stack = {.now = 0};
+        struct tcp_listener l = {.ops = &ops, .arg = key};
+        struct tcp_conn c = {.st = &stack, .flow = known[i].flow, .tfo = TCP_TFO_GIVE, .listener = &l};
+        uint8_t cookie[TCP_TFO_COOKIE_MAX];
+        bool has;
+        assert_int_equal(tcp_tfo_option(&c, true, cookie, &has), TCP_TFO_COOKIE_LEN);
+        assert_true(has);
+        assert_memory_equal(cookie, known[i].cookie, TCP_TFO_COOKIE_LEN);
+    }
+}
+
 /* ---- Server: data ---- */
 CASE(data_is_taken, TAKEN, "read 100", "info state 3", "info options 32", "count tcp_tfo_accepted 1", "< . 101:101(0) ack 1", "info state 4",
      "state ESTABLISHED", "write 10", "> P. 1:11(10) ack 101")
@@ -138,6 +191,9 @@ int main(int argc, char **argv)
         T(syn_data_is_not_acknowledged), T(syn_data_is_acknowledged_in_part), T(bad_acknowledgement_is_refused),
         T(syn_data_is_at_most_the_peers_mss), T(syn_is_repeated_without_data), T(repeated_syn_finds_its_data_taken), T(loss_pauses_it),
         T(refusal_is_one), T(long_cookie), T(data_without_a_cookie),
+        T(key_of_a_listener_makes_its_cookies), T(another_key_refuses_the_cookie), T(the_stacks_cookie_is_none_of_the_keys),
+        T(a_keys_cookie_is_none_of_the_stacks), T(backup_key_is_good_and_brings_a_new_cookie), T(backup_key_makes_no_cookies),
+        T(backup_cookie_brings_a_new_one_where_it_is_too_many), T(lost_new_cookie_is_given_again), T(cookies_are_those_of_linux),
         T(cookies_of_peers_are_bounded),
     };
     cases_begin(argc, argv);

@@ -241,6 +241,16 @@ static bool number_option(struct zs_opts *o, const char *name, uint32_t v)
     return true;
 }
 
+/* Words of up to 16 characters, zeros after them. */
+static uint32_t key_option(const char *text, uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN])
+{
+    char word[TCP_TFO_KEYS][TCP_TFO_KEY_LEN + 1] = {{0}};
+    int n = sscanf(text, "key %16s %16s", word[0], word[1]);
+    for (uint32_t i = 0; i < TCP_TFO_KEYS; i++)
+        memcpy(keys[i], word[i], TCP_TFO_KEY_LEN);
+    return n > 0 ? (uint32_t)n : 0;
+}
+
 static void option(struct script *s, const char *text)
 {
     struct zs_opts *o = driver_options(&s->d);
@@ -255,7 +265,9 @@ static void option(struct script *s, const char *text)
         atomic_store(&o->keepidle, (uint16_t)idle);
         atomic_store(&o->keepintvl, (uint16_t)interval);
         atomic_store(&o->keepcnt, (uint8_t)count);
-    } else if (strcmp(text, "uncork") == 0)
+    } else if (strncmp(text, "key", 3) == 0)
+        s->d.nkeys = key_option(text, s->d.keys);
+    else if (strcmp(text, "uncork") == 0)
         atomic_fetch_and(&o->bits, ~ZS_O_CORK);
     else if (!number_option(o, name, (uint32_t)v))
         SCRIPT_FAIL(s, "option?\n");

@@ -13,6 +13,7 @@
  *     state NAME | gone | eof | error ERRNO | lent BUFFERS | count COUNTER N
  *     < S 0:100(100) <mss 1460,fo given>            Fast Open (RFC 7413): fo alone asks for a cookie, fo given is the one that the stack
  *                                                   gave last, else hexadecimal digits
+ *     option key [K [K]]    TCP_FASTOPEN_KEY of the listener, each of up to 16 characters; none: the stack's own
  *     option NAME [N]       fastopen nocookie pending (TCP_FASTOPEN of a listener) nodelay cork more quickack (1 or 0), maxseg, syncnt, defer, linger2, user_timeout,
  *                           notsent_lowat, reno, cubic, uncork, keepalive IDLE INTERVAL COUNT. Of the
  *                           socket, or while there is none of the listener or the socket to come

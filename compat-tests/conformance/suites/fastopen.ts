@@ -142,7 +142,9 @@ fastopen.tcp('options', (t) => {
   const key = Buffer.from('0123456789abcdef');
   listener.set(IPPROTO.TCP, 33, 'TCP_FASTOPEN_KEY', key);
   listener.get(IPPROTO.TCP, 33, 'TCP_FASTOPEN_KEY', 16);
-  listener.set(IPPROTO.TCP, 33, 'TCP_FASTOPEN_KEY', Buffer.alloc(15));
+  for (const length of [0, 15, 17, 31, 33]) listener.set(IPPROTO.TCP, 33, 'TCP_FASTOPEN_KEY', Buffer.alloc(length));
+  listener.set(IPPROTO.TCP, 33, 'TCP_FASTOPEN_KEY', Buffer.concat([Buffer.from('fedcba9876543210'), key]));
+  listener.get(IPPROTO.TCP, 33, 'TCP_FASTOPEN_KEY', 32);
   client.set(IPPROTO.TCP, TCP.FASTOPEN_CONNECT, 'TCP_FASTOPEN_CONNECT', 0);
   client.set(IPPROTO.TCP, TCP.FASTOPEN_NO_COOKIE, 'TCP_FASTOPEN_NO_COOKIE', 0);
   sendto(client, 'hello', to);

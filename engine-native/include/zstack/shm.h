@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 12u
+#define ZS_LAYOUT_VERSION 13u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -326,12 +326,20 @@ struct zs_loan {
 #define ZS_AQ_IS_EMPTY(w) ((((w) >> 24) & 0xfffffu) == 0)
 #define ZS_AQ_LAP(w) ((uint32_t)((w) >> 44))
 
+#define ZS_FASTOPEN_KEYS 2u
+#define ZS_FASTOPEN_KEY_LEN 16u
+
 struct zs_listener {
     _Atomic uint32_t owner;   /* ZS_CLIENT_ENGINE while in use */
     _Atomic uint32_t gen;
     uint32_t session;         /* its session */
     _Atomic uint32_t backlog; /* as listen(2), capped; Linux admits backlog + 1 */
-    uint8_t pad[48];
+    /* TCP_FASTOPEN_KEY: the first makes cookies, all of them are good. 0: the stack's own. Written by the program while the stack
+     * reads it: what half a new key makes is a cookie that is replaced when it comes back. */
+    _Atomic uint32_t fastopen_keys;
+    uint8_t pad[4];
+    _Atomic uint64_t fastopen_key[ZS_FASTOPEN_KEYS][ZS_FASTOPEN_KEY_LEN / 8];
+    uint8_t pad0[8];
     _Atomic uint64_t tail;
     uint8_t pad1[56];
     _Atomic uint64_t head;
