@@ -35,6 +35,8 @@ void tcp_recovery_ack(struct tcp_conn *c, tcp_seq ack, uint32_t acked)
 {
     c->dupacks = 0;
     if (!(c->flags & TCP_F_RECOVERY)) {
+        if (seq_gt(ack, c->recover)) /* passed: kept near, lest in 2 GiB it seem to lie ahead */
+            c->recover = seq_sub(ack, 1);
         tcp_cc_acked(c, acked);
         return;
     }

@@ -139,6 +139,19 @@ static void test_floor(void **state)
     assert_in_range(c.cwnd, before, before * 3u / 2);
 }
 
+static void test_long_without_loss(void **state)
+{
+    (void)state;
+    /* Without SACK duplicates count as a new loss beyond `recover` only (RFC 6582 3.2 (2)), also when that lies 2 GiB back. */
+    struct tcp_conn c = after_loss(100, 10 * MS);
+    c.recover = c.snd_una = c.snd_max = seq(0xfffff000u);
+    for (int i = 0; i < 5000; i++) { /* near 5 GiB */
+        c.snd_una = c.snd_max = seq_add(c.snd_una, 1u << 20);
+        tcp_recovery_ack(&c, c.snd_una, 1u << 20);
+        assert_true(seq_gt(c.snd_una, c.recover));
+    }
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -153,7 +166,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(reno_halves), T(cubic_goes_to_seven_tenths), T(congestion_control_may_change), T(reno_grows_by_a_segment),
         T(unused_window_does_not_grow), T(window_starts_again_after_rest), T(slow_start_doubles), T(test_cubic_region),
-        T(test_friendly_region), T(test_fast_convergence), T(test_idle_is_no_growth), T(test_floor), T(test_names),
+        T(test_friendly_region), T(test_fast_convergence), T(test_idle_is_no_growth), T(test_floor), T(test_long_without_loss), T(test_names),
     };
     cases_begin(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
