@@ -34,7 +34,8 @@ static const char *find(char *const envp[], const char *name)
     return NULL;
 }
 
-/* Accelerated descriptors that survive the exec, as fd:session:generation. They may have two holders from now on.
+/* Accelerated descriptors that survive the exec, and TCP sockets that may become so, as fd:session:generation. They may have two
+ * holders from now on.
  * `moved`: what runs between here and the new image may move descriptors (a vfork child, file actions), so that it has to look
  * at all of its own: `*`. So it does when there are more than the list has room for. */
 static void list_inherited(struct env_plan *plan, bool moved)
@@ -45,7 +46,7 @@ static void list_inherited(struct env_plan *plan, bool moved)
     int top = fdtab_top();
     for (int fd = 0; fd < top; fd++) {
         struct zsock *k = fd_sock(fdtab_raw(fd));
-        if (k == NULL || !sock_accelerated(k))
+        if (k == NULL || (!sock_accelerated(k) && atomic_load(&k->kind) != ZK_TCP))
             continue;
         long fl = zs_sys(SYS_fcntl, fd, F_GETFD);
         if (fl < 0 || (fl & FD_CLOEXEC))
@@ -55,7 +56,7 @@ static void list_inherited(struct env_plan *plan, bool moved)
         else
             used += (size_t)snprintf(plan->inherit + used, sizeof plan->inherit - used, "%d:%u:%u,", fd, k->index, k->gen);
         /* This process is about to be replaced; if exec fails it goes on with the socket as a shared one. */
-        if (!zs_passthrough() && sock_leaves(k, fd))
+        if (!zs_passthrough() && sock_leaves(k, fd) && k->s != NULL)
             shared[n++] = k;
         if (n == sizeof shared / sizeof shared[0]) {
             share_socks(shared, n);

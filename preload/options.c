@@ -337,7 +337,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
         pool_leave(k); /* it is no longer like a fresh socket */
     }
     if (r == 0 && congestion) {
-        if (kind == ZK_CONN)
+        if (kind == ZK_CONN || kind == ZK_LISTEN)
             k->pre = opt_current(k);
         k->pre.congestion = tcpopt_congestion(val, len);
         if (k->s != NULL)
@@ -351,6 +351,8 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
         memcpy(&on, val, sizeof on);
     if (kind == ZK_UDP && k->s != NULL)
         dg_changed(k, fd, level, name);
+    if (kind == ZK_LISTEN) /* another process may have set some */
+        k->pre = opt_current(k);
     if (remember(&k->pre, level, name, val, len) == 0 && kind != ZK_UDP && len == (socklen_t)sizeof on &&
         (level == IPPROTO_IP || level == IPPROTO_IPV6) && name != IPV6_V6ONLY)
         keep_plain(k, level, name, on);

@@ -20,7 +20,7 @@ static int activated(int first)
     return 0;
 }
 
-/* conformance --inherited echo FD | accept FD | udp FD | closed FD | activated FD | stdio 0 */
+/* conformance --inherited echo FD | accept FD | listen FD | udp FD | closed FD | activated FD | stdio 0 */
 int inherited_main(int argc, char **argv);
 int inherited_main(int argc, char **argv)
 {
@@ -41,7 +41,9 @@ int inherited_main(int argc, char **argv)
             printf("%d: %s", fileno(stdin) + fileno(stdout), line);
         return 0;
     }
-    if (strcmp(argv[0], "accept") == 0)
+    if (strcmp(argv[0], "listen") == 0)
+        R(listen(fd, 4));
+    if (strcmp(argv[0], "accept") == 0 || strcmp(argv[0], "listen") == 0)
         fd = tcp_accept(fd);
     trace("new program: type %d, nonblock %d", get_int(fd, SOL_SOCKET, SO_TYPE), (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
     while ((n = OK(read(fd, buf, sizeof buf))) > 0) {
@@ -191,6 +193,58 @@ static void listener(void)
     OK(close(s));
 }
 
+static void do_exec_bound(void *arg)
+{
+    execv(self_path, new_args("listen", *(int *)arg));
+    fail("execv: %s", err_name(errno));
+}
+
+/* Bound by one program, listened on and accepted from by the next. */
+static void bound(void)
+{
+    struct addr a;
+    int l = OK(socket(AF_INET, SOCK_STREAM, 0)), s = -1;
+    loopback(&a, AF_INET, 0);
+    OK(bind(l, SA(&a), a.len));
+    local_addr(l, &a);
+    pid_t pid = child(do_exec_bound, &l);
+    OK(close(l));
+    for (int tries = 0; tries < 1000 && s < 0; tries++) { /* until it listens */
+        s = OK(socket(AF_INET, SOCK_STREAM, 0));
+        if (connect(s, SA(&a), a.len) == 0)
+            break;
+        OK(close(s));
+        s = -1;
+        usleep(10000);
+    }
+    count_connect();
+    talk(s);
+    reap(pid);
+    OK(close(s));
+}
+
+static void set_keepidle(void *arg)
+{
+    int idle = 100;
+    R(setsockopt(*(int *)arg, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle));
+}
+
+/* Options of a listener that two processes have: what one sets stays when the other sets something else. */
+static void options_of_two(void)
+{
+    struct addr a;
+    int l = tcp_listen(AF_INET, 4, &a), interval = 7;
+    OK(setsockopt(l, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval));
+    reap(child(set_keepidle, &l));
+    R(setsockopt(l, IPPROTO_TCP, TCP_KEEPCNT, &interval, sizeof interval));
+    int s = tcp_connect(&a), c = tcp_accept(l);
+    trace("idle %d, interval %d, count %d", get_int(c, IPPROTO_TCP, TCP_KEEPIDLE), get_int(c, IPPROTO_TCP, TCP_KEEPINTVL),
+          get_int(c, IPPROTO_TCP, TCP_KEEPCNT));
+    OK(close(s));
+    OK(close(c));
+    OK(close(l));
+}
+
 static void do_exec_closed(void *arg)
 {
     execv(self_path, new_args("closed", *(int *)arg));
@@ -317,6 +371,8 @@ const struct conf_case exec_cases[] = {
     {"exec_bare_environment", bare_environment, TCP, NULL},
     {"exec_standard_streams", as_standard_streams, TCP, NULL},
     {"exec_listener", listener, TCP, NULL},
+    {"exec_bound", bound, TCP, NULL},
+    {"fork_listener_options", options_of_two, TCP, NULL},
     {"exec_cloexec", cloexec, TCP, NULL},
     {"exec_fails", exec_fails, TCP, NULL},
     {"vfork_exec", vforked, TCP, NULL},
