@@ -12,7 +12,6 @@
 #include <rte_net.h>
 #include <rte_tcp.h>
 #include <stdio.h>
-#include <time.h>
 
 #define BURST 32u
 #define ROUNDS 4000u
@@ -34,13 +33,6 @@ static uint16_t drop_tx(void *dev, struct rte_mbuf **frames, uint16_t n)
     return n;
 }
 static const struct net_port_ops drop_ops = {drop_tx};
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * SEC + (uint64_t)t.tv_nsec;
-}
 
 static struct rte_mbuf *segment(uint32_t seq, uint32_t ack, uint8_t flags, uint16_t payload, uint16_t id)
 {
@@ -70,7 +62,7 @@ static double gro_ns(uint32_t *left)
         struct rte_mbuf *m[BURST];
         for (uint32_t i = 0; i < BURST; i++, seq += PAYLOAD)
             m[i] = segment(seq, 1, RTE_TCP_ACK_FLAG, PAYLOAD, (uint16_t)(r * BURST + i));
-        uint64_t start = cpu_ns();
+        uint64_t start = bed_cpu_ns();
         for (uint32_t i = 0; i < BURST; i++) {
             struct rte_net_hdr_lens lens;
             m[i]->packet_type = rte_net_get_ptype(m[i], &lens, RTE_PTYPE_ALL_MASK);
@@ -79,7 +71,7 @@ static double gro_ns(uint32_t *left)
             m[i]->l4_len = lens.l4_len;
         }
         uint16_t n = rte_gro_reassemble_burst(m, BURST, &param);
-        spent += cpu_ns() - start;
+        spent += bed_cpu_ns() - start;
         *left += n;
         rte_pktmbuf_free_bulk(m, n);
     }
@@ -131,10 +123,10 @@ static double input_ns(bool gro)
         for (uint32_t i = 0; i < BURST; i++, seq += PAYLOAD)
             burst[i] = segment(seq, isn + 1, RTE_TCP_ACK_FLAG, PAYLOAD, (uint16_t)(r * BURST + i));
         now += MS;
-        uint64_t start = cpu_ns();
+        uint64_t start = bed_cpu_ns();
         net_input(st, port, burst, BURST, now);
         net_flush(st);
-        spent += cpu_ns() - start;
+        spent += bed_cpu_ns() - start;
         assert_int_equal(zs_rx_avail(app), BURST * PAYLOAD);
         zs_rx_consume(&bed.app, app, zs_rx_avail(app));
         tcp_poke(s.conn, now);

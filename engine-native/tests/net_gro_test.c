@@ -140,16 +140,7 @@ static void test_damage(void **state)
 
 static struct sock server;
 
-static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
-{
-    (void)arg;
-    (void)flow;
-    server = (struct sock){0};
-    sock_open(&bed, &server);
-    server.conn = c;
-    tcp_attach(c, server.own, &sock_ops, &server);
-    return 0;
-}
+static struct acceptor acceptor = {&bed, &server};
 
 static void pass(struct wire *w, uint64_t ns)
 {
@@ -161,7 +152,6 @@ static void pass(struct wire *w, uint64_t ns)
 /* Ten segments in one burst: each lent for itself, one acknowledgement, and TCP_INFO counts what was on the wire. */
 static void one_burst(bool lend)
 {
-    static const struct tcp_listener_ops ops = {.accept = on_accept};
     static struct wire w;
     struct tcp_listener *l;
     struct sock client = {0};
@@ -172,7 +162,7 @@ static void one_burst(bool lend)
     server = (struct sock){0};
     wire_open(&w, &bed, 1, 1500, 0);
     pass(&w, 3 * SEC); /* IPv6 first looks whether its address is taken: a SYN that is lost makes the first window one segment */
-    assert_int_equal(tcp_listen(w.end[1].st, &any, RTE_BE16(80), 4, &ops, NULL, &l), 0);
+    assert_int_equal(tcp_listen(w.end[1].st, &any, RTE_BE16(80), 4, &acceptor_ops, &acceptor, &l), 0);
     sock_open(&bed, &client);
     struct tcp_flow flow = {.remote_ip = bed_host(&bed, 1), .remote_port = RTE_BE16(80)};
     assert_int_equal(tcp_connect(w.end[0].st, flow, client.own, &sock_ops, &client, w.now, &client.conn), 0);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "eal_runtime.h"
@@ -64,6 +65,13 @@ void bed_start(struct bed *b)
     assert_int_equal(zs_mapped_put(&b->of_engine[ZS_SEGMENT_INDEX(BED_BUFFERS)], BED_BUFFERS, fd, ZS_BUFFERS_MIN, false), 0);
     assert_int_equal(zs_mapped_put(&b->of_app[ZS_SEGMENT_INDEX(BED_BUFFERS)], BED_BUFFERS, fd, ZS_BUFFERS_MIN, true), 0);
     close(fd);
+}
+
+uint64_t bed_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * SEC + (uint64_t)t.tv_nsec;
 }
 
 void bed_check_empty(struct bed *b)
@@ -177,6 +185,19 @@ uint32_t sock_fin(const struct sock *s)
 {
     return atomic_load(&zs_session_at(&s->bed->app, s->app)->rx_prod.fin);
 }
+
+static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
+{
+    const struct acceptor *a = arg;
+    (void)flow;
+    *a->sock = (struct sock){0};
+    sock_open(a->bed, a->sock);
+    a->sock->conn = c;
+    tcp_attach(c, a->sock->own, &sock_ops, a->sock);
+    return 0;
+}
+
+const struct tcp_listener_ops acceptor_ops = {.accept = on_accept};
 
 /* ---- Frames ---- */
 

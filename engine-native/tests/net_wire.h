@@ -57,6 +57,7 @@ struct bed {
 };
 #define BED_BUFFERS ZS_SEGMENT_BUFFERS(1, 1) /* ZS_BUFFERS_MIN bytes; what is before and behind faults */
 void bed_start(struct bed *b); /* EAL, pools, arena: once per program */
+uint64_t bed_cpu_ns(void); /* CPU time of the thread: for measurements, never for a test */
 void bed_check_empty(struct bed *b); /* no packet, session or block in use */
 
 /* One application socket on a stack. */
@@ -77,6 +78,13 @@ void sock_close(struct sock *s, bool abort, uint64_t now);
 void sock_shutdown(struct sock *s, uint64_t now);
 uint32_t sock_fin(const struct sock *s); /* ZS_FIN, ZS_RST or 0 */
 extern const struct tcp_conn_ops sock_ops;
+
+/* A listener's argument: each connection that it gets becomes this socket, whose bed is NULL before. */
+struct acceptor {
+    struct bed *bed;
+    struct sock *sock;
+};
+extern const struct tcp_listener_ops acceptor_ops;
 
 /* ---- Frames ---- */
 struct frame {

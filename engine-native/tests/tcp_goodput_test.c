@@ -24,17 +24,7 @@ static struct sock server;
 static bool tell; /* the sender's counters */
 static uint64_t large; /* segments that the port cut, of all runs */
 
-static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
-{
-    (void)arg;
-    (void)flow;
-    server = (struct sock){0};
-    sock_open(&bed, &server);
-    server.conn = c;
-    tcp_attach(c, server.own, &sock_ops, &server);
-    return 0;
-}
-static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
+static struct acceptor acceptor = {&bed, &server};
 
 static uint64_t received(const char *congestion, const struct path *path, uint64_t seed)
 {
@@ -46,7 +36,7 @@ static uint64_t received(const char *congestion, const struct path *path, uint64
     w.delay = path->delay;
     w.rate = path->rate;
     w.room = path->room;
-    assert_int_equal(tcp_listen(w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 16, &listener_ops, NULL, &l), 0);
+    assert_int_equal(tcp_listen(w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 16, &acceptor_ops, &acceptor, &l), 0);
     sock_open(&bed, &client);
     struct tcp_flow flow = {.remote_ip = HOST(1), .remote_port = RTE_BE16(80)};
     assert_int_equal(tcp_connect(w.end[0].st, flow, client.own, &sock_ops, &client, w.now, &client.conn), 0);

@@ -9,7 +9,6 @@
 #include <rte_tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "internal.h"
 
@@ -49,13 +48,6 @@ static uint16_t take(void *dev, struct rte_mbuf **frames, uint16_t n)
     return n;
 }
 static const struct net_port_ops ops = {take};
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * SEC + (uint64_t)t.tv_nsec;
-}
 
 static void input(struct stack *st, struct net_port *port, uint16_t to, uint32_t seq, uint32_t ack, uint8_t flags, uint64_t now)
 {
@@ -132,10 +124,10 @@ static double frame_ns(const struct way *way, uint64_t total, uint64_t write)
             begin = d.frames;
             spent = 0;
         }
-        uint64_t start = cpu_ns();
+        uint64_t start = bed_cpu_ns();
         tcp_poke(c, now);
         net_flush(st);
-        spent += cpu_ns() - start;
+        spent += bed_cpu_ns() - start;
         now += MS;
         input(st, port, d.port, 1, d.edge, RTE_TCP_ACK_FLAG, now);
         net_flush(st);

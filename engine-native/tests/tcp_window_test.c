@@ -6,17 +6,7 @@
 static struct bed bed;
 static struct sock client, server;
 
-static int on_accept(void *arg, struct tcp_conn *c, const struct tcp_flow *flow)
-{
-    (void)arg;
-    (void)flow;
-    server = (struct sock){0};
-    sock_open(&bed, &server);
-    server.conn = c;
-    tcp_attach(c, server.own, &sock_ops, &server);
-    return 0;
-}
-static const struct tcp_listener_ops listener_ops = {.accept = on_accept};
+static struct acceptor acceptor = {&bed, &server};
 
 struct outcome {
     uint32_t buffer, promised; /* at the end */
@@ -31,7 +21,7 @@ static struct outcome run(uint64_t delay, uint64_t time, uint64_t portion, uint6
     struct tcp_listener *l;
     wire_open(&w, &bed, 7, 1500, 0);
     w.delay = delay;
-    assert_int_equal(tcp_listen(w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 16, &listener_ops, NULL, &l), 0);
+    assert_int_equal(tcp_listen(w.end[1].st, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), 0}}, RTE_BE16(80), 16, &acceptor_ops, &acceptor, &l), 0);
     client = server = (struct sock){0};
     sock_open(&bed, &client);
     struct tcp_flow flow = {.remote_ip = HOST(1), .remote_port = RTE_BE16(80)};
