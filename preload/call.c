@@ -227,6 +227,10 @@ static void thread_exit(void *p)
         zsock_drop(t->cur);
     if (t->wait.d != NULL && own)
         zs_wait_close(&t->wait);
+    for (int i = 0; i < ZS_SPARE_USES; i++)
+        if (t->spare[i].at != NULL)
+            munmap(t->spare[i].at, t->spare[i].bytes);
+    memset(t->spare, 0, sizeof t->spare);
     t->asleep_on = NULL;
     t->cur = NULL;
     t->wait.d = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * poll, ppoll, select, pselect over both worlds. A call with no socket of ours is the kernel's alone. A thread that must
+ * poll and ppoll over both worlds; select comes through here, too. A call with no socket of ours is the kernel's alone. A thread that must
  * sleep subscribes its waiter to the sockets, and sleeps in the kernel's ppoll with the waiter's doorbell beside the kernel
  * descriptors. */
-#include "preload.h"
+#include "poll.h"
 
 #include <sys/mman.h>
 
@@ -25,14 +25,7 @@ _Static_assert(EPOLLRDHUP == POLLRDHUP, "poll bits");
 
 static struct zsock *shm_sock(int fd)
 {
-    struct zsock *k = fd >= 0 ? fd_sock(fdtab_raw(fd)) : NULL;
-    return k != NULL && sock_accelerated(k) ? k : NULL;
-}
-
-/* Something of ours may be among what the program waits for. */
-static bool possible(void)
-{
-    return signals_guarded() && !zs_passthrough();
+    return fd >= 0 ? poll_sock(fdtab_raw(fd)) : NULL;
 }
 
 /* Also what is not there is left to the kernel, which has the error for it. */
@@ -154,6 +147,34 @@ static void unsubscribe_all(struct pollset *s, const struct zs_wait *w)
         ;
 }
 
+/* ---- Memory for many descriptors ---- */
+
+struct zs_spare spare_take(enum zs_spare_use use, size_t bytes)
+{
+    const size_t page = 4096;
+    struct zs_spare mem = zs_thread.spare[use];
+    zs_thread.spare[use] = (struct zs_spare){0}; /* a handler that waits, too, takes its own */
+    if (mem.bytes >= bytes)
+        return mem;
+    if (mem.at != NULL)
+        munmap(mem.at, mem.bytes);
+    if (!zs_thread.registered)
+        thread_register();
+    mem.bytes = (bytes + page - 1) / page * page;
+    mem.at = zs_chunk_alloc(mem.bytes);
+    return mem.at != NULL ? mem : (struct zs_spare){0};
+}
+
+void spare_give(enum zs_spare_use use, struct zs_spare mem)
+{
+    struct zs_spare *kept = &zs_thread.spare[use];
+    if (mem.at == NULL)
+        return;
+    if (kept->at != NULL)
+        munmap(kept->at, kept->bytes);
+    *kept = mem;
+}
+
 /* ---- The wait ---- */
 
 static int spin(struct pollset *s, uint64_t deadline)
@@ -262,17 +283,17 @@ static int poll_loop(struct pollset *s, int64_t timeout_ns, const sigset_t *mask
     }
 }
 
-static int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask, bool restartable)
+int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask, bool restartable)
 {
-    struct pollfd few[66];
-    struct zs_session *few_sub[64];
+    struct pollfd few[ZS_POLL_FEW + 2];
+    struct zs_session *few_sub[ZS_POLL_FEW];
     struct pollset s = {.p = p, .n = n, .kp = few, .sub = few_sub, .restartable = restartable};
-    size_t bytes = (n + 2) * sizeof *s.kp + n * sizeof *s.sub;
-    if (n > 64) {
-        void *mem = zs_chunk_alloc(bytes);
-        if (mem == NULL)
+    struct zs_spare mem = {0};
+    if (n > ZS_POLL_FEW) {
+        mem = spare_take(ZS_SPARE_POLL, (n + 2) * sizeof *s.kp + n * sizeof *s.sub);
+        if (mem.at == NULL)
             return -ENOMEM;
-        s.sub = mem;
+        s.sub = mem.at;
         s.kp = (struct pollfd *)(s.sub + n);
     }
     classify(&s);
@@ -286,8 +307,7 @@ static int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigse
     } else {
         r = poll_loop(&s, timeout_ns, mask);
     }
-    if (n > 64)
-        munmap(s.sub, bytes);
+    spare_give(ZS_SPARE_POLL, mem);
     return r;
 }
 
@@ -323,18 +343,18 @@ static long framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout
 
 int zsp_poll(struct pollfd *p, nfds_t n, int timeout)
 {
-    if (!possible() || !any_shm(p, n))
+    if (!poll_possible() || !any_shm(p, n))
         return REAL(poll)(p, n, timeout);
     return (int)framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL);
 }
 
-static int64_t ts_ns(const struct timespec *t)
+int64_t poll_ns(const struct timespec *t)
 {
     const int64_t most = INT64_MAX / 2;
     return t == NULL ? -1 : t->tv_sec >= most / 1000000000 ? most : t->tv_sec * 1000000000 + t->tv_nsec;
 }
 
-static bool bad_time(const struct timespec *t, const sigset_t *mask)
+bool poll_bad_time(const struct timespec *t, const sigset_t *mask)
 {
     bool bad = t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000);
     return bad || (mask != NULL && !user_readable(mask, 8));
@@ -342,119 +362,7 @@ static bool bad_time(const struct timespec *t, const sigset_t *mask)
 
 int zsp_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *mask)
 {
-    if (!possible() || bad_time(t, mask) || !any_shm(p, n))
+    if (!poll_possible() || poll_bad_time(t, mask) || !any_shm(p, n))
         return REAL(ppoll)(p, n, t, mask);
-    return (int)framed("ppoll", p, n, ts_ns(t), mask);
-}
-
-/* ---- select ---- */
-
-#define SEL_IN (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR)
-#define SEL_OUT (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
-
-static bool in_set(const fd_set *s, int fd)
-{
-    /* Not FD_ISSET: fortified it ends programs that use larger sets. */
-    return s != NULL && (((const unsigned long *)s)[fd / 64] >> (fd % 64) & 1);
-}
-
-static void put_set(fd_set *s, int fd, bool on)
-{
-    unsigned long bit = 1ul << (fd % 64), *w = s != NULL ? &((unsigned long *)s)[fd / 64] : NULL;
-    if (w != NULL)
-        *w = on ? *w | bit : *w & ~bit;
-}
-
-static bool set_there(fd_set *s, int n)
-{
-    return s == NULL || user_writable(s, ((size_t)n + 63) / 64 * 8);
-}
-
-static bool select_any(int n, fd_set *r, fd_set *w, fd_set *e)
-{
-    if (n <= 0 || !set_there(r, n) || !set_there(w, n) || !set_there(e, n))
-        return false;
-    for (int fd = 0; fd < n && fd < fdtab_top(); fd++) {
-        uintptr_t raw = fdtab_raw(fd);
-        if (raw == 0 || !(in_set(r, fd) || in_set(w, fd) || in_set(e, fd)))
-            continue;
-        if (fd_tag(raw) == FDT_EPOLL)
-            ep_set_polled(fd);
-        else if (shm_sock(fd) != NULL)
-            return true;
-    }
-    return false;
-}
-
-/* Returns the count of bits set, or -errno. */
-static int select_core(int n, fd_set *r, fd_set *w, fd_set *e, int64_t timeout_ns, const sigset_t *mask)
-{
-    size_t bytes = (size_t)n * sizeof(struct pollfd);
-    struct pollfd *p = zs_chunk_alloc(bytes);
-    nfds_t cnt = 0;
-    int bits = 0;
-    if (p == NULL)
-        return -ENOMEM;
-    for (int fd = 0; fd < n; fd++) {
-        short ev = (short)((in_set(r, fd) ? SEL_IN : 0) | (in_set(w, fd) ? SEL_OUT : 0) | (in_set(e, fd) ? POLLPRI : 0));
-        if (ev != 0)
-            p[cnt++] = (struct pollfd){.fd = fd, .events = ev};
-    }
-    int res = poll_core(p, cnt, timeout_ns, mask, false);
-    for (nfds_t i = 0; res >= 0 && i < cnt; i++)
-        if (p[i].revents & POLLNVAL)
-            res = -EBADF;
-    for (nfds_t i = 0; res >= 0 && i < cnt; i++) {
-        short ev = p[i].revents;
-        bool in = in_set(r, p[i].fd) && (ev & SEL_IN), out = in_set(w, p[i].fd) && (ev & SEL_OUT);
-        bool pri = in_set(e, p[i].fd) && (ev & POLLPRI);
-        put_set(r, p[i].fd, in);
-        put_set(w, p[i].fd, out);
-        put_set(e, p[i].fd, pri);
-        bits += in + out + pri;
-    }
-    munmap(p, bytes);
-    return res < 0 ? res : bits;
-}
-
-static int select_framed(int n, fd_set *r, fd_set *w, fd_set *e, int64_t timeout_ns, const sigset_t *mask)
-{
-    frame_begin();
-    int res = select_core(n, r, w, e, timeout_ns, mask);
-    if (ZS_UNLIKELY(zs_proc.conf.trace))
-        zs_trace("select", n, res);
-    frame_end();
-    if (res < 0) {
-        errno = -res;
-        return -1;
-    }
-    return res;
-}
-
-static bool bad_timeval(struct timeval *t)
-{
-    return t != NULL && (!user_writable(t, sizeof *t) || t->tv_sec < 0 || t->tv_usec < 0);
-}
-
-int zsp_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *t)
-{
-    if (!possible() || bad_timeval(t) || !select_any(n, r, w, e))
-        return REAL(select)(n, r, w, e, t);
-    int64_t ns = t == NULL ? -1 : (int64_t)t->tv_sec * 1000000000 + (int64_t)t->tv_usec * 1000;
-    uint64_t start = zs_now_ns();
-    int res = select_framed(n, r, w, e, ns, NULL);
-    if (t != NULL) { /* Linux reports the time left */
-        int64_t left = ns - (int64_t)(zs_now_ns() - start);
-        left = left < 0 ? 0 : left;
-        t->tv_sec = left / 1000000000;
-        t->tv_usec = left % 1000000000 / 1000;
-    }
-    return res;
-}
-
-int zsp_pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *t, const sigset_t *mask)
-{
-    if (!possible() || bad_time(t, mask) || !select_any(n, r, w, e))
-        return REAL(pselect)(n, r, w, e, t, mask);
-    return select_framed(n, r, w, e, ts_ns(t), mask);
+    return (int)framed("ppoll", p, n, poll_ns(t), mask);
 }

@@ -221,6 +221,13 @@ extern struct zs_proc zs_proc;
 #define ZS_WIPE_BUSY 3u   /* one of its threads is attaching */
 
 #define ZS_SIGQ 16
+/* Memory that a thread keeps for its next call of a kind (poll.h). */
+enum zs_spare_use { ZS_SPARE_POLL, ZS_SPARE_SELECT, ZS_SPARE_USES };
+struct zs_spare {
+    void *at; /* NULL: none */
+    size_t bytes;
+};
+
 struct zs_thread {
     uint32_t depth;       /* intercepted calls under way in this thread */
     bool sleeping;        /* in a kernel wait, no lock held: handlers run at once */
@@ -242,6 +249,7 @@ struct zs_thread {
         char *frame;
     } under[4];
     bool registered;         /* thread_exit will run */
+    struct zs_spare spare[ZS_SPARE_USES];
     struct zs_wait wait;     /* for poll and select */
     uint32_t wait_generation;
 };

@@ -203,6 +203,118 @@ static void same_twice(void)
     end(p);
 }
 
+/* More than the stack has room for: 80 connections, of which one late, one at once, all at once. */
+#define MANY 80
+
+static void show_many(const char *what, int many[MANY][2], int ms)
+{
+    struct pollfd v[2 * MANY];
+    unsigned long in[2 * FD_SETSIZE / 64] = {0}, out[2 * FD_SETSIZE / 64] = {0};
+    struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+    int top = 0, readable = 0, revents = 0, selected = 0;
+    for (int i = 0; i < MANY; i++)
+        for (int j = 0; j < 2; j++) {
+            int fd = many[i][j];
+            v[2 * i + j] = (struct pollfd){.fd = fd, .events = j ? POLLIN : POLLOUT};
+            (j ? in : out)[fd / 64] |= 1ul << (fd % 64);
+            top = fd > top ? fd : top;
+        }
+    for (int i = 0; i < MANY; i++)
+        v[2 * i].fd = ms > 0 ? -1 : v[2 * i].fd; /* a wait that all but one of are of no use to */
+    int n = poll(v, 2 * MANY, ms);
+    for (int i = 0; i < 2 * MANY; i++) {
+        readable += (v[i].revents & POLLIN) != 0;
+        revents += v[i].revents != 0;
+    }
+    trace("%s: poll = %d, %d with revents, %d readable", what, n, revents, readable);
+    n = select(top + 1, (fd_set *)in, ms > 0 ? NULL : (fd_set *)out, NULL, &tv);
+    for (int i = 0; i < MANY; i++)
+        selected += in[many[i][1] / 64] >> (many[i][1] % 64) & 1;
+    trace("%s: select = %d, %d readable", what, n, selected);
+}
+
+static void many_at_once(void)
+{
+    static int many[MANY][2];
+    for (int i = 0; i < MANY; i++)
+        tcp_pair(many[i]);
+    show_many("nobody wrote", many, 0);
+    send_text(many[77][0], "x");
+    settle();
+    show_many("one wrote", many, 0);
+    drain(many[77][1]);
+    pthread_t t = thread(write_late, &many[3][0]);
+    show_many("one writes late", many, 2000);
+    join(t);
+    for (int i = 0; i < MANY; i++)
+        send_text(many[i][0], "y");
+    settle();
+    show_many("all wrote", many, 0);
+    for (int i = 0; i < MANY; i++)
+        end(many[i]);
+}
+
+static int during[MANY][2];
+
+static void on_many(int sig)
+{
+    (void)sig;
+    show_many("handler", during, 0);
+}
+
+static void *signal_late(void *arg)
+{
+    msleep(60);
+    CHECK(pthread_kill(*(pthread_t *)arg, SIGUSR1) == 0);
+    return NULL;
+}
+
+/* A handler that waits for as many within a wait for many. */
+static void many_in_handler(void)
+{
+    struct pollfd v[MANY];
+    pthread_t self = pthread_self();
+    for (int i = 0; i < MANY; i++) {
+        tcp_pair(during[i]);
+        v[i] = (struct pollfd){.fd = during[i][1], .events = POLLIN};
+    }
+    handler(SIGUSR1, on_many, 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_t t = thread(signal_late, &self);
+        R(poll(v, MANY, 2000));
+        join(t);
+    }
+    send_text(during[MANY - 1][0], "x");
+    settle();
+    R(poll(v, MANY, 2000));
+    trace("the last: %s", revents_text(v[MANY - 1].revents));
+    for (int i = 0; i < MANY; i++)
+        end(during[i]);
+}
+
+/* Of a word that reaches above n, what lies there is not looked at, and is gone afterwards. */
+static void above_n(void)
+{
+    int p[2];
+    tcp_pair(p);
+    unsigned long in[FD_SETSIZE / 64];
+    struct timeval tv = {0, 0};
+    send_text(p[0], "x");
+    settle();
+    memset(in, 0xff, sizeof in);
+    for (int fd = 0; fd < p[1]; fd++)
+        in[fd / 64] &= ~(1ul << (fd % 64));
+    R(select(p[1] + 1, (fd_set *)in, NULL, NULL, &tv));
+    trace("only the socket %d, next word as it was %d", in[p[1] / 64] == 1ul << (p[1] % 64), in[p[1] / 64 + 1] == ~0ul);
+    drain(p[1]);
+    memset(in, 0xff, sizeof in);
+    for (int fd = 0; fd < p[1]; fd++)
+        in[fd / 64] &= ~(1ul << (fd % 64));
+    R(select(p[1] + 1, (fd_set *)in, NULL, NULL, &tv));
+    trace("nothing %d", in[p[1] / 64] == 0);
+    end(p);
+}
+
 /* Pointers to nothing, of a program that has no socket yet and of one that has. */
 static void nowhere(void)
 {
@@ -237,5 +349,8 @@ const struct conf_case poll_cases[] = {
     {"select_sleep", select_sleep, TCP, NULL},
     {"poll_listener", poll_listener, TCP, NULL},
     {"poll_same_twice", same_twice, TCP, NULL},
+    {"poll_many", many_at_once, TCP, NULL},
+    {"poll_many_in_handler", many_in_handler, TCP, NULL},
+    {"select_above_n", above_n, TCP, NULL},
     {0},
 };

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What poll (poll.c) and select (select.c), which becomes a poll, have in common. */
+#ifndef ZS_PRELOAD_POLL_H
+#define ZS_PRELOAD_POLL_H
+
+#include "preload.h"
+
+#define ZS_POLL_FEW 64u /* descriptors for which the stack has room, as in the kernel's own poll and select */
+
+/* Something of ours may be among what the program waits for. */
+static inline bool poll_possible(void)
+{
+    return signals_guarded() && !zs_passthrough();
+}
+
+/* The socket behind an entry of the descriptor table whose readiness is in shared memory, NULL. */
+static inline struct zsock *poll_sock(uintptr_t raw)
+{
+    struct zsock *k = fd_sock(raw);
+    return k != NULL && sock_accelerated(k) ? k : NULL;
+}
+
+int64_t poll_ns(const struct timespec *t); /* NULL: -1, for ever */
+bool poll_bad_time(const struct timespec *t, const sigset_t *mask); /* the kernel has the error for it */
+
+/* Waits, within a frame, at most timeout_ns (-1: for ever). Returns how many have revents, 0 at the timeout, -errno (-EINTR, -ENOMEM). */
+int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask, bool restartable);
+
+/* ---- Memory for calls with more descriptors than the stack has room for ---- */
+
+/* A thread keeps what its last such call had, lest each one maps pages, faults them in and unmaps them. */
+struct zs_spare spare_take(enum zs_spare_use use, size_t bytes); /* .at NULL: none to have; else at least `bytes`, of any content */
+void spare_give(enum zs_spare_use use, struct zs_spare mem);     /* .at NULL: nothing was taken */
+
+#endif
