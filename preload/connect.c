@@ -68,18 +68,34 @@ static bool v6only_refuses(const struct zsock *k, int fd, const struct zs_addr *
            zs_sys(SYS_getsockopt, fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size) == 0 && only != 0;
 }
 
-/* Where the connection goes: 0 accelerated, 1 the kernel (reason filled), negative errno. */
-static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enum zs_reason *reason)
+/* A connect that the kernel is to do. A handler that leaves it by longjmp leaves it announced: until this process ends, who listens on
+ * that port waits a moment first. */
+struct kernels {
+    bool it_is;
+    enum zs_reason reason;
+    struct zs_domain *d; /* where it is announced, until that connect is done */
+    int announced;
+};
+
+static void kernels_done(struct kernels *o)
+{
+    if (o->d != NULL)
+        zs_announce_end(&o->d->view, o->announced);
+    o->announced = -1;
+}
+
+/* Where the connection goes: 0 accelerated, 1 the kernel (*o filled but for it_is), negative errno. */
+static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, struct kernels *o)
 {
     struct zs_domain *d = zs_attached();
-    struct zs_connect c = {.to = *to};
-    *reason = ZS_REASON_ENGINE_GONE;
+    struct zs_connect c = {.to = *to, .announced = -1};
+    o->reason = ZS_REASON_ENGINE_GONE;
     /* The listeners in the arena of a dead engine may be dead, too: one look at the control connection. */
     if (d != NULL && !zs_domain_check(d))
         d = zs_attached();
     if (d == NULL)
         return 1;
-    *reason = ZS_REASON_NOT_HOST;
+    o->reason = ZS_REASON_NOT_HOST;
     bool own = zs_addr_is_own(&d->view, to->ip);
     if (!own && (!zs_addr_on_wire(&d->view, to) || bound_to_kernel(k, fd, d)))
         return 1;
@@ -96,7 +112,9 @@ static int decide_connect(struct zsock *k, int fd, const struct zs_addr *to, enu
     c.from.family = (uint16_t)k->family;
     c.to.family = (uint16_t)k->family;
     int r = own ? zs_connect(d, &c) : connect_over_wire(k, fd, d, &c);
-    *reason = r == -ENOBUFS ? ZS_REASON_NO_MEMORY : r == -EPIPE ? ZS_REASON_ENGINE_GONE : ZS_REASON_NO_LISTENER;
+    o->d = d;
+    o->announced = c.announced;
+    o->reason = r == -ENOBUFS ? ZS_REASON_NO_MEMORY : r == -EPIPE ? ZS_REASON_ENGINE_GONE : ZS_REASON_NO_LISTENER;
     if (own && zs_addr_is_engine(&d->view, to->ip) && r == -ECONNREFUSED)
         return r; /* the kernel knows nothing of that address */
     if (r == -ECONNREFUSED || r == -ENOBUFS || r == -EPIPE)
@@ -126,10 +144,9 @@ static int wait_connected(struct zsock *k, int fd)
     return -(int)atomic_exchange(&k->s->error, 0);
 }
 
-static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len, bool block, bool *use_kernel)
+static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len, bool block, struct kernels *o)
 {
     struct zs_addr to;
-    enum zs_reason reason;
     if (addr_from_sockaddr(&to, addr, len) < 0 || (k->family == AF_INET && to.family != AF_INET) ||
         (k->family == AF_INET6 && to.family != AF_INET6)) {
         /* The kernel's error, or AF_UNSPEC on a socket without a connection: it stays undecided. */
@@ -137,12 +154,13 @@ static int connect_tcp(struct zsock *k, int fd, const struct sockaddr *addr, soc
     }
     addr_any_to_loopback(&to);
     k->soft_error = 0;
-    int r = decide_connect(k, fd, &to, &reason);
+    int r = decide_connect(k, fd, &to, o);
     if (r == 1) {
-        sock_to_kernel(k, fd, reason);
-        *use_kernel = true;
+        sock_to_kernel(k, fd, o->reason);
+        o->it_is = true;
         return 0;
     }
+    kernels_done(o);
     if (r < 0)
         return r;
     if (stream_syn_waits(k))
@@ -188,7 +206,8 @@ static int connect_again(struct zsock *k, int fd, const struct sockaddr *addr, s
 int conn_fastopen(struct zsock *k, int fd, const struct sockaddr *to, socklen_t len, int flags)
 {
     uint32_t before = k->pre.bits & ZS_O_FASTOPEN;
-    bool use_kernel = false, block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
+    struct kernels o = {.announced = -1};
+    bool block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
     if (to != NULL && len >= sizeof(sa_family_t) && to->sa_family == AF_UNSPEC)
         return -EOPNOTSUPP;
     if (atomic_load(&k->kind) == ZK_CONN)
@@ -198,11 +217,12 @@ int conn_fastopen(struct zsock *k, int fd, const struct sockaddr *to, socklen_t 
     if (to == NULL)
         return -EINVAL;
     k->pre.bits |= ZS_O_FASTOPEN;
-    int r = connect_tcp(k, fd, to, len, block, &use_kernel);
+    int r = connect_tcp(k, fd, to, len, block, &o);
+    kernels_done(&o); /* a send follows, which does not come back here */
     k->pre.bits = (k->pre.bits & ~ZS_O_FASTOPEN) | before;
     if (k->s != NULL && before == 0)
         atomic_fetch_and(&k->s->opts.bits, ~ZS_O_FASTOPEN);
-    return use_kernel ? 1 : r;
+    return o.it_is ? 1 : r;
 }
 
 int conn_fastopen_sent(struct zsock *k, bool block)
@@ -282,17 +302,17 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
         return REAL(connect)(fd, addr, len);
     if (len > sizeof(struct sockaddr_storage) || !user_readable(addr, len))
         return (int)call_end(&c, fd, len > sizeof(struct sockaddr_storage) ? -EINVAL : -EFAULT);
-    bool use_kernel = false;
+    struct kernels o = {.announced = -1};
     int r;
     switch (atomic_load(&k->kind)) {
     case ZK_TCP:
-        r = connect_tcp(k, fd, addr, len, !atomic_load(&k->nonblock), &use_kernel);
+        r = connect_tcp(k, fd, addr, len, !atomic_load(&k->nonblock), &o);
         break;
     case ZK_CONN:
         if (failed_before(k)) {
             disconnect(k);
             k->soft_error = 0;
-            r = connect_tcp(k, fd, addr, len, !atomic_load(&k->nonblock), &use_kernel);
+            r = connect_tcp(k, fd, addr, len, !atomic_load(&k->nonblock), &o);
         } else {
             r = connect_again(k, fd, addr, len);
         }
@@ -305,9 +325,11 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
     default:
         r = connect_udp(k, fd, addr, len);
     }
-    if (use_kernel) {
+    if (o.it_is) {
         call_end(&c, fd, 0);
-        return REAL(connect)(fd, addr, len);
+        r = REAL(connect)(fd, addr, len);
+        kernels_done(&o);
+        return r;
     }
     return (int)call_end(&c, fd, r);
 }

@@ -9,6 +9,7 @@
 
 /* How many connections in a row may come from shared memory while the kernel has some, too. */
 #define LOCAL_RUN 16u
+#define CONNECT_WAIT_NS 10000000u /* on loopback a connect that takes longer waits for another listener's queue, or is stopped */
 
 static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int backlog)
 {
@@ -59,6 +60,33 @@ int sock_listen_again(struct zsock *k, struct zs_domain *d)
     return r;
 }
 
+/* The kernel's half is reached as soon as it is open. Programs of this engine that come then wait for the other one (zs_connect);
+ * those that missed it in the port table already get the kernel's refusal first. */
+static int announce(struct zs_domain *d, int fd)
+{
+    struct zs_addr local;
+    if (d == NULL || sock_kernel_addr(fd, &local, false) != 0 || local.port == 0)
+        return -ENOENT; /* the kernel will choose the port, which nobody can know */
+    uint16_t port = ntohs(local.port);
+    int announced = zs_announce(&d->view, ZS_ABOUT_TO_LISTEN, port);
+    uint64_t until = zs_now_ns() + CONNECT_WAIT_NS;
+    while (announced >= 0 && zs_announced(&d->view, ZS_ABOUT_TO_CONNECT, port) && zs_now_ns() < until)
+        sched_yield();
+    return announced;
+}
+
+/* Opens both halves. The result is the kernel's, *reg the engine's. */
+static long listen_both(struct zsock *k, int fd, struct zs_domain *d, int backlog, int *reg)
+{
+    int announced = atomic_load(&k->kind) == ZK_LISTEN ? -EALREADY : announce(d, fd);
+    long r = zs_sys(SYS_listen, fd, backlog);
+    if (r == 0)
+        *reg = d != NULL ? register_listener(k, fd, d, backlog) : -EPIPE;
+    if (d != NULL)
+        zs_announce_end(&d->view, announced);
+    return r;
+}
+
 int zsp_listen(int fd, int backlog)
 {
     struct call c;
@@ -68,11 +96,13 @@ int zsp_listen(int fd, int backlog)
     uint8_t kind = atomic_load(&k->kind);
     if (kind == ZK_CONN)
         return (int)call_end(&c, fd, -EINVAL);
-    long r = zs_sys(SYS_listen, fd, backlog);
-    if (r < 0 || kind == ZK_UDP)
-        return (int)call_end(&c, fd, r);
+    if (kind == ZK_UDP)
+        return (int)call_end(&c, fd, zs_sys(SYS_listen, fd, backlog));
     struct zs_domain *d = kind == ZK_LISTEN ? k->d : zs_attached();
-    int reg = d != NULL ? register_listener(k, fd, d, backlog) : -EPIPE;
+    int reg = 0;
+    long r = listen_both(k, fd, d, backlog, &reg);
+    if (r < 0)
+        return (int)call_end(&c, fd, r);
     if (kind == ZK_LISTEN)
         return (int)call_end(&c, fd, 0);
     if (reg < 0) {

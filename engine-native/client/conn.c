@@ -3,9 +3,13 @@
  * queue: one compare-and-swap later the connection exists, as a TCP connection exists before accept(2). */
 #include "conn.h"
 #include "capring.h"
+#include "wait.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sched.h>
+
+#define LISTEN_WAIT_NS 100000000u /* a program that has not come from listen(2) to the port table by then is stopped */
 
 /* RFC 6056 algorithm 1 with a shared counter: unique per listener, hardly ever colliding. */
 static int choose_port(struct zs_domain *d, struct zs_listener *l, uint32_t listener, struct zs_connect *c, uint16_t *claimed)
@@ -77,12 +81,36 @@ static int enqueue(struct zs_domain *d, uint32_t ci, uint32_t si, struct zs_sess
     return r;
 }
 
+/* The listener that c->to reaches, or -ECONNREFUSED; then the kernel is told to connect, which is announced. One that is about to
+ * be there is waited for. */
+static int64_t find_listener(struct zs_view *v, struct zs_connect *c)
+{
+    uint16_t port = ntohs(c->to.port);
+    uint32_t hash = atomic_load_explicit(&v->arena->header.eph_next, memory_order_relaxed) * 2654435761u;
+    int64_t found = zs_lookup_listener(v, &c->to, 0, hash);
+    c->announced = -1;
+    for (uint64_t until = 0; found < 0;) {
+        int announced = zs_announce(v, ZS_ABOUT_TO_CONNECT, port);
+        bool expected = zs_announced(v, ZS_ABOUT_TO_LISTEN, port);
+        found = zs_lookup_listener(v, &c->to, 0, hash);
+        uint64_t now = expected ? zs_now_ns() : 0;
+        until = until == 0 ? now + LISTEN_WAIT_NS : until;
+        if (found < 0 && (!expected || now > until)) {
+            c->announced = announced;
+            break;
+        }
+        zs_announce_end(v, announced);
+        if (found < 0)
+            sched_yield();
+    }
+    return found;
+}
+
 int zs_connect(struct zs_domain *d, struct zs_connect *c)
 {
     struct zs_view *v = &d->view;
     c->deferred = false;
-    uint32_t hash = atomic_load_explicit(&v->arena->header.eph_next, memory_order_relaxed) * 2654435761u;
-    int64_t li = zs_lookup_listener(v, &c->to, 0, hash);
+    int64_t li = find_listener(v, c);
     if (li < 0)
         return (int)li;
     struct zs_session *ls = zs_session_at(v, (uint32_t)li);

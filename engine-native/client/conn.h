@@ -14,6 +14,7 @@ struct zs_connect {
     const void *arg;
     uint32_t session, gen; /* result */
     bool deferred;         /* result: the accept queue is full, the engine completes the connection */
+    int announced;         /* result of zs_connect: zs_announce_end() after the kernel's connect, which takes its place; or negative */
 };
 
 /* Connects to a listener of the domain. 0; -ECONNREFUSED: nobody of this domain listens there (try the kernel);

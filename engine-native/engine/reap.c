@@ -204,11 +204,23 @@ static void spinners_leave(struct engine *e, uint32_t spinners)
         ;
 }
 
+/* Nobody is to wait for what the dead were about to do. */
+static void announced_over(struct engine *e)
+{
+    for (uint32_t i = 0; i < ZS_MAX_ANNOUNCED; i++) {
+        _Atomic uint64_t *word = &e->view.arena->header.announced[i];
+        uint64_t was = atomic_load(word);
+        if (was != 0 && !client_alive(e, (uint32_t)(was >> 32)))
+            atomic_compare_exchange_strong(word, &was, 0);
+    }
+}
+
 void reap_client(struct engine *e, uint32_t spinners)
 {
     struct queued_set *q = calloc(1, sizeof *q);
     wire_freeze(e); /* else what a worker is about to take looks like what somebody left */
     spinners_leave(e, spinners);
+    announced_over(e);
     if (q != NULL)
         sweep_sessions(e, q);
     free(q);

@@ -198,6 +198,14 @@ bool zs_accept_contains(struct zs_view *v, uint32_t listener, uint32_t session);
 bool zs_eph_claim(struct zs_view *v, uint32_t listener, uint16_t port);
 void zs_eph_release(struct zs_view *v, uint32_t listener, uint32_t gen, uint16_t port);
 
+/* ---- listen and connect at the same time (announce.c) ---- */
+/* This process is about to do that (ZS_ABOUT_TO_*) with the kernel's socket of `port` (host order), until zs_announce_end() of the
+ * result. -ENOSPC: too many are at it, and nobody learns of this one. */
+int zs_announce(struct zs_view *v, uint32_t what, uint16_t port);
+void zs_announce_end(struct zs_view *v, int announced); /* negative: nothing */
+/* Whether somebody is about to. To be asked after the own announcement, and before the port table is looked at. */
+bool zs_announced(const struct zs_view *v, uint32_t what, uint16_t port);
+
 /* ---- Lookup (lookup.c) ---- */
 /* The listener session that a connection to `to` reaches; -ECONNREFUSED none. `port`: of the engine, by which it came, 0: from this
  * host; sockets bound to a port (SO_BINDTODEVICE) are found by that alone. `hash` spreads SO_REUSEPORT groups. */

@@ -258,6 +258,42 @@ static void test_death_between_charge_and_claim(void **state)
     settle(f);
 }
 
+static int announce_body(struct test_client *c, uint32_t *out, void *arg)
+{
+    (void)arg;
+    out[0] = (uint32_t)zs_announce(&c->view, ZS_ABOUT_TO_LISTEN, 1000);
+    out[1] = (uint32_t)zs_announce(&c->view, ZS_ABOUT_TO_CONNECT, 1000);
+    return 0;
+}
+
+/* Died between the announcement and the end of listen(2) or connect(2): nobody waits for it, and a survivor's stands. */
+static void test_death_of_an_announcer(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c;
+    struct child child;
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    int mine = zs_announce(&c.view, ZS_ABOUT_TO_LISTEN, 2000);
+    assert_true(mine >= 0);
+    child_start(f, &child, announce_body, NULL);
+    assert_true(zs_announced(&c.view, ZS_ABOUT_TO_LISTEN, 1000) && zs_announced(&c.view, ZS_ABOUT_TO_CONNECT, 1000));
+    assert_false(zs_announced(&c.view, ZS_ABOUT_TO_CONNECT, 2000) || zs_announced(&c.view, ZS_ABOUT_TO_LISTEN, 1001));
+    child_kill(f, &child);
+    assert_false(zs_announced(&c.view, ZS_ABOUT_TO_LISTEN, 1000) || zs_announced(&c.view, ZS_ABOUT_TO_CONNECT, 1000));
+    assert_true(zs_announced(&c.view, ZS_ABOUT_TO_LISTEN, 2000));
+    zs_announce_end(&c.view, mine);
+    assert_false(zs_announced(&c.view, ZS_ABOUT_TO_LISTEN, 2000));
+    /* The table is full: the next one does without. */
+    for (uint32_t i = 0; i < ZS_MAX_ANNOUNCED; i++)
+        assert_true(zs_announce(&c.view, ZS_ABOUT_TO_CONNECT, 3000) >= 0);
+    assert_int_equal(zs_announce(&c.view, ZS_ABOUT_TO_LISTEN, 2000), -ENOSPC);
+    zs_announce_end(&c.view, -ENOSPC);
+    for (uint32_t i = 0; i < ZS_MAX_ANNOUNCED; i++)
+        zs_announce_end(&c.view, (int)i);
+    detach(&c);
+    settle(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,7 +301,7 @@ int main(void)
         T(test_sigkill_frees_everything),       T(test_sigkill_beside_a_survivor),
         T(test_peer_of_a_dead_client),          T(test_death_between_prepare_and_push),
         T(test_shared_session_outlives_its_owner), T(test_memory_goes_back),
-        T(test_death_between_charge_and_claim),
+        T(test_death_between_charge_and_claim), T(test_death_of_an_announcer),
     };
     return cmocka_run_group_tests_name("engine reap", tests, NULL, NULL);
 }

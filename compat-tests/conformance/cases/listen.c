@@ -205,6 +205,60 @@ static void listener_io(void)
     OK(close(l));
 }
 
+#define EARLY_ROUNDS 100
+
+/* Listens as soon as somebody tries to connect. */
+static void listen_when_asked(void *arg)
+{
+    int by = *(int *)arg;
+    for (int i = 0; i < EARLY_ROUNDS; i++) {
+        struct addr a;
+        char c;
+        int l = OK(socket(AF_INET, SOCK_STREAM, 0));
+        loopback(&a, AF_INET, 0);
+        OK(bind(l, SA(&a), a.len));
+        local_addr(l, &a);
+        write_all(by, &a, sizeof a);
+        read_exact(by, &c, 1);
+        OK(listen(l, 1));
+        int s = tcp_accept(l);
+        read_exact(s, &c, 1);
+        CHECK(c == 'x');
+        OK(close(s));
+        OK(close(l));
+    }
+}
+
+/* Connects again and again until the listener is there: no such connection may be the kernel's alone (count_connect). */
+static void early(void)
+{
+    int by[2], refused = 0;
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, by));
+    pid_t pid = child(listen_when_asked, &by[1]);
+    for (int i = 0; i < EARLY_ROUNDS; i++) {
+        struct addr a;
+        read_exact(by[0], &a, sizeof a);
+        for (bool asked = false;; asked = true) {
+            int s = OK(socket(AF_INET, SOCK_STREAM, 0)), r = connect(s, SA(&a), a.len);
+            if (r == 0) {
+                count_connect();
+                write_all(s, "x", 1);
+                OK(close(s));
+                break;
+            }
+            CHECK(errno == ECONNREFUSED);
+            OK(close(s));
+            refused++;
+            if (!asked)
+                write_all(by[0], "g", 1);
+        }
+    }
+    trace("refused before: %d", refused >= EARLY_ROUNDS);
+    reap(pid);
+    OK(close(by[0]));
+    OK(close(by[1]));
+}
+
 const struct conf_case listen_cases[] = {
     {"accept_invalid", accept_invalid, TCP, NULL},
     {"accept_flags", accept_flags, TCP, NULL},
@@ -214,5 +268,6 @@ const struct conf_case listen_cases[] = {
     {"listen_reuseport", reuse_port, TCP, NULL},
     {"listen_without_bind", without_bind, TCP, NULL},
     {"listen_io_errors", listener_io, LISTEN, NULL},
+    {"listen_early", early, TCP, NULL},
     {0},
 };

@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 13u
+#define ZS_LAYOUT_VERSION 14u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -40,6 +40,7 @@
 #define ZS_MAX_LOANS 65536u
 #define ZS_MAX_SEGMENTS 4096u
 #define ZS_WAITER_SLOTS 262144u /* sockets in one epoll set */
+#define ZS_MAX_ANNOUNCED 64u
 #define ZS_BACKLOG_MAX 4096u    /* Linux' default net.core.somaxconn */
 
 /* ---- Hint bitmaps ------------------------------------------------------------------------------------------------- */
@@ -573,7 +574,12 @@ struct zs_arena_header {
     /* Segments of buffers by their number: ZS_SEGMENT_BUFFERS() of the one that is there, 0 none. A hint: programs ask the engine
      * before they let go of a mapping. */
     _Atomic uint32_t buffers[ZS_MAX_SEGMENTS];
+    /* Calls of listen(2) and connect(2) that are about to reach the kernel: client id << 32 | ZS_ABOUT_TO_* << 16 | port; 0 free. The
+     * engine frees those of the dead. */
+    _Atomic uint64_t announced[ZS_MAX_ANNOUNCED];
 };
+#define ZS_ABOUT_TO_LISTEN 1u
+#define ZS_ABOUT_TO_CONNECT 2u
 
 struct zs_port_table {
     _Atomic uint32_t head[65536]; /* first session + 1, by port in host order */
