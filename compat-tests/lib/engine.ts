@@ -68,6 +68,8 @@ export interface WorkerStatus {
   readonly accepted: number;
   readonly asleep: boolean;
   readonly wakeups: number;
+  readonly queues: number;
+  readonly frames_polled: number;
   readonly frames_received: number;
   readonly frames_sent: number;
   readonly frames_handed_over: number;
@@ -90,6 +92,8 @@ export interface PortStatus {
   readonly ip: readonly string[];
   readonly kind: string;
   readonly sleep: string;
+  readonly queues: number;
+  readonly spread: 'none' | 'device' | 'rss';
   readonly mtu: number;
   readonly rx_packets: number;
   readonly rx_bytes: number;

@@ -35,6 +35,8 @@ export class Link {
     readonly relay = false,
     /** Further keys of the engines' ports, `mtu=1280,tso=on`. */
     private readonly keys = '',
+    /** Of an af_packet device. A TAP is made with as many as the engine has workers; DPDK takes one of a veth for af_xdp. */
+    private readonly queues = 1,
   ) {
     this.near = new NetworkNamespace();
     try {
@@ -88,7 +90,7 @@ export class Link {
     const role = end === 'near' ? 'server' : 'client';
     const detail = {
       tap: `iface=${FAR_INTERFACE}`,
-      af_packet: 'iface=near0',
+      af_packet: `iface=near0,qpairs=${this.queues}`,
       af_xdp: 'iface=near0',
       memif: `role=${role},socket=${socket},socket-abstract=no`,
     }[this.kind];

@@ -25,6 +25,8 @@ export interface StageOptions {
   readonly relay?: boolean;
   /** With `wire`: further keys of the engines' ports, `mtu=1280,tso=on`. */
   readonly keys?: string;
+  /** With `wire`: queues of an af_packet device; those that ZSTACK_TEST_QUEUES says unless told, which is 1. */
+  readonly queues?: number;
 }
 
 /** Who serves over the wire: programs under Z-stack at the near end, or those at the far end. */
@@ -91,7 +93,8 @@ export class Stage {
     this.path = mkdtempSync(join(tmpdir(), 'zstack-test-'));
     if (this.options.namespace === true) this.namespace = new NetworkNamespace();
     if (this.options.wire !== undefined) {
-      this.wire = new Link(this.options.wire, this.path, this.options.relay, this.options.keys);
+      const queues = this.options.queues ?? Number(process.env['ZSTACK_TEST_QUEUES'] ?? 1);
+      this.wire = new Link(this.options.wire, this.path, this.options.relay, this.options.keys, queues);
       this.namespace = this.wire.near;
     }
     await this.startEngine();

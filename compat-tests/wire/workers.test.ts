@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** An engine with several workers (`--workers`): connections are spread over all of them, both ways and over both protocols, beside
- * datagrams; deaths, ends and listeners that come and go. All other tests of the wire run with several by ZSTACK_TEST_WORKERS. */
+ * datagrams; deaths, ends and listeners that come and go; devices with one queue and with several. All other tests of the wire run with
+ * several workers by ZSTACK_TEST_WORKERS, and queues by ZSTACK_TEST_QUEUES. */
 import { FAR, FAR6, NEAR, NEAR6 } from '../lib/link.js';
 import type { Engine, WorkerStatus } from '../lib/engine.js';
 import { freePort } from '../lib/ports.js';
@@ -13,10 +14,13 @@ import { wireProgram } from './wire.js';
 /** Of each protocol: a worker of 4 without one of 64 comes once in 10^8 runs. */
 const COUNT = 32;
 const CASES = [
-  ['tap', 2],
-  ['tap', 4],
-  ['af_packet', 2],
-  ['memif', 2],
+  // Workers, queues: a TAP has as many as there are workers.
+  ['tap', 2, 2],
+  ['tap', 4, 4],
+  ['af_packet', 2, 1],
+  ['af_packet', 2, 2],
+  ['af_packet', 3, 2],
+  ['memif', 2, 1],
 ] as const;
 
 const many = (...args: readonly (string | number)[]) => [PYTHON, wireProgram('many.py'), ...args.map(String)];
@@ -30,8 +34,17 @@ async function growth(engine: Engine, before: readonly WorkerStatus[], of: keyof
   return (await workers(engine)).map((w, i) => Number(w[of]) - Number(before[i]?.[of]));
 }
 
-describe.each(CASES)('%s, %d workers', (kind, count) => {
-  const stage = useStage({ wire: kind, engine: { workers: count } });
+const sum = (figures: readonly number[]) => figures.reduce((a, b) => a + b, 0);
+
+describe.each(CASES)('%s, %d workers, %d queues', (kind, count, queues) => {
+  const stage = useStage({ wire: kind, engine: { workers: count }, queues });
+
+  test('each queue has a worker that polls it', async () => {
+    const [port] = (await stage.engine.status()).ports ?? [];
+    expect(port).toMatchObject({ queues, spread: queues > 1 ? 'device' : 'none' });
+    const polled = (await workers(stage.engine)).map((w) => w.queues);
+    expect(polled).toEqual(Array.from({ length: count }, (_, i) => (i < queues ? 1 : 0)));
+  });
 
   async function serve(where: 'wrapped' | 'far'): Promise<{ port: number; server: Program }> {
     const port = await freePort();
@@ -54,16 +67,33 @@ describe.each(CASES)('%s, %d workers', (kind, count) => {
       // They are open: who has them?
       const held = (await workers(stage.engine)).map((w) => w.connections);
       for (const connections of held) expect(connections).toBeGreaterThan(0);
-      expect(held.reduce((a, b) => a + b, 0)).toBeGreaterThanOrEqual(2 * COUNT);
+      expect(sum(held)).toBeGreaterThanOrEqual(2 * COUNT);
       const accepted = await growth(stage.engine, before, 'accepted');
-      expect(accepted.reduce((a, b) => a + b, 0)).toBe(way === 'accepted' ? 2 * COUNT : 0);
+      expect(sum(accepted)).toBe(way === 'accepted' ? 2 * COUNT : 0);
       for (const figure of ['frames_received', 'frames_sent'] as const)
         for (const frames of await growth(stage.engine, before, figure)) expect(frames).toBeGreaterThan(0);
+      const polled = await growth(stage.engine, before, 'frames_polled');
+      for (const [worker, frames] of polled.entries()) expect(frames > 0).toBe(worker < queues);
+      const handed = sum(await growth(stage.engine, before, 'frames_handed_over'));
+      // The kernel remembers by which queue of a TAP a flow was sent, and answers by that: by its worker's own.
+      if (kind === 'tap') expect(handed).toBeLessThan(sum(polled) / 2);
+      else expect(handed).toBeGreaterThan(0);
       client.write('\n');
       expect((await client.ended()).status).toBe(0);
     },
     60_000,
   );
+
+  test('workers that have nothing to do sleep, each until something comes by its own queue', async () => {
+    const { port } = await serve('wrapped');
+    const client = stage.far(many('connect', port, COUNT, 1000, NEAR, NEAR6), { input: 'open' });
+    await client.says(new RegExp(`exact ${2 * COUNT}\n`));
+    // The first one answers the question.
+    await until('they sleep', async () => (await workers(stage.engine)).slice(1).every((w) => w.asleep), 30_000);
+    client.write('\n');
+    expect((await client.ended()).status).toBe(0);
+    await until('no connection is left', async () => (await stage.engine.status()).wire?.own_sessions === 0, 30_000);
+  }, 60_000);
 
   test('SIGKILL of a server: all its connections are closed, whoever has them', async () => {
     const { port, server } = await serve('wrapped');

@@ -167,9 +167,9 @@ static bool native_poll(void *stack, uint32_t budget, uint64_t now)
     struct native *n = stack;
     struct rte_mbuf *frames[NATIVE_BURST];
     bool several = n->in != NULL, work = several && native_take(n, budget, now);
-    for (uint32_t i = 0; i < n->nports; i++) {
+    for (uint32_t i = 0; i < n->first->nports; i++) {
         for (uint32_t left = budget; left > 0;) {
-            uint16_t want = (uint16_t)RTE_MIN(left, NATIVE_BURST), got = port_rx(n->at[i].port, frames, want);
+            uint16_t want = (uint16_t)RTE_MIN(left, NATIVE_BURST), got = port_rx(n->first->at[i].port, n->number, frames, want);
             uint16_t ours = several ? native_distribute(n, i, frames, got) : got;
             if (ours > 0)
                 net_input(n->st, n->net[i], frames, ours, now);
@@ -210,9 +210,9 @@ static uint32_t native_sleep_fds(void *stack, int *fds, uint32_t max)
 {
     struct native *n = stack;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < n->nports && count < max; i++)
-        if (port_sleep_fd(n->at[i].port) >= 0)
-            fds[count++] = port_sleep_fd(n->at[i].port);
+    for (uint32_t i = 0; i < n->first->nports && count < max; i++)
+        if (port_sleep_fd(n->first->at[i].port, n->number) >= 0)
+            fds[count++] = port_sleep_fd(n->first->at[i].port, n->number);
     return count;
 }
 
@@ -222,16 +222,22 @@ static uint64_t native_sleep(void *stack)
     uint64_t longest = UINT64_MAX;
     if (n->in != NULL && !rte_ring_empty(n->in))
         return 0;
-    for (uint32_t i = 0; i < n->nports; i++)
-        longest = stack_port_sleep(&n->at[i], longest, n->events->log, n->engine);
+    for (uint32_t i = 0; i < n->first->nports; i++) {
+        struct stack_port *p = &n->first->at[i];
+        if (n->number == 0)
+            stack_port_warn(p, n->events->log, n->engine);
+        else if (port_has_warning(p->port))
+            n->events->wake(n->engine, 0);
+        longest = stack_port_sleep(p, n->number, longest);
+    }
     return longest;
 }
 
 static void native_wake(void *stack)
 {
     struct native *n = stack;
-    for (uint32_t i = 0; i < n->nports; i++)
-        port_wake(n->at[i].port);
+    for (uint32_t i = 0; i < n->first->nports; i++)
+        port_wake(n->first->at[i].port, n->number);
 }
 
 const struct wire_stack_ops wire_stack_native = {

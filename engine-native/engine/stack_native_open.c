@@ -16,7 +16,7 @@
 #define RX_BUFFERS 16383u
 #define TX_BUFFERS 8191u
 #define INDIRECT_BUFFERS 8191u
-#define RX_BUFFERS_MORE 4096u /* for each worker beside the engine's thread: rings and caches */
+#define RX_BUFFERS_MORE 4096u /* for each worker beside the engine's thread: rings and caches; and by each port its queue */
 #define TX_BUFFERS_MORE 2048u
 #define BUFFER_CACHE 256u
 #define MAX_CONNS 131072u
@@ -39,10 +39,13 @@ static void conflict(void *arg, const struct net_port *port, const struct ip_add
     n->events->log(n->engine, true, line);
 }
 
-static bool open_pools(struct native *n, struct engine_failure *f)
+_Static_assert(PORT_RSS_KEY == STEER_KEY && PORT_THREADS_MAX >= WIRE_WORKERS_MAX, "a port serves all workers, by their rule");
+
+static bool open_pools(struct native *n, uint32_t ports, struct engine_failure *f)
 {
     uint32_t more = n->workers - 1;
-    int err = rxpool_create(&n->rx, "zs_rx", RX_BUFFERS + more * RX_BUFFERS_MORE, RTE_MBUF_DEFAULT_BUF_SIZE);
+    uint32_t rx = RX_BUFFERS + more * (RX_BUFFERS_MORE + ports * PORT_QUEUE_BUFFERS);
+    int err = rxpool_create(&n->rx, "zs_rx", rx, RTE_MBUF_DEFAULT_BUF_SIZE);
     n->tx = rte_pktmbuf_pool_create("zs_tx", TX_BUFFERS + more * TX_BUFFERS_MORE, BUFFER_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
                                     SOCKET_ID_ANY);
     n->indirect = rte_pktmbuf_pool_create("zs_indirect", INDIRECT_BUFFERS + more * TX_BUFFERS_MORE, BUFFER_CACHE, 0, 0, SOCKET_ID_ANY);
@@ -79,7 +82,8 @@ static bool open_stack(struct native *n, const struct wire_stack_conf *conf, uin
 static bool open_port(struct native *n, const char *text, uint64_t now, struct engine_failure *f)
 {
     struct stack_port *p = &n->at[n->nports];
-    if (!stack_port_open(p, text, n->rx.pool, f))
+    const struct port_threads threads = {.n = n->workers, .key = n->steer.key, .table = STEER_TABLE};
+    if (!stack_port_open(p, text, &threads, n->rx.pool, f))
         return false;
     n->net[n->nports] = stack_add_port(n->st, &p->conf, now);
     n->nports++;
@@ -101,7 +105,7 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
     n->first = n->shard[0] = n;
     n->nshards = 1;
     n->workers = conf->workers;
-    bool good = open_pools(n, f) && open_stack(n, conf, now, f);
+    bool good = open_pools(n, conf->nports, f) && open_stack(n, conf, now, f);
     for (uint32_t i = 0; good && i < conf->nports; i++)
         good = open_port(n, conf->ports[i], now, f);
     if (!good) {

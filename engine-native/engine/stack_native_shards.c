@@ -11,13 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RING_FRAMES 2048u /* what the engine's thread may be ahead by */
+#define RING_FRAMES 2048u /* what the others may be ahead by */
 
 bool native_open_ring(struct native *n)
 {
     char name[RTE_RING_NAMESIZE];
     snprintf(name, sizeof name, "zs_shard%u", n->number);
-    n->in = rte_ring_create(name, RING_FRAMES, SOCKET_ID_ANY, RING_F_SC_DEQ);
+    /* A thread that loses its CPU while it puts frames in does not keep the others from putting theirs. */
+    n->in = rte_ring_create(name, RING_FRAMES, SOCKET_ID_ANY, RING_F_MP_RTS_ENQ | RING_F_SC_DEQ);
     return n->in != NULL;
 }
 
@@ -69,8 +70,9 @@ void *native_shard(void *stack, struct zs_view *view, void *engine, uint64_t now
     conf.owner = s;
     s->st = native_open_ring(s) ? stack_create(&conf, now) : NULL;
     for (uint32_t i = 0; s->st != NULL && i < n->nports; i++) {
-        port_share(n->at[i].port);
-        s->net[i] = stack_add_port(s->st, &n->at[i].conf, now);
+        struct net_port_conf port;
+        port_conf(n->at[i].port, s->number, &port);
+        s->net[i] = stack_add_port(s->st, &port, now);
         if (s->net[i] == NULL)
             return NULL;
     }
@@ -138,8 +140,10 @@ void native_hand_over(void *shard, const struct net_port *port, struct rte_mbuf 
 
 static void give_copies(struct native *n, uint32_t port, const struct rte_mbuf *m)
 {
-    for (uint32_t to = 1; to < n->first->nshards; to++) {
-        struct rte_mbuf *copy = rte_pktmbuf_copy(m, n->first->tx, 0, UINT32_MAX);
+    for (uint32_t to = 0; to < n->first->nshards; to++) {
+        struct rte_mbuf *copy = to == n->number ? NULL : rte_pktmbuf_copy(m, n->first->tx, 0, UINT32_MAX);
+        if (to == n->number)
+            continue;
         if (copy != NULL)
             give(n, port, copy, to);
         else
@@ -153,9 +157,8 @@ uint16_t native_distribute(struct native *n, uint32_t port, struct rte_mbuf **fr
     for (uint16_t i = 0; i < count; i++) {
         uint32_t to = steer_frame(&n->first->steer, frames[i]);
         if (to == STEER_EVERY) {
-            if (n->number == 0)
-                give_copies(n, port, frames[i]);
-            to = 0;
+            give_copies(n, port, frames[i]);
+            to = n->number;
         }
         if (to == n->number)
             frames[kept++] = frames[i];
@@ -187,7 +190,16 @@ bool native_take(struct native *n, uint32_t budget, uint64_t now)
 
 void native_describe_shard(void *shard, json_t *worker)
 {
-    const struct stack *st = ((const struct native *)shard)->st;
+    const struct native *n = shard;
+    const struct stack *st = n->st;
+    struct port_thread_stats sum = {0}, one;
+    for (uint32_t i = 0; i < n->first->nports; i++) {
+        port_thread_stats(n->first->at[i].port, n->number, &one);
+        sum.queues += one.queues;
+        sum.rx_frames += one.rx_frames;
+    }
+    json_object_set_new(worker, "queues", json_integer((json_int_t)sum.queues));
+    json_object_set_new(worker, "frames_polled", json_integer((json_int_t)sum.rx_frames));
     json_object_set_new(worker, "frames_received", json_integer((json_int_t)st->counters[NET_PORT_RX]));
     json_object_set_new(worker, "frames_sent", json_integer((json_int_t)st->counters[NET_PORT_TX]));
     json_object_set_new(worker, "frames_handed_over", json_integer((json_int_t)st->counters[NET_STEER_AWAY]));

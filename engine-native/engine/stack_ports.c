@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-bool stack_port_open(struct stack_port *p, const char *text, struct rte_mempool *rx, struct engine_failure *f)
+bool stack_port_open(struct stack_port *p, const char *text, const struct port_threads *threads, struct rte_mempool *rx,
+                     struct engine_failure *f)
 {
     struct port_failure why = {0};
     char wrong[sizeof f->text - 64];
@@ -17,12 +18,12 @@ bool stack_port_open(struct stack_port *p, const char *text, struct rte_mempool 
         engine_fail(f, ENGINE_EXIT_USAGE, "ZS2011", "zstackd --help tells the form", "--port %s: %s", text, wrong);
         return false;
     }
-    p->port = port_open(&p->spec, rx, &why);
+    p->port = port_open(&p->spec, threads, rx, &why);
     if (p->port == NULL) {
         engine_fail(f, ENGINE_EXIT_DPDK, "ZS2121", why.hint, "%s", why.text);
         return false;
     }
-    port_conf(p->port, &p->conf);
+    port_conf(p->port, 0, &p->conf);
     return true;
 }
 
@@ -84,10 +85,10 @@ json_t *stack_port_describe(const struct stack_port *p, const struct net_port_co
     char mac[RTE_ETHER_ADDR_FMT_SIZE];
     port_stats(p->port, &s);
     rte_ether_format_addr(mac, sizeof mac, &c->mac);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:s, s:s, s:s}", "device", p->spec.device, "driver", s.driver,
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:s, s:i, s:b, s:s, s:s, s:s, s:i, s:s}", "device", p->spec.device, "driver", s.driver,
                           "kind", s.kind, "ip", addresses(c, link_local), "mac", mac, "mtu", (int)c->mtu, "link",
-                          s.link_up, "sleep", port_sleep_max_ns(p->port) == UINT64_MAX ? "fd" : "timer", "copies",
-                          s.copies != NULL ? s.copies : "", "tso", s.tso);
+                          s.link_up, "sleep", port_sleep_max_ns(p->port, 0) == UINT64_MAX ? "fd" : "timer", "copies",
+                          s.copies != NULL ? s.copies : "", "tso", s.tso, "queues", (int)s.queues, "spread", s.spread);
     const struct {
         const char *name;
         uint64_t value;
@@ -105,14 +106,17 @@ json_t *stack_port_describe(const struct stack_port *p, const struct net_port_co
     return o;
 }
 
-uint64_t stack_port_sleep(struct stack_port *p, uint64_t longest, void (*log)(void *engine, bool warning, const char *line),
-                          void *engine)
+uint64_t stack_port_sleep(struct stack_port *p, uint32_t thread, uint64_t longest)
 {
-    uint64_t most = port_sleep_max_ns(p->port);
+    uint64_t most = port_sleep_max_ns(p->port, thread);
+    return port_sleep(p->port, thread) ? RTE_MIN(longest, most) : 0;
+}
+
+void stack_port_warn(struct stack_port *p, void (*log)(void *engine, bool warning, const char *line), void *engine)
+{
     const char *warning = port_warning(p->port);
     if (warning != NULL)
         log(engine, true, warning);
-    return port_sleep(p->port) ? RTE_MIN(longest, most) : 0;
 }
 
 void stack_port_capture(struct stack_port *p, uint32_t number, wire_frame_fn *frame, void *arg)

@@ -15,8 +15,10 @@ struct stack_port {
     struct net_port_conf conf;
 };
 
-/* Opens the port that the text after --port describes, receiving into `rx`. False and *f: it was not opened. */
-bool stack_port_open(struct stack_port *p, const char *text, struct rte_mempool *rx, struct engine_failure *f);
+/* Opens the port that the text after --port describes, for those threads (NULL: one), receiving into `rx`. False and *f: it was not
+ * opened. */
+bool stack_port_open(struct stack_port *p, const char *text, const struct port_threads *threads, struct rte_mempool *rx,
+                     struct engine_failure *f);
 /* Appends an address or a route at `at`, unless there are `max`. Returns the new count. `prefix` counts all 16 bytes. */
 uint32_t stack_put_addr(struct zs_wire_addr *to, uint32_t at, uint32_t max, const struct ip_addr *ip, uint8_t prefix, uint8_t flags,
                         uint8_t port);
@@ -29,8 +31,9 @@ void stack_port_tell(const struct stack_port *p, struct zs_wire_port *to);
 json_t *stack_port_describe(const struct stack_port *p, const struct net_port_conf *conf, const struct ip_addr *link_local);
 /* Tells `frame` of the port's frames, NULL: nobody. `number`: of the port, from 1. */
 void stack_port_capture(struct stack_port *p, uint32_t number, wire_frame_fn *frame, void *arg);
-/* Arms all ports for a sleep, and tells what deserves to be told. The longest sleep in nanoseconds; 0: frames wait. */
-uint64_t stack_port_sleep(struct stack_port *p, uint64_t longest, void (*log)(void *engine, bool warning, const char *line),
-                          void *engine);
+/* Arms the port for a sleep of a thread. The longest sleep in nanoseconds, `longest` at most; 0: frames wait. */
+uint64_t stack_port_sleep(struct stack_port *p, uint32_t thread, uint64_t longest);
+/* Tells what deserves to be told. The engine's thread only. */
+void stack_port_warn(struct stack_port *p, void (*log)(void *engine, bool warning, const char *line), void *engine);
 
 #endif

@@ -35,7 +35,7 @@ static uint16_t receive(void *queue, struct rte_mbuf **frames, uint16_t n)
     n = (uint16_t)RTE_MIN((uint32_t)n, fs->rx_budget);
     if (n == 0)
         return 0;
-    n = port_rx(d->at.port, frames, n);
+    n = port_rx(d->at.port, 0, frames, n);
     /* A virtual link leaves checksums unfinished, and the port marked those as good; FreeBSD computes them all. */
     for (uint16_t i = 0; i < n; i++)
         if ((frames[i]->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)

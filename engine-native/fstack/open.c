@@ -35,7 +35,7 @@ static bool open_port(struct fstack *fs, const char *text, struct engine_failure
 {
     struct fs_device *d = &fs->device[fs->nports];
     d->fs = fs;
-    if (!stack_port_open(&d->at, text, fs->rx.pool, f))
+    if (!stack_port_open(&d->at, text, NULL, fs->rx.pool, f))
         return false;
     fs->nports++;
     bool served = !d->at.conf.ra;

@@ -104,8 +104,8 @@ static uint32_t fs_sleep_fds(void *stack, int *fds, uint32_t max)
     struct fstack *fs = stack;
     uint32_t count = 0;
     for (uint32_t i = 0; i < fs->nports && count < max; i++)
-        if (port_sleep_fd(fs->device[i].at.port) >= 0)
-            fds[count++] = port_sleep_fd(fs->device[i].at.port);
+        if (port_sleep_fd(fs->device[i].at.port, 0) >= 0)
+            fds[count++] = port_sleep_fd(fs->device[i].at.port, 0);
     return count;
 }
 
@@ -114,7 +114,8 @@ static uint64_t fs_sleep(void *stack)
     struct fstack *fs = stack;
     uint64_t longest = fs->nheld > 0 ? HELD_SLEEP_NS : UINT64_MAX;
     for (uint32_t i = 0; i < fs->nports; i++) {
-        longest = stack_port_sleep(&fs->device[i].at, longest, fs->events->log, fs->engine);
+        stack_port_warn(&fs->device[i].at, fs->events->log, fs->engine);
+        longest = stack_port_sleep(&fs->device[i].at, 0, longest);
         if (fs->device[i].nwaiting > 0)
             longest = RTE_MIN(longest, WAITING_SLEEP_NS);
     }
@@ -125,7 +126,7 @@ static void fs_wake(void *stack)
 {
     struct fstack *fs = stack;
     for (uint32_t i = 0; i < fs->nports; i++)
-        port_wake(fs->device[i].at.port);
+        port_wake(fs->device[i].at.port, 0);
 }
 
 static int fs_segment(void *stack)

@@ -12,6 +12,7 @@
 #include "port.h"
 
 #define PORT_STASH 32u
+#define PORT_QUEUES_MAX 16u
 #define MS_NS UINT64_C(1000000)
 #define SLEEP_POLL_NS MS_NS         /* a device that cannot wake us */
 #define SLEEP_QUIET_NS (4 * MS_NS) /* one that has been quiet for POLL_QUIET sleeps */
@@ -106,7 +107,6 @@ bool memif_is_ready(const struct memif *m); /* bursts may run */
 
 struct gso {
     struct rte_mempool *heads, *pieces; /* NULL: not in use */
-    uint64_t lost;                      /* frames that were cut and that the device did not take */
 };
 
 /* in_flight: frames that the device may keep, and some. */
@@ -136,6 +136,47 @@ void queue_fds_subtract(struct queue_fds *fds, const struct queue_fds *others);
 /* Closes those that still are of that type. */
 void queue_fds_close(const struct queue_fds *fds, enum queue_fd_type type);
 
+/* ---- Queues (queues.c) ---- */
+
+/* What one thread has of the port. The figures are its own to write, and for all to read. */
+struct lane {
+    struct port *port;
+    uint16_t first, nrx; /* the receive queues: this one, and as many as there are by steps of as many as there are threads */
+    uint16_t at;         /* the one to look at next */
+    uint16_t tx;         /* the queue that it sends by */
+    bool rx_intr;        /* PCI: its queues' interrupts can be armed and waited for */
+    bool fds;            /* each of its queues has a descriptor that is readable while a frame waits */
+    bool gone;           /* those of an interface that was removed are out of `set` */
+    int set;             /* epoll instance: queues, bell; -1: it receives nothing */
+    uint16_t stashed;
+    uint32_t quiet; /* sleeps since the last frame */
+    struct rte_mbuf *stash[PORT_STASH]; /* received by the last look before a sleep */
+    _Atomic uint64_t rx_frames, rx_long;
+    _Atomic uint64_t cut_lost; /* frames that were cut and that the device did not take */
+    _Atomic uint64_t wakes;
+};
+
+enum port_spread { PORT_SPREAD_NONE, PORT_SPREAD_DEVICE, PORT_SPREAD_OURS };
+
+/* How many queues there are to be, each way. False: too many. */
+bool queues_choose(struct port *p, const struct rte_eth_dev_info *info, struct port_failure *f);
+/* What each thread has of them. */
+bool queues_lanes(struct port *p, struct port_failure *f);
+/* Asks for receive side scaling by our key, where the device has it. `conf` refers to the port. */
+void queues_scale(struct port *p, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf);
+/* 0 or a negative errno value. For net_af_xdp: notes the socket of each. */
+int queues_set_up(struct port *p, uint16_t rx, uint16_t tx);
+/* On a started device: the table from the hash to the queue. */
+void queues_steer(struct port *p);
+/* On a started device: finds and watches the descriptors that tell of frames. */
+bool queues_watch(struct port *p, struct port_failure *f);
+void queues_free(struct port *p);
+
+static inline void lane_count(_Atomic uint64_t *figure, uint64_t n)
+{
+    atomic_store_explicit(figure, atomic_load_explicit(figure, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
 /* ---- The port ---- */
 
 struct port {
@@ -151,25 +192,27 @@ struct port {
     uint16_t tso_max; /* net_port_conf's */
     struct gso gso;
     uint32_t frame_max; /* a received one at least this long is not one of this link; 0: not looked at */
-    bool mark_sums, rx_intr;
-    int queue_fd;
+    bool mark_sums, rx_intr; /* rx_intr: the device was configured with interrupts of its queues */
+    struct port_threads threads;
+    struct lane *lane[PORT_THREADS_MAX];
+    uint16_t queues; /* each way */
+    enum port_spread spread;
+    uint8_t rss_key[UINT8_MAX]; /* the threads' key, as long as the device wants it */
+    int queue_fd[PORT_QUEUES_MAX];
     struct queue_fds xdp, bpf; /* made by net_af_xdp when it was configured */
     _Atomic bool queue_gone; /* the interface was removed */
-    bool shared; /* several threads send: each takes the lock. All of a memif's calls do, its connection may change in any */
-    pthread_mutex_t lock;
-    int set;         /* epoll instance: queue, bell */
+    bool shared; /* several threads send by one queue: each takes the lock. All of a memif's calls do, its connection may change in any */
+    pthread_mutex_t lock, intr_lock;
     struct iface iface;
     struct tap tap;
     struct bell bell;
     struct memif memif;
-    struct rte_mbuf *stash[PORT_STASH]; /* received by the last look before a sleep */
-    uint16_t stashed;
-    uint32_t quiet; /* sleeps since the last frame */
-    uint64_t rx_long, rx_missed, wakes;
+    uint64_t rx_missed;
     port_tap_fn *tapped; /* is told of each frame; NULL: nobody */
     void *tapped_arg;
     uint32_t tapped_number;
-    bool peer_unreachable, told_long, told_gone;
+    bool peer_unreachable;
+    _Atomic bool told_long, told_gone;
     char warning[256];
 };
 

@@ -281,7 +281,7 @@ void memif_service(struct port *p)
                 return;
         }
         if (p->spec.bell[0] != 0)
-            bell_service(&p->bell, p->set);
+            bell_service(&p->bell, p->lane[0]->set);
     }
     if (is_connected(p) && !m->held)
         hold(m);

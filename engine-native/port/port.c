@@ -106,7 +106,9 @@ static bool is_packed(struct rte_mempool *pool)
 
 static bool check_pool(const struct port *p, struct port_failure *f)
 {
-    unsigned room = rte_pktmbuf_data_room_size(p->pool), least = p->kind == PORT_AF_XDP ? PORT_RX_POOL_MIN : 256;
+    unsigned room = rte_pktmbuf_data_room_size(p->pool), least = 256;
+    if (p->kind == PORT_AF_XDP)
+        least = PORT_RX_POOL_MIN + (p->queues - 1u) * PORT_QUEUE_BUFFERS;
     if (p->pool->populated_size < least) {
         port_fail(f, "make the receive pool larger", "%s needs a receive pool of at least %u buffers, it has %u",
                   p->spec.device, least, p->pool->populated_size);
@@ -227,6 +229,8 @@ static void configure_failed(const struct port *p, int error, struct port_failur
         hint = "start the engine as root or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF";
     else if (p->kind == PORT_AF_XDP)
         hint = "the interface may have another XDP program or AF_XDP socket: ip link show, bpftool net";
+    else if (p->queues > 1)
+        hint = "the device may have fewer queues than there are workers: --workers";
     port_fail(f, hint, "%s: DPDK cannot set up the device: %s", p->spec.device, rte_strerror(-error));
 }
 
@@ -244,7 +248,7 @@ static bool choose_tso(struct port *p, const struct rte_eth_dev_info *info, stru
         port_fail(f, "leave tso= out", "%s: the device takes no frame of several pieces, which a long segment is cut into", p->spec.device);
         return false;
     }
-    if (!device && !gso_start(&p->gso, p->id, GSO_FRAMES + (p->caps & NET_CAP_TX_READS ? 0 : TX_DESCRIPTORS), f))
+    if (!device && !gso_start(&p->gso, p->id, p->queues * (GSO_FRAMES + (p->caps & NET_CAP_TX_READS ? 0 : TX_DESCRIPTORS)), f))
         return false;
     uint32_t pieces = info->tx_desc_lim.nb_seg_max, room = rte_pktmbuf_data_room_size(p->pool) - RTE_PKTMBUF_HEADROOM;
     if (device && pieces > 1 && (pieces - 1) * room < longest)
@@ -252,6 +256,16 @@ static bool choose_tso(struct port *p, const struct rte_eth_dev_info *info, stru
     p->tso_max = (uint16_t)longest;
     p->caps |= NET_CAP_TX_TSO4 | NET_CAP_TX_TSO6;
     return true;
+}
+
+/* With interrupts, if there are, for as many queues as possible. */
+static int configure_queues(struct port *p, struct rte_eth_conf *conf)
+{
+    int error = rte_eth_dev_configure(p->id, p->queues, p->queues, conf);
+    if (error == 0 || !conf->intr_conf.rxq)
+        return error;
+    conf->intr_conf.rxq = 0;
+    return rte_eth_dev_configure(p->id, p->queues, p->queues, conf);
 }
 
 static bool configure(struct port *p, const struct rte_eth_dev_info *info, struct port_failure *f)
@@ -275,49 +289,22 @@ static bool configure(struct port *p, const struct rte_eth_dev_info *info, struc
         return false;
     if ((p->caps & NET_CAP_TX_TSO4) && p->gso.heads == NULL)
         conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
+    queues_scale(p, info, &conf);
     queue_fds_list(&sockets, QUEUE_FD_XDP, 0);
     queue_fds_list(&programs, QUEUE_FD_BPF, 0);
-    int error = rte_eth_dev_configure(p->id, 1, 1, &conf);
-    if (error != 0 && conf.intr_conf.rxq) {
-        conf.intr_conf.rxq = 0;
-        error = rte_eth_dev_configure(p->id, 1, 1, &conf);
-    }
+    int error = configure_queues(p, &conf);
     if (error == 0)
-        error = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &rx, &tx);
-    if (error == 0)
-        error = rte_eth_rx_queue_setup(p->id, 0, rx, SOCKET_ID_ANY, NULL, p->pool);
-    if (error == 0)
-        error = rte_eth_tx_queue_setup(p->id, 0, tx, SOCKET_ID_ANY, NULL);
+        error = queues_set_up(p, rx, tx);
     p->rx_intr = conf.intr_conf.rxq;
     if (p->kind == PORT_AF_XDP) {
         queue_fds_list(&p->xdp, QUEUE_FD_XDP, 0);
         queue_fds_subtract(&p->xdp, &sockets);
         queue_fds_list(&p->bpf, QUEUE_FD_BPF, 0);
         queue_fds_subtract(&p->bpf, &programs);
-        p->queue_fd = p->xdp.n == 1 ? p->xdp.fd[0] : -1;
     }
     if (error != 0)
         configure_failed(p, error, f);
-    return error == 0;
-}
-
-static bool find_queue_fd(struct port *p, const struct rte_eth_dev_info *info, struct port_failure *f)
-{
-    struct queue_fds sockets;
-    if (p->kind == PORT_TAP || (p->kind == PORT_PCI && p->rx_intr))
-        p->queue_fd = rte_eth_dev_rx_intr_ctl_q_get_fd(p->id, 0);
-    if (p->kind == PORT_AF_PACKET) {
-        queue_fds_list(&sockets, QUEUE_FD_PACKET, p->iface.index);
-        p->queue_fd = sockets.n == 1 ? sockets.fd[0] : -1;
-        if (sockets.n > 1 || info->max_rx_queues > 1) {
-            port_fail(f, "give the interface to one device, without qpairs=", "%s: the interface %s has several receive queues",
-                      p->spec.device, p->iface.name);
-            return false;
-        }
-    }
-    if (p->kind == PORT_PCI && p->queue_fd < 0)
-        p->rx_intr = false;
-    return p->queue_fd < 0 || port_watch(p->set, p->queue_fd, true);
+    return error == 0 && queues_lanes(p, f);
 }
 
 /* What comes from the kernel as it is there: see iface.c. */
@@ -326,7 +313,8 @@ static bool adapt_to_kernel(struct port *p, struct port_failure *f)
     if (p->kind == PORT_AF_PACKET) {
         int one = 1;
         /* What the kernel itself sends by this interface is not for us. */
-        setsockopt(p->queue_fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one);
+        for (uint16_t q = 0; q < p->queues; q++)
+            setsockopt(p->queue_fd[q], SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one);
         p->peer_unreachable = !iface_no_long_frames(&p->iface);
         p->frame_max = p->mtu + ETHERNET_HEAD + 1;
     }
@@ -340,21 +328,23 @@ static bool adapt_to_kernel(struct port *p, struct port_failure *f)
     return true;
 }
 
-static bool start(struct port *p, const struct rte_eth_dev_info *info, struct port_failure *f)
+static bool start(struct port *p, struct port_failure *f)
 {
     if (p->kind == PORT_MEMIF)
         return memif_start(p, f) &&
-               (p->spec.bell[0] == 0 || bell_start(&p->bell, p->spec.bell, !p->memif.client, p->set, f));
+               (p->spec.bell[0] == 0 || bell_start(&p->bell, p->spec.bell, !p->memif.client, p->lane[0]->set, f));
     int error = rte_eth_dev_start(p->id);
     if (error != 0) {
         configure_failed(p, error, f);
         return false;
     }
     p->started = true;
-    if (!find_queue_fd(p, info, f))
+    queues_steer(p);
+    if (!queues_watch(p, f))
         return false;
-    if (p->kind == PORT_TAP && p->queue_fd >= 0)
-        tap_start(&p->tap, p->queue_fd);
+    for (uint16_t q = 0; p->kind == PORT_TAP && q < p->queues; q++)
+        if (p->queue_fd[q] >= 0)
+            tap_start(&p->tap, p->queue_fd[q]);
     if (p->kind == PORT_PCI && p->spec.mac_from != PORT_MAC_DEVICE && rte_eth_dev_default_mac_addr_set(p->id, &p->mac) != 0)
         rte_eth_promiscuous_enable(p->id);
     /* IPv6 and groups are received by multicast addresses that come and go; the stack looks for itself. */
@@ -366,10 +356,6 @@ static bool start(struct port *p, const struct rte_eth_dev_info *info, struct po
 static bool open_device(struct port *p, struct port_failure *f)
 {
     struct rte_eth_dev_info info;
-    if (p->set < 0) {
-        port_fail(f, "raise the limit of open files (ulimit -n)", "%s: no descriptor: %s", p->spec.device, strerror(errno));
-        return false;
-    }
     if (!find(p, f))
         return false;
     if (rte_eth_dev_info_get(p->id, &info) != 0) {
@@ -384,10 +370,11 @@ static bool open_device(struct port *p, struct port_failure *f)
     }
     return (p->kind != PORT_MEMIF || memif_devargs(&p->memif, port_devargs(&info), f)) &&
            (info.if_index == 0 || p->kind == PORT_PCI || check_iface(p, info.if_index, f)) && choose_mtu(p, &info, f) &&
-           check_pool(p, f) && choose_mac(p, f) && configure(p, &info, f) && apply_mtu(p, f) && start(p, &info, f);
+           queues_choose(p, &info, f) && check_pool(p, f) && choose_mac(p, f) && configure(p, &info, f) && apply_mtu(p, f) && start(p, f);
 }
 
-struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool, struct port_failure *f)
+struct port *port_open(const struct port_spec *spec, const struct port_threads *threads, struct rte_mempool *rx_pool,
+                       struct port_failure *f)
 {
     struct port *p = calloc(1, sizeof *p);
     *f = (struct port_failure){0};
@@ -397,11 +384,13 @@ struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool
     }
     p->spec = *spec;
     p->pool = rx_pool;
+    p->threads = threads != NULL ? *threads : (struct port_threads){.n = 1};
     pthread_mutex_init(&p->lock, NULL);
-    p->queue_fd = -1;
+    pthread_mutex_init(&p->intr_lock, NULL);
+    for (uint32_t q = 0; q < PORT_QUEUES_MAX; q++)
+        p->queue_fd[q] = -1;
     p->iface.promisc_fd = -1;
     p->bell.listen_fd = p->bell.conn = p->bell.page_fd = -1;
-    p->set = epoll_create1(EPOLL_CLOEXEC);
     if (open_device(p, f))
         return p;
     port_close(p);
@@ -410,11 +399,10 @@ struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool
 
 void port_close(struct port *p)
 {
-    rte_pktmbuf_free_bulk(p->stash, p->stashed);
     bell_stop(&p->bell);
     if (p->owned) {
         if (p->kind == PORT_TAP) {
-            tap_close_device(p->id, p->queue_fd, p->started);
+            tap_close_device(p->id, p->queue_fd[0], p->started);
         } else if (p->kind == PORT_MEMIF) {
             memif_close_device(p);
         } else {
@@ -428,8 +416,8 @@ void port_close(struct port *p)
     }
     gso_stop(&p->gso);
     iface_restore(&p->iface);
-    if (p->set >= 0)
-        close(p->set);
+    queues_free(p);
     pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&p->intr_lock);
     free(p);
 }

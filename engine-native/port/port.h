@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Ports: DPDK devices as the stack's network interfaces. EAL made the device (`--vdev`, `-a`); a port configures it with
- * one queue each way, receives, sends and, above all, can be slept on: an idle engine wakes on a packet on every kind.
+ * Ports: DPDK devices as the stack's network interfaces. EAL made the device (`--vdev`, `-a`); a port configures it, receives,
+ * sends and, above all, can be slept on: an idle engine wakes on a packet on every kind.
  *
- *     n = port_rx(p, frames, n);              until it returns 0
- *     if (port_sleep(p)) {                    false: frames may wait
- *         wait for port_sleep_fd(p), at most port_sleep_max_ns(p);
- *         port_wake(p);                       also when the wait ended for another reason
+ *     n = port_rx(p, thread, frames, n);      until it returns 0
+ *     if (port_sleep(p, thread)) {            false: frames may wait
+ *         wait for port_sleep_fd(p, thread), at most port_sleep_max_ns(p, thread);
+ *         port_wake(p, thread);               also when the wait ended for another reason
  *     }
  *
- * A port belongs to one thread, all memif ports of a process to the same one; others may send after port_share(). Addresses are in
- * network order. */
+ * A port belongs to one thread, number 0, or to several: each receives by queues of its own, where the device has several, and sends
+ * by one of its own, or shares one. The functions above are for the thread that they name; those without one are for number 0, and
+ * all memif ports of a process are for the same number 0. Addresses are in network order. */
 #ifndef ZSTACK_PORT_H
 #define ZSTACK_PORT_H
 
@@ -27,8 +28,11 @@
 #define PORT_MTU_MIN 68u
 #define PORT_MTU_MIN6 1280u
 #define PORT_MTU_MAX 9000u
-/* Buffers that a device may keep: net_af_xdp fills its ring with 2,048. */
+/* Buffers that a device may keep: net_af_xdp fills its ring with 2,048, for each queue. */
 #define PORT_RX_POOL_MIN 4096u
+#define PORT_QUEUE_BUFFERS 2048u /* more for each queue beside the first */
+#define PORT_THREADS_MAX 16u
+#define PORT_RSS_KEY 40u /* bytes of a Toeplitz key that is enough for IPv6 */
 
 enum port_mac {
     PORT_MAC_OWN,    /* a random, locally administered one: the kernel's end of the device keeps its own */
@@ -59,6 +63,14 @@ struct port_spec {
     enum port_switch tso; /* long TCP segments, cut by the device or by the port */
 };
 
+/* The threads that serve a host by the port. */
+struct port_threads {
+    uint32_t n;         /* 1 to PORT_THREADS_MAX */
+    const uint8_t *key; /* PORT_RSS_KEY bytes: the Toeplitz hash by it, modulo `table`, is i: the frame is for thread i % n. NULL: no
+                         * such rule */
+    uint32_t table;     /* a power of two */
+};
+
 /* One line each. */
 struct port_failure {
     char text[256], hint[256];
@@ -76,6 +88,14 @@ struct port_stats {
     uint64_t tx_cut_lost; /* frames of long segments that the device did not take after it took some */
     uint64_t rx_long; /* longer than the MTU: offloads are on at the other end. They were cut off and dropped. */
     uint64_t wakes;
+    uint32_t queues;    /* each way */
+    const char *spread; /* what decides by which of them a frame comes: none (there is one), device, rss (as port_threads says) */
+};
+
+/* What one thread does. */
+struct port_thread_stats {
+    uint32_t queues; /* that it receives by */
+    uint64_t rx_frames;
 };
 
 struct port;
@@ -87,21 +107,21 @@ int port_spec_parse(const char *text, struct port_spec *spec, char *why, size_t 
  * the driver does not get over one. */
 bool port_remove_stale_socket(const char *path);
 
-/* Configures and starts the device. Frames come in buffers of `rx_pool`, as rxpool_create() makes it, at least PORT_RX_POOL_MIN
- * buffers, each with room for a frame, which outlives the port. NULL: failed, see *f; the device is then closed unless
- * another port has it. */
-struct port *port_open(const struct port_spec *spec, struct rte_mempool *rx_pool, struct port_failure *f);
+/* Configures and starts the device, with a queue each way for each of the threads where it has so many; NULL: there is one thread.
+ * Where the device was made with several queues (qpairs=, queue_count=) all are used: thread t receives by queues t, t + n and so
+ * on. Frames come in buffers of `rx_pool`, as rxpool_create() makes it, at least PORT_RX_POOL_MIN buffers, each with room for a
+ * frame, which outlives the port. NULL: failed, see *f; the device is then closed unless another port has it. */
+struct port *port_open(const struct port_spec *spec, const struct port_threads *threads, struct rte_mempool *rx_pool,
+                       struct port_failure *f);
 /* Closes the device, too: EAL no longer has it. Puts back what was changed on the kernel's interface. */
 void port_close(struct port *p);
-/* From now on other threads than the port's may send by it, too. Before they begin. */
-void port_share(struct port *p);
 /* The kernel's interface whose packets come by the port instead; 0: there is none. */
 unsigned port_kernel_if(const struct port *p);
-/* For stack_add_port(). `conf` refers to the port. */
-void port_conf(struct port *p, struct net_port_conf *conf);
+/* For stack_add_port(), of the stack of that thread. `conf` refers to the port. */
+void port_conf(struct port *p, uint32_t thread, struct net_port_conf *conf);
 
 /* The frames are the caller's: writable, no one else refers to them. */
-uint16_t port_rx(struct port *p, struct rte_mbuf **frames, uint16_t n);
+uint16_t port_rx(struct port *p, uint32_t thread, struct rte_mbuf **frames, uint16_t n);
 /* A virtual link leaves transport checksums unfinished; port_rx() marks such frames as good. For a stack that wants the sum
  * itself: computes it. False: it is no such frame. The frame is in one piece. */
 bool port_finish_sum(struct rte_mbuf *m);
@@ -109,18 +129,21 @@ bool port_finish_sum(struct rte_mbuf *m);
 /* Whoever wants to see each frame that came or went: `len` bytes, the first `present` of them in iov. For a port that computes
  * checksums itself, what goes has none yet. */
 typedef void port_tap_fn(void *arg, uint32_t number, bool out, const struct iovec *iov, uint32_t len, uint32_t present);
-/* NULL: nobody. `arg` and `number` are what it is called with. */
+/* NULL: nobody. `arg` and `number` are what it is called with, by several threads at a time. While none of them uses the port. */
 void port_tap(struct port *p, port_tap_fn *fn, void *arg, uint32_t number);
 
-/* Stays the same while the port is open. */
-int port_sleep_fd(const struct port *p);
+/* Stays the same while the port is open; -1: the thread receives nothing by it. */
+int port_sleep_fd(const struct port *p, uint32_t thread);
 /* UINT64_MAX: the descriptor alone suffices. Ask again before each sleep. */
-uint64_t port_sleep_max_ns(const struct port *p);
-bool port_sleep(struct port *p);
-void port_wake(struct port *p);
+uint64_t port_sleep_max_ns(const struct port *p, uint32_t thread);
+bool port_sleep(struct port *p, uint32_t thread);
+void port_wake(struct port *p, uint32_t thread);
 
 void port_stats(struct port *p, struct port_stats *stats);
+void port_thread_stats(const struct port *p, uint32_t thread, struct port_thread_stats *stats);
 /* A line that deserves to be logged and was not yet, or NULL: frames that were cut off, a device that went away. */
 const char *port_warning(struct port *p);
+/* Will port_warning() have one? For any thread. */
+bool port_has_warning(const struct port *p);
 
 #endif

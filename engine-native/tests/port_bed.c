@@ -74,6 +74,13 @@ void bed_command(const char *format, ...)
         bed_failed(__FILE__, __LINE__, command);
 }
 
+void bed_veth_pair(void)
+{
+    bed_command("ip link add zsa type veth peer name zsb");
+    bed_command("ip link set zsa up");
+    bed_command("ip link set zsb up");
+}
+
 pid_t bed_other_network(void)
 {
     int ready[2];
@@ -127,12 +134,17 @@ struct rte_mempool *bed_pool(void)
 
 struct port *bed_open(const char *text, struct rte_mempool *pool)
 {
+    return bed_open_for(text, NULL, pool);
+}
+
+struct port *bed_open_for(const char *text, const struct port_threads *threads, struct rte_mempool *pool)
+{
     struct port_spec spec;
     struct port_failure f = {"", ""};
     char why[256];
     if (port_spec_parse(text, &spec, why, sizeof why) != 0)
         bed_failed(text, 0, why);
-    struct port *p = port_open(&spec, pool, &f);
+    struct port *p = port_open(&spec, threads, pool, &f);
     if (p == NULL)
         bed_failed(f.hint, 0, f.text);
     return p;
@@ -144,7 +156,7 @@ void bed_refused(const char *text, struct rte_mempool *pool, const char *expect)
     struct port_failure f;
     char why[256];
     CHECK(port_spec_parse(text, &spec, why, sizeof why) == 0);
-    CHECK(port_open(&spec, pool, &f) == NULL);
+    CHECK(port_open(&spec, NULL, pool, &f) == NULL);
     if (strstr(f.text, expect) == NULL || f.hint[0] == 0 || strchr(f.text, '\n') != NULL)
         bed_failed(expect, 0, f.text);
 }
@@ -208,17 +220,17 @@ struct rte_mbuf *bed_next(struct port *p)
     struct rte_mbuf *m;
     time_t end = time(NULL) + SECONDS;
     while (time(NULL) <= end) {
-        while (port_rx(p, &m, 1) == 1) {
+        while (port_rx(p, 0, &m, 1) == 1) {
             if (is_test_frame(rte_pktmbuf_mtod(m, uint8_t *), rte_pktmbuf_data_len(m)))
                 return m;
             rte_pktmbuf_free(m);
         }
-        if (!port_sleep(p))
+        if (!port_sleep(p, 0))
             continue;
-        uint64_t most = port_sleep_max_ns(p);
-        struct pollfd fd = {.fd = port_sleep_fd(p), .events = POLLIN};
+        uint64_t most = port_sleep_max_ns(p, 0);
+        struct pollfd fd = {.fd = port_sleep_fd(p, 0), .events = POLLIN};
         poll(&fd, 1, most == UINT64_MAX ? SECONDS * 1000 : (int)((most + 999999) / 1000000));
-        port_wake(p);
+        port_wake(p, 0);
     }
     return NULL;
 }
@@ -233,7 +245,7 @@ void bed_send(struct port *p, struct rte_mempool *pool, const uint8_t *frame, si
 {
     struct net_port_conf conf;
     struct rte_mbuf *head = NULL;
-    port_conf(p, &conf);
+    port_conf(p, 0, &conf);
     for (unsigned i = 0; i < segments; i++) {
         size_t from = len * i / segments, n = len * (i + 1) / segments - from;
         struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
@@ -265,13 +277,13 @@ void bed_send(struct port *p, struct rte_mempool *pool, const uint8_t *frame, si
 void bed_settle(struct port *p)
 {
     struct rte_mbuf *m;
-    struct pollfd fd = {.fd = port_sleep_fd(p), .events = POLLIN};
+    struct pollfd fd = {.fd = port_sleep_fd(p, 0), .events = POLLIN};
     for (int i = 0; i < 1000; i++) {
-        while (port_rx(p, &m, 1) == 1)
+        while (port_rx(p, 0, &m, 1) == 1)
             rte_pktmbuf_free(m);
-        if (port_sleep(p) && poll(&fd, 1, 1) == 0)
+        if (port_sleep(p, 0) && poll(&fd, 1, 1) == 0)
             return;
-        port_wake(p);
+        port_wake(p, 0);
     }
     bed_failed(__FILE__, __LINE__, "the port does not come to rest");
 }

@@ -29,6 +29,8 @@ bool bed_run(void (*body)(void *arg), void *arg);
 void bed_own_network(void);
 /* The command must succeed. */
 void bed_command(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* zsa and zsb, both up. */
+void bed_veth_pair(void);
 /* A process that holds a second network namespace, and a way into it and back. */
 pid_t bed_other_network(void);
 void bed_enter(pid_t holder);
@@ -36,6 +38,7 @@ void bed_enter(pid_t holder);
 void bed_eal(const char *const *vdevs, unsigned n);
 struct rte_mempool *bed_pool(void);
 struct port *bed_open(const char *spec, struct rte_mempool *pool);
+struct port *bed_open_for(const char *spec, const struct port_threads *threads, struct rte_mempool *pool);
 /* Opening fails with `text` in the text. */
 void bed_refused(const char *spec, struct rte_mempool *pool, const char *text);
 

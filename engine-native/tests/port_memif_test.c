@@ -95,17 +95,17 @@ static void until_linked(struct port *p, bool up, bool bell)
     time_t end = time(NULL) + 10;
     do {
         CHECK(time(NULL) < end);
-        while (port_rx(p, &m, 1) == 1)
+        while (port_rx(p, 0, &m, 1) == 1)
             rte_pktmbuf_free(m);
-        if (port_sleep(p)) {
-            struct pollfd fd = {.fd = port_sleep_fd(p), .events = POLLIN};
-            poll(&fd, 1, (int)(port_sleep_max_ns(p) / 1000000));
-            port_wake(p);
+        if (port_sleep(p, 0)) {
+            struct pollfd fd = {.fd = port_sleep_fd(p, 0), .events = POLLIN};
+            poll(&fd, 1, (int)(port_sleep_max_ns(p, 0) / 1000000));
+            port_wake(p, 0);
         }
         port_stats(p, &s);
     } while (s.link_up != up || (up && s.bell_up != bell));
     /* The receiver's first look offers the buffers that the other fills. */
-    while (port_rx(p, &m, 1) == 1)
+    while (port_rx(p, 0, &m, 1) == 1)
         rte_pktmbuf_free(m);
 }
 
@@ -128,15 +128,15 @@ static void bell_wakes(struct port *p, struct rte_mempool *pool)
 {
     uint8_t frame[60];
     for (unsigned i = 0; i < 20; i++) {
-        struct pollfd fd = {.fd = port_sleep_fd(p), .events = POLLIN};
+        struct pollfd fd = {.fd = port_sleep_fd(p, 0), .events = POLLIN};
         struct timespec pause = {.tv_nsec = 2000000};
         nanosleep(&pause, NULL);
         bed_fill(frame, sizeof frame, (uint8_t)i);
         bed_send(p, pool, frame, sizeof frame, 1, false);
-        if (port_sleep(p)) {
-            CHECK(port_sleep_max_ns(p) >= 100000000);
+        if (port_sleep(p, 0)) {
+            CHECK(port_sleep_max_ns(p, 0) >= 100000000);
             CHECK(poll(&fd, 1, 5000) == 1);
-            port_wake(p);
+            port_wake(p, 0);
         }
         struct rte_mbuf *m = bed_next(p);
         CHECK(bed_is(m, sizeof frame, (uint8_t)(i + 1)));
@@ -152,7 +152,7 @@ static void kill_in_traffic(struct port *p, struct rte_mempool *pool, pid_t othe
     struct timespec begin, now;
     bool killed = false;
     struct net_port_conf conf;
-    port_conf(p, &conf);
+    port_conf(p, 0, &conf);
     bed_fill(frame, sizeof frame, 7);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     do {
@@ -164,7 +164,7 @@ static void kill_in_traffic(struct port *p, struct rte_mempool *pool, pid_t othe
         }
         uint16_t n = conf.ops->tx_burst(conf.dev, burst, 32);
         rte_pktmbuf_free_bulk(burst + n, 32u - n);
-        while (port_rx(p, &m, 1) == 1)
+        while (port_rx(p, 0, &m, 1) == 1)
             rte_pktmbuf_free(m);
         clock_gettime(CLOCK_MONOTONIC, &now);
         int64_t ms = (now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000;
@@ -196,14 +196,14 @@ static void run_pair(void *arg)
     if (pair->bell)
         bell_wakes(p, pool);
     else
-        CHECK(port_sleep_max_ns(p) == 1000000);
+        CHECK(port_sleep_max_ns(p, 0) == 1000000);
     struct port_stats s;
     port_stats(p, &s);
     CHECK(s.rx_packets >= FRAMES && s.tx_packets >= FRAMES && strcmp(s.kind, "memif") == 0);
     for (int i = 0; i < 2; i++) {
         kill_in_traffic(p, pool, other);
         until_linked(p, false, false);
-        CHECK(port_sleep_max_ns(p) == 10000000);
+        CHECK(port_sleep_max_ns(p, 0) == 10000000);
         other = echo(pair);
         until_linked(p, true, pair->bell);
         talk(p, pool, 50);

@@ -50,7 +50,7 @@ static void frames_out(struct port *p, struct rte_mempool *pool, int raw)
     static const size_t sizes[] = {60, 61, 777, 1514};
     uint8_t frame[1600], got[1600];
     struct net_port_conf conf;
-    port_conf(p, &conf);
+    port_conf(p, 0, &conf);
     unsigned most = conf.caps & NET_CAP_MULTI_SEGS ? 4 : 1;
     for (size_t i = 0; i < RTE_DIM(sizes); i++) {
         for (unsigned segments = 1; segments <= most; segments++) {
@@ -69,21 +69,21 @@ static void wakes(struct port *p, int raw)
 {
     uint8_t frame[60];
     for (int i = 0; i < ROUNDS; i++) {
-        struct pollfd fd = {.fd = port_sleep_fd(p), .events = POLLIN};
+        struct pollfd fd = {.fd = port_sleep_fd(p, 0), .events = POLLIN};
         struct rte_mbuf *m;
         /* Every other frame comes after the last look and before the sleep. */
         bool early = i % 2 != 0;
         bed_settle(p);
-        CHECK(port_sleep_max_ns(p) == UINT64_MAX);
-        port_wake(p);
+        CHECK(port_sleep_max_ns(p, 0) == UINT64_MAX);
+        port_wake(p, 0);
         bed_fill(frame, sizeof frame, (uint8_t)i);
         if (early)
             bed_raw_send(raw, frame, sizeof frame);
-        bool asleep = port_sleep(p);
+        bool asleep = port_sleep(p, 0);
         if (!early)
             bed_raw_send(raw, frame, sizeof frame);
         CHECK(!asleep || poll(&fd, 1, 5000) == 1);
-        port_wake(p);
+        port_wake(p, 0);
         m = bed_next(p);
         CHECK(bed_is(m, sizeof frame, (uint8_t)i));
         rte_pktmbuf_free(m);
@@ -107,7 +107,7 @@ static void own_mac(struct port *p)
     struct net_port_conf conf;
     struct rte_ether_addr device;
     uint16_t id;
-    port_conf(p, &conf);
+    port_conf(p, 0, &conf);
     CHECK(rte_is_local_admin_ether_addr(&conf.mac) && rte_is_unicast_ether_addr(&conf.mac));
     CHECK(rte_eth_dev_get_port_by_name(conf.name, &id) == 0 && rte_eth_macaddr_get(id, &device) == 0);
     CHECK(!rte_is_same_ether_addr(&conf.mac, &device));
@@ -139,13 +139,6 @@ static void everything(const char *vdev, const char *device, const char *driver,
     bed_refused(spec, pool, "has no device");
 }
 
-static void veth_pair(void)
-{
-    bed_command("ip link add zsa type veth peer name zsb");
-    bed_command("ip link set zsa up");
-    bed_command("ip link set zsb up");
-}
-
 static bool offload(const char *iface, uint32_t get)
 {
     struct ethtool_value v = {.cmd = get};
@@ -171,7 +164,7 @@ static void run_af_packet(void *arg)
 {
     (void)arg;
     bed_own_network();
-    veth_pair();
+    bed_veth_pair();
     bed_command("ethtool -K zsa gro on");
     everything("--vdev=net_af_packet0,iface=zsa", "net_af_packet0", "net_af_packet", "af_packet", "zsb");
     CHECK(offload("zsa", ETHTOOL_GGRO));
@@ -182,7 +175,7 @@ static void run_af_xdp(void *arg)
 {
     (void)arg;
     bed_own_network();
-    veth_pair();
+    bed_veth_pair();
     everything("--vdev=net_af_xdp0,iface=zsa", "net_af_xdp0", "net_af_xdp", "af_xdp", "zsb");
     bed_command("! ip -d link show zsa | grep -q xdp");
 }
@@ -234,7 +227,7 @@ static void run_gone(void *arg)
     snprintf(vdev, sizeof vdev, "--vdev=net_%s0,iface=zsa", kind);
     snprintf(spec, sizeof spec, "net_%s0" ADDRESS, kind);
     if (strcmp(kind, "tap") != 0)
-        veth_pair();
+        bed_veth_pair();
     bed_eal(&args, 1);
     struct rte_mempool *pool = bed_pool();
     struct port *p = bed_open(spec, pool);
@@ -269,7 +262,7 @@ static struct rte_mbuf *next_ip(struct port *p)
 {
     for (int i = 0; i < 200; i++) {
         struct rte_mbuf *m;
-        while (port_rx(p, &m, 1) == 1) {
+        while (port_rx(p, 0, &m, 1) == 1) {
             if (rte_pktmbuf_mtod(m, struct rte_ether_hdr *)->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4))
                 return m;
             rte_pktmbuf_free(m);
@@ -294,7 +287,7 @@ static void run_kernel_udp(void *arg)
     const char *args = vdev;
     int segment = 1000;
     bed_own_network();
-    veth_pair();
+    bed_veth_pair();
     snprintf(vdev, sizeof vdev, "--vdev=net_%s0,iface=zsa", kind);
     snprintf(spec, sizeof spec, "net_%s0" ADDRESS, kind);
     bed_eal(&args, 1);
@@ -331,7 +324,7 @@ static void run_long_frames(void *arg)
     uint8_t frame[3000];
     (void)arg;
     bed_own_network();
-    veth_pair();
+    bed_veth_pair();
     bed_command("ip link set zsa mtu 3500");
     bed_command("ip link set zsb mtu 3500");
     bed_eal(&vdev, 1);
@@ -355,7 +348,7 @@ static void run_refusals(void *arg)
                                         "--vdev=net_af_xdp0,iface=zsb"};
     (void)arg;
     bed_own_network();
-    veth_pair();
+    bed_veth_pair();
     bed_command("ip link add zsc type veth peer name zsd");
     bed_eal(vdevs, RTE_DIM(vdevs));
     struct rte_mempool *pool = bed_pool();
@@ -377,7 +370,7 @@ static void run_every_buffer(void *arg)
     uint8_t frame[60], got[1600];
     (void)arg;
     bed_own_network();
-    veth_pair();
+    bed_veth_pair();
     bed_eal(vdevs, RTE_DIM(vdevs));
     struct rte_mempool *gaps = rte_pktmbuf_pool_create("gaps", BED_BUFFERS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     bed_refused("net_af_xdp1" ADDRESS, gaps, "needs a receive pool in one piece, without gaps");
@@ -387,7 +380,7 @@ static void run_every_buffer(void *arg)
     port_stats(p, &stats);
     CHECK(strcmp(stats.tso, "off") == 0);
     struct net_port_conf conf;
-    port_conf(p, &conf);
+    port_conf(p, 0, &conf);
     int raw = bed_raw("zsb");
     unsigned n = 0;
     for (; rte_mempool_avail_count(pool) > 0; n++) {

@@ -167,6 +167,7 @@ describe('the machine', () => {
     [at('eth1,address=10.0.0.1/24'), 'ZS1606', 'interface eth1 is down', 'ip link set eth1 up'],
     [at('eth2,address=10.0.0.1/24,mtu=1500'), 'ZS1605', 'eth2 has an MTU of 1400', 'mtu=1400 or less'],
     [['af_xdp:eth2,queue=1,address=10.0.0.1/24'], 'ZS1605', 'eth2 has no queue 1', 'its queues are 0 to 0'],
+    [['af_xdp:eth3,queue=1,queues=2,address=10.0.0.1/24'], 'ZS1605', 'eth3 has no queue 2', 'its queues are 0 to 1'],
     [['pci:06:00.0,address=10.0.0.1/24'], 'ZS1614', 'no PCI device 0000:06:00.0', 'there are 0000:03:00.0, 0000:04'],
     [['pci:04:00.0,address=10.0.0.1/24'], 'ZS1614', "the kernel's driver ixgbe has it (eth7)", 'dpdk-devbind.py'],
     [['pci:05:00.0,address=10.0.0.1/24'], 'ZS1614', 'no driver has it', '--bind=vfio-pci 0000:05:00.0'],
@@ -220,6 +221,8 @@ describe('the machine', () => {
     expect(planned(['af_packet:eth0,address=192.0.2.9/24'])).toHaveLength(1);
     expect(planned(['tap,address=192.0.2.9/24,kernel=none'])[0]?.kernelEnd?.addresses).toEqual([]);
     expect(planned(['af_xdp:eth0,address=10.1.0.1/24', 'af_xdp:eth0,queue=1,address=10.2.0.1/24'])).toHaveLength(2);
+    const both = ['af_xdp:eth0,queues=2,address=10.1.0.1/24', 'af_xdp:eth0,queue=1,address=10.2.0.1/24'];
+    expect(errorOf(() => planned(both)).code).toBe('ZS1602');
     expect(planned(['tap,address6=fd01::1/64,gateway6=fe80::5'])).toHaveLength(1);
     expect(planned(['memif:/run/served.sock,role=client,address=10.0.0.1/24'])[0]?.leftover).toBeUndefined();
     expect(planned(['memif:/run/dead.sock,address=10.0.0.1/24'])[0]?.leftover).toBe('/run/dead.sock');
@@ -312,6 +315,11 @@ describe('what DPDK and the engine are told', () => {
       ['--vdev=net_af_xdp0,iface=eth0,start_queue=1'],
       'net_af_xdp0,ip=192.0.2.9/24',
     ],
+    [
+      'af_xdp:eth0,queues=2,address=192.0.2.9/24',
+      ['--vdev=net_af_xdp0,iface=eth0,start_queue=0,queue_count=2'],
+      'net_af_xdp0,ip=192.0.2.9/24',
+    ],
     ['pci:03:00.0,address=10.0.0.1/24', ['-a', '0000:03:00.0'], '0000:03:00.0,ip=10.0.0.1/24'],
     [
       'memif:/run/a.sock,address=10.0.0.1/24',
@@ -327,6 +335,14 @@ describe('what DPDK and the engine are told', () => {
     const ports = planned([text]);
     expect(ealDevices(ports)).toEqual(eal);
     expect(enginePorts(ports)).toEqual(['--port', engine]);
+  });
+
+  test('a queue for each worker over af_packet', () => {
+    const devices = (...texts: string[]) => ealDevices(planned(texts), 3);
+    expect(devices('af_packet:eth3,address=10.0.0.1/24')).toEqual(['--vdev=net_af_packet0,iface=eth3,qpairs=3']);
+    expect(devices('af_packet:eth3,address=10.0.0.1/24,mtu=9000')[0]).toMatch(/framecnt=512,qpairs=3$/);
+    expect(devices('tap:a,address=10.0.0.1/24')).toEqual(['--vdev=net_tap0,iface=a']);
+    expect(devices('af_xdp:eth3,address=10.0.0.1/24')).toEqual(['--vdev=net_af_xdp0,iface=eth3,start_queue=0']);
   });
 
   test('more memory; PCI only for a PCI device, and then that one; nothing without ports', async () => {

@@ -99,7 +99,7 @@ export function ealArguments(
     ...['-l', cores],
     `--log-level=*:${{ error: 'error', warn: 'warning', info: 'info', debug: 'debug' }[options.log]}`,
   ];
-  return withDevices(chosen, [...ealDevices(ports), ...options.eal]);
+  return withDevices(chosen, [...ealDevices(ports, options.workers), ...options.eal]);
 }
 
 /** Devices and the user's arguments come last; one that asks for PCI devices takes `--no-pci` away. */

@@ -2,22 +2,31 @@
 import { formatAddress, formatPrefix } from './address.js';
 import type { PlannedPort } from './plan.js';
 
-/** EAL's arguments: a device each. */
-export function ealDevices(ports: readonly PlannedPort[]): string[] {
+/**
+ * EAL's arguments: a device each. One of af_packet is made with a queue for each worker, one of af_xdp with those that it is to take
+ * from the kernel; other drivers make as many as the engine asks for.
+ */
+export function ealDevices(ports: readonly PlannedPort[], workers = 1): string[] {
   return ports.flatMap((port) => {
     switch (port.kind) {
       case 'tap':
         return [`--vdev=${port.device},iface=${port.place}`];
       case 'af_packet':
-        return [`--vdev=${port.device},iface=${port.place}${frames(port.mtu)}`];
+        return [`--vdev=${port.device},iface=${port.place}${frames(port.mtu)}${several('qpairs', workers)}`];
       case 'af_xdp':
-        return [`--vdev=${port.device},iface=${port.place},start_queue=${port.queue}`];
+        return [
+          `--vdev=${port.device},iface=${port.place},start_queue=${port.queue}${several('queue_count', port.queues)}`,
+        ];
       case 'memif':
         return [`--vdev=${port.device},role=${port.role},id=${port.id},socket=${port.place},socket-abstract=no`];
       case 'pci':
         return ['-a', port.place];
     }
   });
+}
+
+function several(key: string, count: number): string {
+  return count > 1 ? `,${key}=${count}` : '';
 }
 
 /** The driver cuts what does not fit its frames, 2 KiB with the kernel's header unless told. */

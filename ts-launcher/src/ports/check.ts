@@ -45,10 +45,15 @@ export function checkPorts(specs: readonly PortSpec[], netns: string | undefined
   }
 }
 
-/** One device has one port; af_xdp ports have a queue each. */
+/** One device has one port; af_xdp ports have queues of their own. */
 function sameDevice(a: PortSpec, b: PortSpec): boolean {
   if (a.device === undefined || a.device !== b.device) return false;
-  return a.kind !== 'af_xdp' || b.kind !== 'af_xdp' || (a.queue ?? 0) === (b.queue ?? 0);
+  if (a.kind !== 'af_xdp' || b.kind !== 'af_xdp') return true;
+  return (a.queue ?? 0) <= lastQueue(b) && (b.queue ?? 0) <= lastQueue(a);
+}
+
+function lastQueue({ queue = 0, queues = 1 }: PortSpec): number {
+  return queue + queues - 1;
 }
 
 const NEEDED: Readonly<Record<PortSpec['kind'], readonly Capability[]>> = {
@@ -120,10 +125,10 @@ function networkInterface(spec: PortSpec, { interfaces }: Network): void {
       `port ${spec.text}: interface ${found.name} is down`,
       `ip link set ${found.name} up`,
     );
-  if ((spec.queue ?? 0) >= found.queues)
+  if (lastQueue(spec) >= found.queues)
     throw new LauncherError(
       'ZS1605',
-      `port ${spec.text}: ${found.name} has no queue ${spec.queue ?? 0}`,
+      `port ${spec.text}: ${found.name} has no queue ${lastQueue(spec)}`,
       `its queues are 0 to ${found.queues - 1}`,
     );
   if (spec.mtu !== undefined && spec.mtu > found.mtu)

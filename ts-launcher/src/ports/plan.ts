@@ -24,7 +24,9 @@ export interface PlannedPort {
   readonly gro: PortSpec['gro'];
   readonly mtu: number | undefined;
   readonly mac: string | undefined;
+  /** The first queue of the interface that is the port's, and how many are (af_xdp). */
   readonly queue: number;
+  readonly queues: number;
   readonly role: 'server' | 'client';
   readonly id: number;
   /** Where the kernel's end of a TAP goes, and its addresses. */
@@ -85,7 +87,13 @@ export function plan(specs: readonly PortSpec[], engine: string, netns: string |
       ...{ place, address, address6: spec.address6, gateway: spec.gateway, gateway6: spec.gateway6 },
       ...{ ra: spec.ra, route: spec.route, tso: spec.tso, gro: spec.gro },
       mtu: spec.mtu ?? ethernetAtMost(found?.mtu),
-      ...{ mac: spec.mac, queue: spec.queue ?? 0, role: spec.role ?? 'server', id: spec.id ?? 0 },
+      ...{
+        mac: spec.mac,
+        queue: spec.queue ?? 0,
+        queues: spec.queues ?? 1,
+        role: spec.role ?? 'server',
+        id: spec.id ?? 0,
+      },
       kernelEnd: spec.kind === 'tap' ? { netns, addresses: kernelAddresses(spec, address) } : undefined,
       leftover: served ? place : undefined,
     };

@@ -35,6 +35,7 @@ export interface PortSpec {
   /** Lower case, or `device`. */
   readonly mac?: string;
   readonly queue?: number;
+  readonly queues?: number;
   readonly role?: 'server' | 'client';
   readonly id?: number;
 }
@@ -64,7 +65,7 @@ const KINDS: Readonly<Record<PortKind, Kind>> = {
     keys: [...COMMON, 'tso', 'kernel', 'kernel6'],
   },
   af_packet: { device: 'an interface, af_packet:eth1', form: INTERFACE, keys: [...COMMON, 'tso'] },
-  af_xdp: { device: 'an interface, af_xdp:eth1', form: INTERFACE, keys: [...COMMON, 'queue'] },
+  af_xdp: { device: 'an interface, af_xdp:eth1', form: INTERFACE, keys: [...COMMON, 'queue', 'queues'] },
   pci: {
     device: 'a PCI address, pci:0000:03:00.0',
     form: /^([0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i,
@@ -111,6 +112,7 @@ const KEYS: Readonly<Record<string, Key>> = {
   mtu: integer(MTU_MIN, MTU_MAX),
   mac: { form: 'XX:XX:XX:XX:XX:XX of one host (not multicast, not zero), or device', read: readMac },
   queue: integer(0, 1023),
+  queues: integer(1, 16),
   role: oneOf('server', 'client'),
   id: integer(0, 65535),
 };
