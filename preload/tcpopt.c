@@ -98,14 +98,14 @@ int tcpopt_remember(struct zs_preopts *p, int name, int v)
 
 /* ---- TCP_CONGESTION ---- */
 
-static const char cc_name[][CC_NAME_MAX] = {[ZS_CC_RENO] = "reno", [ZS_CC_CUBIC] = "cubic"};
+static const char cc_name[][CC_NAME_MAX] = {[ZS_CC_RENO] = "reno", [ZS_CC_CUBIC] = "cubic", [ZS_CC_HTCP] = "htcp"};
 
 /* A name that the placeholder's kernel has just taken. One that only the kernel has leaves the stack's default. */
 uint32_t tcpopt_congestion(const void *val, socklen_t len)
 {
     char name[CC_NAME_MAX] = {0};
     memcpy(name, val, len < CC_NAME_MAX - 1 ? len : CC_NAME_MAX - 1); /* as the kernel cuts it */
-    for (uint32_t i = ZS_CC_DEFAULT + 1; i < sizeof cc_name / sizeof cc_name[0]; i++)
+    for (uint32_t i = ZS_CC_RENO; i <= ZS_CC_CUBIC; i++)
         if (strcmp(name, cc_name[i]) == 0)
             return i;
     return ZS_CC_DEFAULT;

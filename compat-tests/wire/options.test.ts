@@ -24,12 +24,6 @@ const DIRECTIONS: readonly (readonly [string, Direction])[] = [
   ['served by the peer', 'out'],
 ];
 
-/** What FreeBSD's TCP does otherwise, and why it cannot be told to do it as Linux. */
-const FSTACK_DIFFERS: Readonly<Record<string, string>> = {
-  urgent: 'urgent bytes come as ordinary data: FreeBSD takes the byte out of the stream, where no position is told',
-  defer: 'TCP_DEFER_ACCEPT: accept filters are not in libfstack',
-};
-
 describeOnStacks<[string]>([['tap']], (stack) => {
   const native = stack === 'native';
   const stage = useStage({ wire: 'tap', stack });
@@ -39,8 +33,7 @@ describeOnStacks<[string]>([['tap']], (stack) => {
     async (_name, direction) => {
       const ends = stage.ends(direction);
       const used = await WireMeter.start(stage.engines);
-      const without = native ? [] : Object.keys(FSTACK_DIFFERS);
-      const { served, connected } = await bothEnds<Told>(ends, 'options.py', ...without);
+      const { served, connected } = await bothEnds<Told>(ends, 'options.py');
       const [ours, theirs] = direction === 'in' ? [served, connected] : [connected, served];
       expect(ours.congestion).toBe('cubic');
       // One with MSG_MORE, one with TCP_CORK. FreeBSD counts no segments of one connection: the kernel tells what came.
@@ -64,7 +57,4 @@ describeOnStacks<[string]>([['tap']], (stack) => {
     },
     90_000,
   );
-
-  for (const [, why] of native ? [] : Object.entries(FSTACK_DIFFERS))
-    test.skip(`not with F-Stack: ${why}`, () => undefined);
 });

@@ -26,7 +26,7 @@ const DIRECTIONS: readonly (readonly [string, Direction])[] = [
   ['served by the peer', 'out'],
 ];
 
-/** What the engine says of a connection that has carried bytes both ways, and is open still. */
+/** What the engine says of a connection that has carried bytes both ways, and is open still; and its congestion control as its program is told. */
 async function carried(stage: Stage, direction: Direction, ...options: readonly string[]) {
   const ends = stage.ends(direction);
   const port = await freePort();
@@ -43,7 +43,7 @@ async function carried(stage: Stage, direction: Direction, ...options: readonly 
     const { status, stderr } = await end.ended();
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   }
-  return wire;
+  return { wire, told: (direction === 'in' ? server : client).stdout.trim().split(' ').at(-1) };
 }
 
 describeOnFstack('over the wire', () => {
@@ -57,7 +57,8 @@ describeOnFstack('over the wire', () => {
     test.each(DIRECTIONS)(
       'bytes are right: %s',
       async (_, direction) => {
-        const wire = await carried(stage, direction);
+        const { wire, told } = await carried(stage, direction);
+        expect(told).toBe(congestion);
         expect(wire?.congestion).toEqual({ [congestion]: 1 });
         expect(wire?.tcp_functions?.[functions]).toBeGreaterThanOrEqual(1);
         await until('the connection is gone', async () => (await stage.engine.status()).wire?.connections === 0);
@@ -73,7 +74,8 @@ describeOnFstack('over the wire', () => {
       ['reno', 'newreno'],
       ['cubic', 'cubic'],
     ])("%s is FreeBSD's %s", async (asked, had) => {
-      const wire = await carried(stage, 'out', asked);
+      const { wire, told } = await carried(stage, 'out', asked);
+      expect(told).toBe(asked);
       expect(wire?.congestion).toEqual({ [had]: 1 });
     });
   });

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * FreeBSD's clock ticks. They run while something is open, and for a while after the last thing that happened, so that no
+ * FreeBSD's clock ticks. They run while something is open or routers give addresses that expire, and for a while after the last thing that happened, so that no
  * timer is cut short: a connection that was closed, a half-open one, an address being looked for. Then nothing ticks and the
  * engine sleeps; what was missed is made up for when it wakes. */
 #define _GNU_SOURCE
@@ -24,7 +24,7 @@ void fs_clock_busy(struct fstack *fs)
 
 uint64_t fs_clock_next(const struct fstack *fs)
 {
-    return fs->nconns > 0 || fs->next_tick <= fs->tick_until ? fs->next_tick : UINT64_MAX;
+    return fs->nconns > 0 || fs->ndeferred > 0 || fs->ra || fs->next_tick <= fs->tick_until ? fs->next_tick : UINT64_MAX;
 }
 
 void fs_clock_run(struct fstack *fs)

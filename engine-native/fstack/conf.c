@@ -7,6 +7,7 @@
 #include <rte_lcore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -59,7 +60,8 @@ static void write_port(FILE *f, const struct port_spec *s, uint32_t i)
     rte_be32_t netmask = rte_cpu_to_be_32(s->prefix_len == 0 ? 0 : UINT32_MAX << (32 - s->prefix_len));
     fprintf(f, "[port%u]\naddr=%s\nnetmask=%s\nbroadcast=%s\ngateway=%s\n", i, v4(s->addr, addr), v4(netmask, mask),
             v4(s->addr | ~netmask, broadcast), v4(s->gateway, gateway));
-    if (s->has_ip6)
+    static const uint8_t any[sizeof s->ip6];
+    if (s->has_ip6 && memcmp(s->ip6, any, sizeof any) != 0) /* else routers give one, see ra.c */
         fprintf(f, "addr6=%s\nprefix_len=%u\n", inet_ntop(AF_INET6, s->ip6, addr6, sizeof addr6), s->prefix6);
     if (s->has_gateway6)
         fprintf(f, "gateway6=%s\n", inet_ntop(AF_INET6, s->gateway6, addr6, sizeof addr6));

@@ -40,6 +40,7 @@ struct fs_conn *fs_conn_new(struct fstack *fs, int fd)
         return NULL;
     c->sock = (struct fs_sock){.kind = FS_CONN, .fd = fd, .fs = fs};
     c->own = ZS_NO_SESSION;
+    c->congestion = fs->congestion;
     return c;
 }
 
@@ -52,9 +53,6 @@ bool fs_conn_start(struct fs_conn *c, uint32_t own, void *conn)
         return false;
     c->own = own;
     c->conn = conn;
-    /* Urgent bytes stay in the stream: taken out of it, they would be lost. */
-    int one = 1;
-    ff_setsockopt(s.fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
     LIST_INSERT_HEAD(&fs->conns, c, link);
     fs->nconns++;
     return true;
@@ -135,6 +133,8 @@ static void receive(struct fs_conn *c)
         uint8_t *at = NULL;
         if (own == NULL || app == NULL)
             return;
+        if (fs->urgent)
+            fs_urgent_look(c, app);
         int64_t space = room(c, app, &at);
         if (space == -EPROTO) {
             fault(c);
@@ -150,8 +150,8 @@ static void receive(struct fs_conn *c)
             c->rx_bytes += (uint64_t)n;
             zs_tx_publish(app, (uint64_t)n);
             zs_notify(fs->view, app);
-            if (n < space && !c->rx_eof)
-                return; /* the next bytes are an event */
+            if (n < space && !c->rx_eof && !fs->urgent)
+                return; /* the next bytes are an event; a read ends at an urgent mark, too */
         } else if (n == 0) {
             heard_all(c);
         } else if (errno != EAGAIN) {
@@ -163,6 +163,21 @@ static void receive(struct fs_conn *c)
 }
 
 /* ---- From the application ---- */
+
+static int64_t written(struct fs_conn *c, ssize_t n)
+{
+    c->tx_bytes += (uint64_t)RTE_MAX(n, 0);
+    return n >= 0 ? n : errno == EAGAIN ? 0 : -errno;
+}
+
+/* The urgent byte, which is the next one. */
+static int64_t write_urgent(struct fs_conn *c, struct zs_session *own)
+{
+    uint8_t byte;
+    struct iovec iov = {&byte, 1};
+    int64_t got = zs_rx_peek(c->sock.fs->view, own, 0, &iov, 0, 1);
+    return got != 1 ? RTE_MIN(got, INT64_C(0)) : written(c, ff_send(c->sock.fd, &byte, 1, MSG_OOB));
+}
 
 /* One write; the bytes that went, 0 when the socket is full, negative errno. */
 static int64_t write_some(struct fs_conn *c, struct zs_session *own, uint64_t n)
@@ -180,9 +195,7 @@ static int64_t write_some(struct fs_conn *c, struct zs_session *own, uint64_t n)
     }
     if (pieces < 0)
         return pieces;
-    ssize_t done = ff_writev(c->sock.fd, iov, pieces);
-    c->tx_bytes += (uint64_t)RTE_MAX(done, 0);
-    return done >= 0 ? done : errno == EAGAIN ? 0 : -errno;
+    return written(c, ff_writev(c->sock.fd, iov, pieces));
 }
 
 static void said_all(struct fs_conn *c)
@@ -207,7 +220,8 @@ static void send_all(struct fs_conn *c)
                 said_all(c);
             return;
         }
-        int64_t done = n > RING_SANE ? -EPROTO : write_some(c, own, RTE_MIN(n, WRITE_MAX));
+        uint64_t plain = fs_urgent_before(own, n);
+        int64_t done = n > RING_SANE ? -EPROTO : plain == 0 ? write_urgent(c, own) : write_some(c, own, RTE_MIN(plain, WRITE_MAX));
         if (done == -EPROTO) {
             fault(c);
             return;
@@ -301,6 +315,24 @@ void fs_conn_event(struct fs_conn *c, const struct kevent *e)
 
 /* ---- Active open ---- */
 
+static bool same_end(const struct zs_addr *a, const struct zs_addr *b)
+{
+    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
+}
+
+void fs_conn_refused(struct fstack *fs, const struct zs_addr *local, const struct zs_addr *remote, uint32_t seq, int err)
+{
+    struct fs_conn *c;
+    LIST_FOREACH(c, &fs->conns, link) {
+        const struct zs_session *app = c->connecting ? app_of(c) : NULL;
+        if (app == NULL || !same_end(&app->local, local) || !same_end(&app->remote, remote))
+            continue;
+        if (fs_conn_next(c) == seq + 1)
+            fs_conn_end(c, err); /* as tcp_v4_err() of Linux: a SYN that does not arrive is no soft error */
+        return;
+    }
+}
+
 int fs_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t port, uint32_t own, void *conn,
                void **handle, uint64_t now)
 {
@@ -328,6 +360,7 @@ int fs_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote,
         return -ENOBUFS;
     }
     c->connecting = true;
+    c->hop = fs_next_hop(fs, remote);
     c->own = own;
     fs_conn_options(c, app_of(c));
     int err = ff_connect(fd, (struct linux_sockaddr *)&to, len) == 0 || errno == EINPROGRESS ? 0 : -errno;

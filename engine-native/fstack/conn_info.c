@@ -32,6 +32,12 @@ static bool ask(const struct fs_conn *c, struct bsd_tcp_info *info)
     return ff_getsockopt(c->sock.fd, IPPROTO_TCP, TCP_INFO, info, &len) == 0 && info->state < RTE_DIM(states);
 }
 
+uint32_t fs_conn_next(const struct fs_conn *c)
+{
+    struct bsd_tcp_info info;
+    return ask(c, &info) ? info.snd_nxt : 0;
+}
+
 #define BSD_FIONWRITE 0x4004667fu /* sys/filio.h there: bytes in the send buffer */
 
 /* Of what the socket took; what it has no more the peer has acknowledged. */

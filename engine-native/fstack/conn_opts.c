@@ -28,9 +28,24 @@ static void keepalive(const struct fs_conn *c, const struct zs_opts *o)
     set(c->sock.fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
+static const char *const names[] = {[ZS_CC_RENO] = "newreno", [ZS_CC_CUBIC] = "cubic", [ZS_CC_HTCP] = "htcp"};
+
+/* What sockets have that chose none: their programs are told its name. */
+void fs_congestion_default(struct fstack *fs)
+{
+    int oid[FS_OID_MAX];
+    char name[FS_SYSCTL_MAX] = "";
+    size_t size = sizeof name - 1;
+    unsigned len = fs_sysctl_find("net.inet.tcp.cc.algorithm", oid);
+    if (len == 0 || ff_sysctl(oid, len, name, &size, NULL, 0) != 0)
+        return;
+    for (uint32_t i = ZS_CC_DEFAULT + 1; i < RTE_DIM(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            fs->congestion = i;
+}
+
 static void congestion(struct fs_conn *c, uint32_t which)
 {
-    static const char *const names[] = {[ZS_CC_RENO] = "newreno", [ZS_CC_CUBIC] = "cubic"};
     c->congestion = which;
     if (which < RTE_DIM(names) && names[which] != NULL)
         ff_setsockopt_freebsd(c->sock.fd, IPPROTO_TCP, BSD_TCP_CONGESTION, names[which], (socklen_t)strlen(names[which]));
@@ -57,11 +72,13 @@ static void segment_size(struct fs_conn *c, const struct zs_opts *o)
     c->maxseg = most;
 }
 
-void fs_conn_options(struct fs_conn *c, const struct zs_session *app)
+void fs_conn_options(struct fs_conn *c, struct zs_session *app)
 {
     if (app == NULL)
         return;
-    const struct zs_opts *o = &app->opts;
+    struct zs_opts *o = &app->opts;
+    uint16_t none = ZS_CC_DEFAULT;
+    atomic_compare_exchange_strong(&o->congestion, &none, (uint16_t)c->sock.fs->congestion);
     uint32_t bits = atomic_load_explicit(&o->bits, memory_order_relaxed), changed = bits ^ c->bits;
     uint32_t cc = atomic_load_explicit(&o->congestion, memory_order_relaxed);
     if (changed & ZS_O_NODELAY)

@@ -20,10 +20,21 @@ static uint32_t put_routes(const struct net_port_conf *c, uint8_t number, struct
         at = stack_put_addr(to, at, max, &any4, 96, ZS_WIRE_ROUTE, number);
     for (uint32_t i = 0; i < c->nroutes; i++)
         at = stack_put_addr(to, at, max, &c->route[i].prefix, c->route[i].len, ZS_WIRE_ROUTE, number);
-    if (!c->has6 || ip6_is_link_local(&c->addr6))
+    if (!c->has6 || ip_is_any(&c->addr6) || ip6_is_link_local(&c->addr6))
         return at;
     at = stack_put_addr(to, at, max, &c->addr6, c->prefix6_len, ZS_WIRE_ROUTE, number);
     return ip_is_any(&c->gateway6) ? at : stack_put_addr(to, at, max, &any6, 0, ZS_WIRE_ROUTE, number);
+}
+
+/* What routers gave: addresses, or networks. */
+static uint32_t put_learned(const struct fstack *fs, bool own, struct zs_wire_addr *to, uint32_t at, uint32_t max)
+{
+    for (uint32_t i = 0; i < fs->nlearned; i++) {
+        const struct fs_learned *l = &fs->learned[i];
+        if (l->own == own)
+            at = stack_put_addr(to, at, max, &l->addr, own ? 128 : l->prefix_len, own ? ZS_WIRE_OWN : ZS_WIRE_ROUTE, l->port);
+    }
+    return at;
 }
 
 uint32_t fs_addresses(void *stack, struct zs_wire_addr *to, uint32_t max)
@@ -32,9 +43,11 @@ uint32_t fs_addresses(void *stack, struct zs_wire_addr *to, uint32_t max)
     uint32_t count = 0;
     for (uint32_t i = 0; i < fs->nports; i++)
         count = stack_port_own(&fs->device[i].at, &fs->device[i].at.conf.addr6, (uint8_t)(i + 1), to, count, max);
+    count = put_learned(fs, true, to, count, max);
     uint32_t own = count;
     for (uint32_t i = 0; i < fs->nports; i++)
         count = put_routes(&fs->device[i].at.conf, (uint8_t)(i + 1), to, count, max);
+    count = put_learned(fs, false, to, count, max);
     qsort(to + own, count - own, sizeof *to, longest_first);
     return count;
 }
@@ -52,8 +65,15 @@ json_t *fs_describe_ports(void *stack)
 {
     const struct fstack *fs = stack;
     json_t *all = json_array();
-    for (uint32_t i = 0; i < fs->nports; i++)
-        json_array_append_new(all, stack_port_describe(&fs->device[i].at, &fs->device[i].at.conf, NULL));
+    for (uint32_t i = 0; i < fs->nports; i++) {
+        struct net_port_conf now = fs->device[i].at.conf;
+        const struct fs_learned *l = fs_ra_address(fs, i + 1);
+        if (l != NULL && ip_is_any(&now.addr6)) {
+            now.addr6 = l->addr;
+            now.prefix6_len = l->prefix_len;
+        }
+        json_array_append_new(all, stack_port_describe(&fs->device[i].at, &now, NULL));
+    }
     return all;
 }
 

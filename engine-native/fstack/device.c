@@ -40,6 +40,8 @@ static uint16_t receive(void *queue, struct rte_mbuf **frames, uint16_t n)
     for (uint16_t i = 0; i < n; i++)
         if ((frames[i]->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
             d->finished_sums += port_finish_sum(frames[i]);
+    if (!fs->urgent)
+        fs_urgent_sniff(fs, frames, n);
     fs->rx_budget -= n;
     fs->rx_taken += n;
     return n;
@@ -80,6 +82,7 @@ static uint16_t transmit(void *queue, struct rte_mbuf **frames, uint16_t n)
 {
     struct fs_device *d = queue;
     uint16_t sent = 0;
+    fs_neigh_sniff(d, frames, n);
     if (d->nwaiting == 0)
         while (sent < n) {
             uint16_t took = d->at.conf.ops->tx_burst(d->at.conf.dev, frames + sent, (uint16_t)(n - sent));

@@ -29,7 +29,13 @@
 #define RX_BUFFERS 16383u
 #define RX_SCARCE (RX_BUFFERS / 2) /* with fewer free FreeBSD gets copies; also net_af_xdp's ring, of 2,048, is filled anew from the rest */
 
-enum fs_kind { FS_CONN, FS_LISTENER, FS_UDP, FS_ICMP };
+enum fs_kind { FS_CONN, FS_LISTENER, FS_DEFERRED, FS_UDP, FS_ICMP };
+
+/* To whom packets go on the link of a port; port, from 1, 0: there is no route. */
+struct fs_hop {
+    struct ip_addr addr;
+    uint32_t port;
+};
 
 /* What an event's udata points to. */
 struct fs_sock {
@@ -51,6 +57,7 @@ struct fs_conn {
     bool tx_ended, tx_waits; /* for room in the socket */
     uint32_t bits; /* ZS_O_* as libfstack has them */
     uint32_t congestion, maxseg;
+    struct fs_hop hop; /* while it connects */
     uint64_t rx_bytes, tx_bytes; /* read from the socket, written to it */
     struct zs_tx tx;
     LIST_ENTRY(fs_conn) link;
@@ -60,7 +67,19 @@ struct fs_listener {
     struct fs_sock sock;
     int held; /* accepted, and waiting for room in the program's queue; -1 none */
     struct zs_addr held_local, held_remote;
+    uint32_t backlog, ndeferred;
+    TAILQ_HEAD(, fs_deferred) deferred; /* the oldest first */
     LIST_ENTRY(fs_listener) link;
+};
+
+/* Accepted, and waiting for data before its program may have it (TCP_DEFER_ACCEPT). */
+struct fs_deferred {
+    struct fs_sock sock;
+    struct fs_listener *listener;
+    struct zs_addr local, remote;
+    uint64_t until;
+    bool held; /* it may be had, and the program's queue is full */
+    TAILQ_ENTRY(fs_deferred) link;
 };
 
 struct fs_udp {
@@ -80,6 +99,41 @@ struct fs_member {
     LIST_ENTRY(fs_member) link;
 };
 
+/* The beginning of a datagram that waits for its next hop's address. */
+struct fs_quote {
+    struct zs_addr local, remote;
+    STAILQ_ENTRY(fs_quote) link;
+    uint32_t len;
+    uint8_t data[];
+};
+
+/* A next hop whose link address FreeBSD has asked for. */
+#define FS_SOUGHT_MAX 64u
+struct fs_sought {
+    struct fs_hop hop;
+    uint32_t asked;
+    uint64_t next; /* question, or end */
+    bool resolved;
+    uint32_t nquotes;
+    STAILQ_HEAD(, fs_quote) quotes;
+};
+
+/* A next hop about which there is no question until then. */
+#define FS_KNOWN 256u
+struct fs_known {
+    struct fs_hop hop;
+    uint64_t until;
+};
+
+/* An address or a network of IPv6 that a router gave. */
+#define FS_LEARNED_MAX 32u
+struct fs_learned {
+    struct ip_addr addr, hop; /* hop any: on the link */
+    uint8_t prefix_len, port; /* port: from 1 */
+    bool own; /* an address of ours */
+    uint8_t pad; /* they are compared as bytes */
+};
+
 /* A port, as libfstack's device of the same index. */
 struct fs_device {
     struct fstack *fs;
@@ -87,6 +141,7 @@ struct fs_device {
     struct rte_mbuf *waiting[DEVICE_BACKLOG];
     uint16_t nwaiting;
     int ifindex;                 /* in libfstack */
+    uint32_t solicitations;      /* of routers that are still to be sent */
     void *queue, *no_callback;   /* what the inlined burst functions look up */
     uint64_t tx_dropped, finished_sums;
 };
@@ -121,8 +176,24 @@ struct fstack {
     bool rx_scarce; /* receive buffers: FreeBSD gets copies */
     bool dispatch;    /* events are handled in this turn */
     bool more_events; /* than one look at them takes */
+    bool urgent; /* a segment with an urgent pointer has come; from then on each read looks for the mark */
+    uint32_t congestion; /* ZS_CC_* of sockets that chose none */
+    /* TCP_DEFER_ACCEPT: of all listeners, and when they are looked at next */
+    uint32_t ndeferred;
+    uint64_t defer_look;
+    /* Next hops (neigh.c) */
+    struct fs_sought sought[FS_SOUGHT_MAX];
+    struct fs_known known[FS_KNOWN];
+    uint32_t nsought;
+    uint64_t neigh_look;
+    /* Routers' advertisements: whether a port believes them, what they gave, when that and they are looked at and asked next */
+    bool ra;
+    struct fs_learned learned[FS_LEARNED_MAX];
+    uint32_t nlearned;
+    uint64_t ra_look, ra_solicit;
     uint8_t datagram[65536];
     uint64_t ticks, turns, events_seen, accepts_held, rx_copied, rx_dropped;
+    uint64_t urgent_rx, deferred, unresolved, ra_rx;
 };
 
 /* ---- open.c ---- */
@@ -181,21 +252,40 @@ void fs_conn_event(struct fs_conn *c, const struct kevent *e);
 struct fs_conn *fs_conn_new(struct fstack *fs, int fd);
 bool fs_conn_start(struct fs_conn *c, uint32_t own, void *conn);
 void fs_conn_end(struct fs_conn *c, int err);
+/* An ICMP error about a segment with that number to `remote`: ends the connection that is being opened, if it is that one's. */
+void fs_conn_refused(struct fstack *fs, const struct zs_addr *local, const struct zs_addr *remote, uint32_t seq, int err);
+
+/* ---- urgent.c ---- */
+void fs_urgent_sniff(struct fstack *fs, struct rte_mbuf *const *frames, uint16_t n); /* received ones */
+void fs_urgent_look(struct fs_conn *c, struct zs_session *app); /* before a read: is there a mark? */
+/* Of the n bytes that the application wrote and own's ring has, those before the urgent one; n: that is not among them. */
+uint64_t fs_urgent_before(const struct zs_session *own, uint64_t n);
 
 /* ---- conn_info.c ---- */
 const char *fs_conn_state(void *stack, void *handle);
 void fs_conn_info(void *stack, void *handle, uint64_t now, struct zs_tcp_info *info);
+uint32_t fs_conn_next(const struct fs_conn *c); /* sequence number that it sends next */
 
 /* ---- conn_opts.c ---- */
 /* For the status: how many of the connections, of the first 4096, have which congestion control. */
 void fs_describe_congestion(const struct fstack *fs, json_t *wire);
-void fs_conn_options(struct fs_conn *c, const struct zs_session *app);
+void fs_conn_options(struct fs_conn *c, struct zs_session *app);
+void fs_congestion_default(struct fstack *fs); /* asks for it */
 
 /* ---- listen.c ---- */
 int fs_listen(void *stack, const struct zs_addr *local, uint32_t backlog, void **listener);
 void fs_unlisten(void *stack, void *listener);
 void fs_listener_event(struct fs_listener *l);
 void fs_listeners_retry(struct fstack *fs);
+/* Gives an accepted socket to the engine. False: it has to wait. */
+bool fs_offer(struct fs_listener *l, int fd, const struct zs_addr *local, const struct zs_addr *remote);
+
+/* ---- defer.c ---- */
+/* Keeps an accepted socket until it has something to read. False: the listener does not want that. */
+bool fs_defer(struct fs_listener *l, int fd, const struct zs_addr *local, const struct zs_addr *remote);
+void fs_deferred_event(struct fs_deferred *d, const struct kevent *e);
+void fs_deferred_run(struct fstack *fs);
+void fs_deferred_end(struct fs_listener *l); /* the listener goes */
 
 /* ---- udp.c ---- */
 int fs_udp_open(void *stack, const struct zs_addr *local, void **socket);
@@ -207,6 +297,20 @@ void fs_udp_event(struct fs_udp *u);
 int fs_group(void *stack, const struct wire_filter *f, void *member, uint64_t now);
 void fs_groups_join(struct fstack *fs, const struct fs_udp *u); /* what programs have joined already */
 void fs_groups_close(struct fstack *fs);
+
+/* ---- neigh.c ---- */
+struct fs_hop fs_next_hop(const struct fstack *fs, const struct zs_addr *remote); /* to a host */
+void fs_neigh_sniff(struct fs_device *d, struct rte_mbuf *const *frames, uint16_t n); /* frames that leave */
+/* A datagram was given to FreeBSD for a host. */
+void fs_neigh_sent(struct fs_udp *u, const struct zs_addr *remote, const void *data, uint32_t len);
+void fs_neigh_run(struct fstack *fs);
+void fs_neigh_close(struct fstack *fs);
+
+/* ---- ra.c ---- */
+bool fs_ra_start(struct fs_device *d, uint32_t index); /* false, errno: libfstack refuses */
+void fs_ra_heard(struct fstack *fs, uint32_t port);
+void fs_ra_run(struct fstack *fs);
+const struct fs_learned *fs_ra_address(const struct fstack *fs, uint32_t port); /* NULL: none */
 
 /* ---- icmp.c ---- */
 void fs_icmp_open(struct fstack *fs);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Datagrams that did not arrive. FreeBSD tells only connected sockets, and those of libfstack are not: connected is the
- * application's half. So the ICMP errors are read from a raw socket and matched here. */
+ * application's half. So the ICMP errors are read from a raw socket and matched here. A connection that is being opened is told
+ * here, too: FreeBSD goes on asking where Linux gives up. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <time.h>
@@ -34,12 +35,34 @@ static void judge4(struct wire_error *e)
              : e->code == ICMP_NET_UNREACH  ? ENETUNREACH : EHOSTUNREACH;
 }
 
+/* An error, and what it is about. */
+struct report {
+    struct wire_error e;
+    uint8_t protocol; /* IPPROTO_UDP, IPPROTO_TCP */
+    uint32_t seq;     /* TCP */
+};
+
+/* The quoted header of TCP or UDP: of both the first eight bytes are here. */
+static bool parse_quoted(struct report *r, uint8_t protocol, const uint8_t *p, size_t n)
+{
+    rte_be32_t seq;
+    if ((protocol != IPPROTO_UDP && protocol != IPPROTO_TCP) || n < sizeof(struct udphdr))
+        return false;
+    memcpy(&r->e.local.port, p, 2);
+    memcpy(&r->e.remote.port, p + 2, 2);
+    memcpy(&seq, p + 4, sizeof seq);
+    r->protocol = protocol;
+    r->seq = ntohl(seq);
+    r->e.data = p + sizeof(struct udphdr);
+    r->e.len = (uint32_t)(n - sizeof(struct udphdr));
+    return true;
+}
+
 /* The quoted header's sender is the socket here, its destination the host that was not reached. */
-static bool parse4(const uint8_t *p, size_t n, struct wire_error *e)
+static bool parse4(const uint8_t *p, size_t n, struct report *r)
 {
     struct ip outer, inner;
     struct icmphdr icmp;
-    struct udphdr udp;
     if (n < sizeof outer)
         return false;
     memcpy(&outer, p, sizeof outer);
@@ -50,40 +73,34 @@ static bool parse4(const uint8_t *p, size_t n, struct wire_error *e)
     at += sizeof icmp;
     memcpy(&inner, p + at, sizeof inner);
     at += inner.ip_hl * 4u;
-    if (icmp.type != ICMP_DEST_UNREACH || inner.ip_p != IPPROTO_UDP || n < at + sizeof udp)
+    if (icmp.type != ICMP_DEST_UNREACH || n < at)
         return false;
-    memcpy(&udp, p + at, sizeof udp);
-    *e = (struct wire_error){.origin = SO_EE_ORIGIN_ICMP, .type = icmp.type, .code = icmp.code, .data = p + at + sizeof udp,
-                             .len = (uint32_t)(n - at - sizeof udp)};
-    mapped(&e->local, &inner.ip_src, udp.source);
-    mapped(&e->remote, &inner.ip_dst, udp.dest);
-    mapped(&e->offender, &outer.ip_src, 0);
-    judge4(e);
-    if (e->err == EMSGSIZE)
-        e->info = ntohs(icmp.un.frag.mtu);
-    return true;
+    r->e = (struct wire_error){.origin = SO_EE_ORIGIN_ICMP, .type = icmp.type, .code = icmp.code};
+    mapped(&r->e.local, &inner.ip_src, 0);
+    mapped(&r->e.remote, &inner.ip_dst, 0);
+    mapped(&r->e.offender, &outer.ip_src, 0);
+    judge4(&r->e);
+    if (r->e.err == EMSGSIZE)
+        r->e.info = ntohs(icmp.un.frag.mtu);
+    return parse_quoted(r, inner.ip_p, p + at, n - at);
 }
 
-static bool parse6(const uint8_t *p, size_t n, const struct zs_addr *from, struct wire_error *e)
+static bool parse6(const uint8_t *p, size_t n, const struct zs_addr *from, struct report *r)
 {
     struct ip6_hdr inner;
-    struct udphdr udp;
-    if (n < 8 + sizeof inner + sizeof udp || p[0] != ICMP6_DST_UNREACH)
+    struct wire_error *e = &r->e;
+    if (n < 8 + sizeof inner || p[0] != ICMP6_DST_UNREACH)
         return false;
     memcpy(&inner, p + 8, sizeof inner);
-    memcpy(&udp, p + 8 + sizeof inner, sizeof udp);
-    if (inner.ip6_nxt != IPPROTO_UDP)
-        return false;
-    *e = (struct wire_error){.local = {.family = AF_INET6, .port = udp.source}, .remote = {.family = AF_INET6, .port = udp.dest},
-                             .offender = *from, .origin = SO_EE_ORIGIN_ICMP6, .type = p[0], .code = p[1],
-                             .data = p + 8 + sizeof inner + sizeof udp, .len = (uint32_t)(n - 8 - sizeof inner - sizeof udp)};
+    *e = (struct wire_error){.local = {.family = AF_INET6}, .remote = {.family = AF_INET6}, .offender = *from,
+                             .origin = SO_EE_ORIGIN_ICMP6, .type = p[0], .code = p[1]};
     memcpy(e->local.ip, &inner.ip6_src, 16);
     memcpy(e->remote.ip, &inner.ip6_dst, 16);
     e->fatal = e->code == ICMP6_DST_UNREACH_NOPORT;
     e->err = e->code == ICMP6_DST_UNREACH_NOPORT ? ECONNREFUSED
              : e->code == ICMP6_DST_UNREACH_NOROUTE ? ENETUNREACH
              : e->code == ICMP6_DST_UNREACH_ADMIN ? EACCES : EHOSTUNREACH;
-    return true;
+    return parse_quoted(r, inner.ip6_nxt, p + 8 + sizeof inner, n - 8 - sizeof inner);
 }
 
 void fs_icmp_event(struct fs_sock *s)
@@ -92,17 +109,21 @@ void fs_icmp_event(struct fs_sock *s)
     uint8_t packet[2048];
     struct sockaddr_storage at;
     struct zs_addr from;
-    struct wire_error e;
+    struct report r;
     for (;;) {
         socklen_t len = sizeof at;
         ssize_t n = ff_recvfrom(s->fd, packet, sizeof packet, 0, (struct linux_sockaddr *)&at, &len);
         if (n < 0)
             return;
         fs_to_zs(fs, &at, &from);
-        bool about = s == &fs->icmp[0] ? parse4(packet, (size_t)n, &e) : parse6(packet, (size_t)n, &from, &e);
-        if (about) {
-            e.len = RTE_MIN(e.len, ZS_UDP_QUOTE_MAX);
-            fs->events->unreachable(fs->engine, &e);
+        if (s == &fs->icmp[1] && n > 0 && packet[0] == ND_ROUTER_ADVERT)
+            fs_ra_heard(fs, ZS_WIRE_SCOPE_PORT(from.scope_id));
+        bool about = s == &fs->icmp[0] ? parse4(packet, (size_t)n, &r) : parse6(packet, (size_t)n, &from, &r);
+        if (about && r.protocol == IPPROTO_TCP && r.e.err != EMSGSIZE) {
+            fs_conn_refused(fs, &r.e.local, &r.e.remote, r.seq, r.e.err);
+        } else if (about && r.protocol == IPPROTO_UDP) {
+            r.e.len = RTE_MIN(r.e.len, ZS_UDP_QUOTE_MAX);
+            fs->events->unreachable(fs->engine, &r.e);
         }
     }
 }

@@ -9,8 +9,7 @@
 
 #define BACKLOG_MIN 128u /* what one turn may bring before the program's own queue, which has its bound, takes it */
 
-/* Gives an accepted socket to the engine. False: it has to wait. */
-static bool offer(struct fs_listener *l, int fd, const struct zs_addr *local, const struct zs_addr *remote)
+bool fs_offer(struct fs_listener *l, int fd, const struct zs_addr *local, const struct zs_addr *remote)
 {
     struct fstack *fs = l->sock.fs;
     struct fs_conn *c = fs_conn_new(fs, fd);
@@ -69,7 +68,7 @@ void fs_listener_event(struct fs_listener *l)
             continue;
         }
         fs_to_zs(fs, &at, &local);
-        if (!offer(l, fd, &local, &remote))
+        if (!fs_defer(l, fd, &local, &remote) && !fs_offer(l, fd, &local, &remote))
             hold(l, fd, &local, &remote);
     }
 }
@@ -81,7 +80,7 @@ static void retry(struct fs_listener *l)
         return;
     l->held = -1;
     l->sock.fs->nheld--;
-    if (!offer(l, fd, &l->held_local, &l->held_remote))
+    if (!fs_offer(l, fd, &l->held_local, &l->held_remote))
         hold(l, fd, &l->held_local, &l->held_remote);
     else
         fs_listener_event(l); /* those behind it */
@@ -113,6 +112,8 @@ int fs_listen(void *stack, const struct zs_addr *local, uint32_t backlog, void *
         return err;
     }
     l->held = -1;
+    l->backlog = RTE_MAX(backlog, BACKLOG_MIN);
+    TAILQ_INIT(&l->deferred);
     LIST_INSERT_HEAD(&fs->listeners, l, link);
     *listener = l;
     return 0;
@@ -123,6 +124,7 @@ void fs_unlisten(void *stack, void *listener)
     struct fs_listener *l = listener;
     (void)stack;
     LIST_REMOVE(l, link);
+    fs_deferred_end(l);
     if (l->held >= 0) {
         fs_abort_fd(l->held);
         l->sock.fs->nheld--;

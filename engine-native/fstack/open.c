@@ -10,26 +10,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "fstack.h"
-#include "ipv6.h"
+#include "bsd_route.h"
+#include "ip.h"
 
 #define NO_FD (-1)
-
-/* libfstack's call for routes takes what fits into an address of IPv4, and a gateway. */
-static bool is_served(const struct net_route *r)
-{
-    return ip_is_v4(&r->prefix) && r->len >= 96 && !ip_is_any(&r->hop);
-}
-
-static bool add_route(const struct net_route *r)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET}, gateway = to, mask = to;
-    memcpy(&to.sin_addr, r->prefix.b + 12, 4);
-    memcpy(&gateway.sin_addr, r->hop.b + 12, 4);
-    mask.sin_addr.s_addr = r->len == 96 ? 0 : htonl(UINT32_MAX << (128 - r->len));
-    return ff_route_ctl(FF_ROUTE_ADD, FF_RTF_GATEWAY, (struct linux_sockaddr *)&to, (struct linux_sockaddr *)&gateway,
-                        (struct linux_sockaddr *)&mask) == 0;
-}
 
 static bool open_port(struct fstack *fs, const char *text, struct engine_failure *f)
 {
@@ -38,18 +22,34 @@ static bool open_port(struct fstack *fs, const char *text, struct engine_failure
     if (!stack_port_open(&d->at, text, NULL, fs->rx.pool, f))
         return false;
     fs->nports++;
-    bool served = !d->at.conf.ra;
-    for (uint32_t i = 0; i < d->at.conf.nroutes; i++)
-        served = served && is_served(&d->at.conf.route[i]);
-    if (!served) {
-        engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "leave them out, or use the native stack",
-                    "--port %s: routers' advertisements, routes of IPv6 and those without a gateway are not for libfstack", text);
-        return false;
-    }
     if (d->at.conf.addr != 0)
         return true;
     engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "give it ip=A.B.C.D/LEN beside ip6=, or use the native stack",
                 "--port %s: libfstack does not serve a port without an IPv4 address", text);
+    return false;
+}
+
+/* Routes, and routers that may tell of more. */
+static bool set_up_routes(struct fs_device *d, uint32_t index, struct engine_failure *f)
+{
+    for (uint32_t k = 0; k < d->at.conf.nroutes; k++) {
+        const struct net_route *r = &d->at.conf.route[k];
+        if (!ip_is_v4(&r->prefix) && ip_is_any(&r->hop)) {
+            engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "give it a gateway, let a router advertise it (ra=on), or use the native stack",
+                        "port %s: a route of IPv6 without a gateway is not for libfstack, whose neighbours are those of its prefixes",
+                        d->at.spec.device);
+            return false;
+        }
+        if (!fs_route_add(d, r)) {
+            engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "the gateway is on the port's own network",
+                        "port %s: libfstack refuses a route: %s", d->at.spec.device, strerror(errno));
+            return false;
+        }
+    }
+    if (!d->at.conf.ra || fs_ra_start(d, index))
+        return true;
+    engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "leave out ra=, or use the native stack",
+                "port %s: libfstack does not listen to routers: %s", d->at.spec.device, strerror(errno));
     return false;
 }
 
@@ -77,12 +77,8 @@ static bool set_up(struct fstack *fs, struct engine_failure *f)
     if (fd >= 0)
         ff_close(fd);
     for (uint32_t i = 0; i < fs->nports; i++)
-        for (uint32_t k = 0; k < fs->device[i].at.conf.nroutes; k++)
-            if (!add_route(&fs->device[i].at.conf.route[k])) {
-                engine_fail(f, ENGINE_EXIT_USAGE, "ZS2130", "the gateway is on the port's own network",
-                            "port %s: libfstack refuses a route: %s", fs->device[i].at.spec.device, strerror(errno));
-                return false;
-            }
+        if (!set_up_routes(&fs->device[i], i, f))
+            return false;
     fs->kq = ff_kqueue();
     if (fd >= 0 && fs->kq >= 0)
         return true;
@@ -134,6 +130,7 @@ void *fs_open(const struct wire_stack_conf *conf, uint64_t now, struct engine_fa
         return NULL;
     }
     fs_icmp_open(fs);
+    fs_congestion_default(fs);
     fs_clock_start(fs);
     return fs;
 }
@@ -154,6 +151,7 @@ void fs_close(void *stack, uint64_t now)
         port_close(d->at.port);
     }
     fs_groups_close(fs);
+    fs_neigh_close(fs);
     fs_seam_end();
     free(fs);
 }

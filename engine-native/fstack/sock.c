@@ -99,6 +99,9 @@ int fs_socket(struct fstack *fs, const struct zs_addr *local, int type)
     if (!v4)
         ff_setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
     ff_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    /* Urgent bytes stay in the stream: taken out of it, they would be lost. What a listener accepts has this from the first segment on. */
+    if (type == SOCK_STREAM)
+        ff_setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
     if ((local->port != 0 || !zs_addr_is_any(local->ip)) && ff_bind(fd, (struct linux_sockaddr *)&at, len) != 0) {
         int err = -errno;
         ff_close(fd);

@@ -24,6 +24,9 @@ static void handle(const struct kevent *e)
     case FS_LISTENER:
         fs_listener_event((struct fs_listener *)s);
         break;
+    case FS_DEFERRED:
+        fs_deferred_event((struct fs_deferred *)s, e);
+        break;
     case FS_UDP:
         fs_udp_event((struct fs_udp *)s);
         break;
@@ -75,6 +78,9 @@ static bool fs_poll(void *stack, uint32_t budget, uint64_t now)
     for (uint32_t i = 0; i < fs->nports; i++)
         fs_device_flush(&fs->device[i]);
     fs_listeners_retry(fs);
+    fs_deferred_run(fs);
+    fs_neigh_run(fs);
+    fs_ra_run(fs);
     do {
         fs->rx_taken = 0;
         turn(fs, RTE_MIN(most, BURST * fs->nports), true);

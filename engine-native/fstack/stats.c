@@ -76,11 +76,12 @@ json_t *fs_describe_counters(void *stack)
         finished += fs->device[i].finished_sums;
         dropped += fs->device[i].tx_dropped;
     }
-    json_t *all = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "port_rx", (json_int_t)rx, "port_tx", (json_int_t)tx,
+    json_t *all = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "port_rx", (json_int_t)rx, "port_tx", (json_int_t)tx,
                             "port_tx_dropped", (json_int_t)dropped, "tcp_accept_full", (json_int_t)fs->accepts_held, "fstack_ticks", (json_int_t)fs->ticks, "fstack_turns",
                             (json_int_t)fs->turns, "fstack_events", (json_int_t)fs->events_seen, "fstack_finished_sums",
                             (json_int_t)finished, "fstack_rx_copied", (json_int_t)fs->rx_copied, "fstack_rx_dropped",
-                            (json_int_t)fs->rx_dropped);
+                            (json_int_t)fs->rx_dropped, "tcp_urgent_rx", (json_int_t)fs->urgent_rx, "tcp_deferred", (json_int_t)fs->deferred,
+                            "arp_unresolved", (json_int_t)fs->unresolved, "ra_rx", (json_int_t)fs->ra_rx);
     add(all, "net.inet.tcp.stats", tcp, RTE_DIM(tcp));
     add(all, "net.inet.udp.stats", udp, RTE_DIM(udp));
     add(all, "net.inet.ip.stats", ip, RTE_DIM(ip));

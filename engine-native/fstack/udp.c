@@ -229,5 +229,9 @@ int fs_udp_send(void *stack, void *socket, const struct zs_udp_record *rec, cons
     ssize_t n = v4 && in->sin_addr.s_addr == INADDR_BROADCAST
                     ? send_to_all(u, rec, iov, in)
                     : ff_sendto(u->sock.fd, iov->iov_base, rec->len, 0, (struct linux_sockaddr *)&at, at_len);
-    return n < 0 ? -errno : 0;
+    if (n < 0)
+        return -errno;
+    if (!zs_addr_is_group(rec->to.ip))
+        fs_neigh_sent(u, &rec->to, iov->iov_base, rec->len);
+    return 0;
 }

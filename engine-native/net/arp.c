@@ -5,6 +5,7 @@
 #include <rte_arp.h>
 
 #include "ipv4.h"
+#include "route.h"
 
 /* ---- Packets ---- */
 
@@ -105,10 +106,11 @@ void arp_input(struct net_port *port, struct rte_mbuf *m)
             conflict(port, &data.arp_sha);
         return;
     }
-    /* An answer to a probe for our address (RFC 5227 2.1.1, sender address 0) is all that a sender outside of the
-     * prefix gets; nothing is learned from it. */
-    bool neighbour = ((data.arp_sip ^ port->conf.addr) & port->mask) == 0 && !ip4_is_broadcast(port, data.arp_sip);
+    /* An answer to a probe for our address (RFC 5227 2.1.1, sender address 0) is all that a sender gets who is not on the link,
+     * by the port's prefix or by a route; nothing is learned from it. */
     struct ip_addr sender = ip_from_v4(data.arp_sip);
+    const struct route *r = route_find(st, &sender, port);
+    bool neighbour = r != NULL && ip_is_any(&r->hop) && data.arp_sip != 0 && !ip4_is_broadcast(port, data.arp_sip);
     struct neigh *e = neighbour ? neigh_find(st, port, &sender) : NULL;
     bool for_us = data.arp_tip == port->conf.addr;
     /* RFC 826's merge flag: refresh what we know; learn from what is for us. A reply nobody asked for creates nothing. */

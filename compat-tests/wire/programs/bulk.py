@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One end of a TCP connection that carries BYTES there and BYTES back, each of them checked. `bulk.py serve|connect HOST PORT BYTES
-[CONGESTION]`, the last for TCP_CONGESTION of this end. Prints `right`, and keeps the connection until its input ends."""
+[CONGESTION]`, the last for TCP_CONGESTION of this end. Prints `right` and the name of its congestion control, and keeps the connection
+until its input ends."""
 import random
 import socket
 import sys
@@ -24,5 +25,5 @@ if role == "serve":
 else:
     s.sendall(there)
     assert exactly(s, count) == back
-print("right", flush=True)
+print("right", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode(), flush=True)
 sys.stdin.read()

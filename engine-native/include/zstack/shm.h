@@ -218,6 +218,7 @@ struct zs_opts {
 #define ZS_CC_DEFAULT 0u /* the stack's */
 #define ZS_CC_RENO 1u
 #define ZS_CC_CUBIC 2u
+#define ZS_CC_HTCP 3u /* libfstack has it, as its default only */
 #define ZS_O_NODELAY (1u << 0)
 #define ZS_O_KEEPALIVE (1u << 1)
 #define ZS_O_CORK (1u << 2)
