@@ -316,6 +316,18 @@ static void test_damaged_advertisements(void **state)
     quiet();
 }
 
+/* An ARP request of station i for our address. */
+static void asked_by(int i, rte_be32_t addr)
+{
+    struct {
+        struct rte_ether_hdr eth;
+        struct rte_arp_hdr arp;
+    } f = {.eth = {host_mac(0), host_mac(i), RTE_BE16(RTE_ETHER_TYPE_ARP)},
+           .arp = {RTE_BE16(RTE_ARP_HRD_ETHER), RTE_BE16(RTE_ETHER_TYPE_IPV4), 6, 4, RTE_BE16(RTE_ARP_OP_REQUEST),
+                   {host_mac(i), addr, {{0}}, HOST_IP(0)}}};
+    input(frame_mbuf(&bed, &f, sizeof f));
+}
+
 static void test_static_routes(void **state)
 {
     const struct net_port_conf conf = {
@@ -342,6 +354,13 @@ static void test_static_routes(void **state)
         assert_false(ip_route(st, &dst, &r));
     }
     quiet();
+    /* Neighbours are those of the networks on the link. */
+    asked_by(1, IP(192, 0, 2, 5));
+    assert_int_equal(counter("arp_replies_tx"), 1);
+    asked_by(2, IP(172, 16, 1, 1));
+    asked_by(2, IP(8, 8, 8, 8));
+    assert_int_equal(counter("arp_replies_tx"), 1);
+    quiet();
 }
 
 /* The table of neighbours is full of those that are gone: a new one gets in. */
@@ -353,13 +372,7 @@ static void test_stale_neighbours_give_way(void **state)
     start(false, &conf);
     cap.describe = describe;
     for (int i = 1; i <= 17; i++) { /* one more than there is room for: the bed's stacks have 16 */
-        struct {
-            struct rte_ether_hdr eth;
-            struct rte_arp_hdr arp;
-        } f = {.eth = {host_mac(0), host_mac(i), RTE_BE16(RTE_ETHER_TYPE_ARP)},
-               .arp = {RTE_BE16(RTE_ARP_HRD_ETHER), RTE_BE16(RTE_ETHER_TYPE_IPV4), 6, 4, RTE_BE16(RTE_ARP_OP_REQUEST),
-                       {host_mac(i), HOST_IP(i), {{0}}, HOST_IP(0)}}};
-        input(frame_mbuf(&bed, &f, sizeof f));
+        asked_by(i, HOST_IP(i));
         pass(MS);
     }
     quiet();
