@@ -8,6 +8,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 __thread struct zs_thread zs_thread __attribute__((tls_model("initial-exec"))) = {.bell = -1};
 
