@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "stack_native.h"
 
-#include "arp.h"
 #include "group.h"
 #include "route.h"
 
@@ -112,11 +111,8 @@ void *native_open(const struct wire_stack_conf *conf, uint64_t now, struct engin
         native_close(n, now);
         return NULL;
     }
-    for (uint32_t i = 0; i < n->nports; i++)
-        if (n->net[i]->conf.addr != 0)
-            arp_probe(n->net[i]);
     n->routes_told = n->st->routes_changed;
-    net_flush(n->st); /* and the announcements of the addresses */
+    net_flush(n->st); /* the first probes of the addresses */
     return n;
 }
 

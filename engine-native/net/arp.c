@@ -4,6 +4,7 @@
 
 #include <rte_arp.h>
 
+#include "acd.h"
 #include "ipv4.h"
 #include "route.h"
 
@@ -36,27 +37,15 @@ static void send_arp(struct net_port *port, uint16_t op, const struct rte_ether_
 static const struct rte_ether_addr broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 static const struct rte_ether_addr unknown = {{0}};
 
-static void announce_due(void *ctx, struct wheel_timer *t)
-{
-    struct net_port *port = (void *)((char *)t - offsetof(struct net_port, announce));
-    struct stack *st = ctx;
-    NET_COUNT(st, ARP_ANNOUNCED);
-    send_arp(port, RTE_ARP_OP_REQUEST, &broadcast, &unknown, port->conf.addr);
-    if (--port->announcements_left > 0)
-        wheel_arm(&st->wheel, t, st->now + ARP_ANNOUNCE_INTERVAL_NS);
-}
-
 void arp_announce(struct net_port *port)
 {
-    wheel_disarm(&port->stack->wheel, &port->announce);
-    port->announce.fire = announce_due;
-    port->announcements_left = ARP_ANNOUNCE_NUM;
-    announce_due(port->stack, &port->announce);
+    NET_COUNT(port->stack, ARP_ANNOUNCED);
+    send_arp(port, RTE_ARP_OP_REQUEST, &broadcast, &unknown, port->conf.addr);
 }
 
 void arp_probe(struct net_port *port)
 {
-    NET_COUNT(port->stack, ARP_REQUESTS_TX);
+    NET_COUNT(port->stack, ARP_PROBES_TX);
     send_arp_from(port, 0, RTE_ARP_OP_REQUEST, &broadcast, &unknown, port->conf.addr);
 }
 
@@ -67,21 +56,6 @@ void arp_ask(struct net_port *port, rte_be32_t addr, const struct rte_ether_addr
 }
 
 /* ---- In ---- */
-
-/* Somebody else says that our address is his. Defend it, but not in a shouting match (RFC 5227 2.4 (b)). */
-static void conflict(struct net_port *port, const struct rte_ether_addr *mac)
-{
-    struct stack *st = port->stack;
-    struct ip_addr ours = ip_from_v4(port->conf.addr);
-    NET_COUNT(st, ARP_CONFLICT);
-    if (st->conf.conflict != NULL)
-        st->conf.conflict(st->conf.owner, port, &ours, mac);
-    if (port->defended != 0 && st->now - port->defended < ARP_DEFEND_INTERVAL_NS)
-        return;
-    port->defended = st->now;
-    NET_COUNT(st, ARP_ANNOUNCED);
-    send_arp(port, RTE_ARP_OP_REQUEST, &broadcast, &unknown, port->conf.addr);
-}
 
 void arp_input(struct net_port *port, struct rte_mbuf *m)
 {
@@ -101,11 +75,8 @@ void arp_input(struct net_port *port, struct rte_mbuf *m)
     rte_pktmbuf_free(m);
     if (port->conf.addr == 0)
         return; /* a port without IPv4 */
-    if (data.arp_sip == port->conf.addr) {
-        if (!rte_is_same_ether_addr(&data.arp_sha, &port->conf.mac) && net_speaks(st))
-            conflict(port, &data.arp_sha);
+    if (acd_heard(port, op, &data) || data.arp_sip == port->conf.addr)
         return;
-    }
     /* An answer to a probe for our address (RFC 5227 2.1.1, sender address 0) is all that a sender gets who is not on the link,
      * by the port's prefix or by a route; nothing is learned from it. */
     struct ip_addr sender = ip_from_v4(data.arp_sip);

@@ -73,8 +73,10 @@ static int errno_of(uint8_t type, uint8_t code, bool *fatal)
 static void tell(struct stack *st, const struct rte_ipv4_hdr *ip, uint32_t have, struct ip_error *e)
 {
     uint32_t head = rte_ipv4_hdr_len(ip);
-    if ((rte_be_to_cpu_16(ip->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) != 0)
-        return; /* what looks like a header is none */
+    if ((rte_be_to_cpu_16(ip->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) != 0) {
+        NET_COUNT(st, ICMP_IGNORED); /* what looks like a header is none */
+        return;
+    }
     e->local = ip_from_v4(ip->src_addr);
     e->remote = ip_from_v4(ip->dst_addr);
     e->l4 = (const uint8_t *)ip + head;
@@ -83,20 +85,22 @@ static void tell(struct stack *st, const struct rte_ipv4_hdr *ip, uint32_t have,
     ip_tell_error(st, ip->next_proto_id, e);
 }
 
-/* An error about a packet of ours: to the protocol that sent it. */
+/* An error or a redirect about a packet of ours: to the protocol that sent it. */
 static void error_input(struct stack *st, struct ip_pkt *p)
 {
     const struct icmp_error_hdr *h = rte_pktmbuf_mtod(p->m, const struct icmp_error_hdr *);
     const struct rte_ipv4_hdr *ip = (const void *)(h + 1);
     uint32_t have = rte_pktmbuf_data_len(p->m);
+    const struct ip_redirect better = {.port = p->port, .from = p->src, .hop = ip_from_v4(h->rest)};
     if (have < sizeof *h + sizeof *ip || have < sizeof *h + rte_ipv4_hdr_len(ip) + 8 || rte_ipv4_hdr_len(ip) < sizeof *ip ||
         ip4_our_port(st, ip->src_addr) == NULL || ip4_is_broadcast(p->port, ip->dst_addr) || ip4_is_multicast(ip->dst_addr)) {
         net_drop(st, p->m, NET_ICMP_BAD); /* RFC 1122 3.2.2: nobody says such a thing of a broadcast */
         return;
     }
     uint32_t rest = rte_be_to_cpu_32(h->rest);
-    struct ip_error e = {.type = h->type, .code = h->code, .mtu = rest & UINT16_MAX /* RFC 1191 4 */, .offender = p->src};
-    e.err = errno_of(h->type, h->code, &e.fatal);
+    struct ip_error e = {.redirect = h->type == ICMP_REDIRECT ? &better : NULL,
+                         .type = h->type, .code = h->code, .mtu = rest & UINT16_MAX /* RFC 1191 4 */, .offender = p->src};
+    e.err = e.redirect != NULL ? 0 : errno_of(h->type, h->code, &e.fatal);
     e.info = e.err == EMSGSIZE ? e.mtu : h->type == ICMP_PARAMETER ? rest >> 24 : 0;
     tell(st, ip, have - (uint32_t)sizeof *h, &e);
     rte_pktmbuf_free(p->m);
@@ -124,6 +128,8 @@ void icmp_input(struct stack *st, struct ip_pkt *p)
     if (h->icmp_type == RTE_IP_ICMP_ECHO_REQUEST && h->icmp_code == 0 && p->to_us)
         echo(st, p);
     else if (h->icmp_type == ICMP_DEST_UNREACHABLE || h->icmp_type == ICMP_TIME_EXCEEDED || h->icmp_type == ICMP_PARAMETER)
+        error_input(st, p);
+    else if (h->icmp_type == ICMP_REDIRECT && h->icmp_code <= ICMP_REDIRECT_TOS_HOST && p->port->conf.redirects)
         error_input(st, p);
     else
         net_drop(st, p->m, NET_ICMP_IGNORED); /* RFC 1122 3.2.2.6: a broadcast echo may be ignored */

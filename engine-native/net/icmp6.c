@@ -116,15 +116,16 @@ static const uint8_t *find_l4(const struct rte_ipv6_hdr *ip, uint32_t have, uint
     return left >= 8 ? at : NULL;
 }
 
-/* `ip` and what follows, `have` bytes, is a packet that we sent, or so it is said. */
-static void tell(const struct net_port *port, const struct rte_ipv6_hdr *ip, uint32_t have, struct ip_error *e)
+void icmp6_tell(const struct net_port *port, const struct rte_ipv6_hdr *ip, uint32_t have, struct ip_error *e)
 {
     uint8_t proto;
     e->l4 = find_l4(ip, have, &proto);
     e->local = ip6_get(port, ip->src_addr);
     e->remote = ip6_get(port, ip->dst_addr);
-    if (e->l4 == NULL || ip6_our_port(port->stack, &e->local) == NULL)
+    if (e->l4 == NULL || ip6_our_port(port->stack, &e->local) == NULL) {
+        NET_COUNT(port->stack, ICMP_IGNORED);
         return;
+    }
     e->data = e->l4 + 8;
     e->data_len = have - (uint32_t)(e->data - (const uint8_t *)ip);
     ip_tell_error(port->stack, proto, e);
@@ -141,7 +142,7 @@ static void error_input(struct stack *st, struct ip_pkt *p)
     struct ip_error e = {.type = h->type, .code = h->code, .mtu = rte_be_to_cpu_32(h->rest), .offender = p->src};
     e.err = errno_of(h->type, h->code, &e.fatal);
     e.info = h->type == ICMP6_TOO_BIG || h->type == ICMP6_PARAMETER ? e.mtu : 0;
-    tell(p->port, (const void *)(h + 1), have, &e);
+    icmp6_tell(p->port, (const void *)(h + 1), have, &e);
     rte_pktmbuf_free(p->m);
 }
 
@@ -152,7 +153,7 @@ void icmp6_no_neighbour(struct net_port *port, const struct rte_mbuf *m)
         return;
     struct ip_error e = {.err = EHOSTUNREACH, .type = ICMP6_UNREACHABLE, .code = ICMP6_UNREACH_ADDRESS,
                          .offender = ip6_get(port, ip->src_addr)};
-    tell(port, ip, rte_pktmbuf_data_len(m), &e);
+    icmp6_tell(port, ip, rte_pktmbuf_data_len(m), &e);
 }
 
 /* ---- In ---- */
@@ -184,6 +185,8 @@ void icmp6_input(struct stack *st, struct ip_pkt *p)
         ra_input(st, p);
     else if (type == ICMP6_MLD1_REPORT)
         mld_heard(st, p);
+    else if (type == ICMP6_REDIRECT && p->port->conf.redirects)
+        redirect6_input(st, p);
     else
-        net_drop(st, p->m, NET_ICMP_IGNORED); /* redirects: routes are configured, or advertised */
+        net_drop(st, p->m, NET_ICMP_IGNORED);
 }

@@ -52,7 +52,10 @@ bool ip_route_by(struct stack *st, const struct ip_addr *dst, struct net_port *p
     const struct route *r = many && port != NULL ? NULL : route_find(st, dst, port);
     if (r == NULL && !(many && port != NULL))
         return false;
-    *route = (struct ip_route){r != NULL ? r->port : port, r == NULL || many || ip_is_any(&r->hop) ? *dst : r->hop};
+    bool direct = r == NULL || many || ip_is_any(&r->hop);
+    *route = (struct ip_route){r != NULL ? r->port : port, direct ? *dst : r->hop};
+    if (!direct)
+        redirect_apply(st, dst, route);
     return ip_is_v4(dst) ? route->port->conf.addr != 0 : route->port->conf.has6;
 }
 
@@ -218,12 +221,19 @@ void ip_tell_error(struct stack *st, uint8_t proto, const struct ip_error *e)
         udp_error(st, e);
     else if (proto == IPPROTO_TCP)
         tcp_icmp(st, e);
+    else
+        NET_COUNT(st, ICMP_IGNORED);
 }
 
 void ip_no_neighbour(struct net_port *port, const struct rte_mbuf *m)
 {
-    if ((*rte_pktmbuf_mtod(m, const uint8_t *) >> 4) == 4)
+    struct ip_addr dst;
+    if ((*rte_pktmbuf_mtod(m, const uint8_t *) >> 4) == 4) {
+        dst = ip_from_v4(rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *)->dst_addr);
         icmp_no_neighbour(port->stack, m);
-    else
+    } else {
+        dst = ip6_get(port, rte_pktmbuf_mtod(m, const struct rte_ipv6_hdr *)->dst_addr);
         icmp6_no_neighbour(port, m);
+    }
+    redirect_forget(port->stack, &dst); /* RFC 1122 3.3.1.4, 4861 7.3.3: the next one goes by the gateway again */
 }

@@ -17,6 +17,7 @@ struct ip_pkt {
     struct rte_mbuf *m;
     struct ip_addr src, dst;
     uint8_t proto;
+    bool fragment; /* IPv6: has a fragment header, even of a whole datagram */
     bool to_us;   /* unicast to one of our addresses; else broadcast or multicast */
     uint16_t len; /* payload bytes */
     union {       /* copy; the lengths cover the whole datagram after reassembly */
@@ -49,6 +50,11 @@ struct ip_how {
 };
 
 /* What an ICMP error or the lack of a neighbour says about a packet of ours. */
+struct ip_redirect {
+    struct net_port *port;
+    struct ip_addr from, hop; /* the gateway that says it, the better one */
+    const struct rte_ether_addr *mac; /* of the better one; NULL: not told */
+};
 struct ip_error {
     struct ip_addr local, remote;
     const uint8_t *l4; /* the first 8 bytes of its TCP or UDP header */
@@ -60,6 +66,7 @@ struct ip_error {
     struct ip_addr offender; /* who says so */
     const uint8_t *data; /* what is quoted behind the first 8 bytes of l4 */
     uint32_t data_len;
+    const struct ip_redirect *redirect; /* no error: there is a better way to `remote` */
 };
 
 /* ---- Addresses ---- */
@@ -189,5 +196,16 @@ void pmtu_destroy(struct stack *st);
 uint32_t pmtu_learn(struct stack *st, const struct ip_addr *dst, uint32_t mtu);
 /* As learned, UINT32_MAX: nothing. */
 uint32_t pmtu_find(struct stack *st, const struct ip_addr *dst);
+
+/* ---- redirect.c: first hops that are better than the gateway's for one destination (RFC 1122 3.2.2.2, 4861 8) ---- */
+struct redirect_table *redirects_create(void);
+void redirects_destroy(struct stack *st);
+/* Changes the hop of a route by a gateway if that gateway has said so for dst. */
+void redirect_apply(struct stack *st, const struct ip_addr *dst, struct ip_route *route);
+/* Who calls has checked that it is about a packet of ours. Believed when it comes from the hop that packets to dst take now and
+ * names a neighbour on that link whose hardware address is known; else counted. */
+void redirect_learn(struct stack *st, const struct ip_addr *dst, const struct ip_redirect *r);
+/* The hop to dst does not answer. */
+void redirect_forget(struct stack *st, const struct ip_addr *dst);
 
 #endif

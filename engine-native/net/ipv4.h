@@ -19,6 +19,8 @@ bool ip4_is_broadcast(const struct net_port *port, rte_be32_t addr);
 #define ICMP_UNREACH_PROTOCOL 2
 #define ICMP_UNREACH_PORT 3
 #define ICMP_UNREACH_FRAG_NEEDED 4
+#define ICMP_REDIRECT 5
+#define ICMP_REDIRECT_TOS_HOST 3 /* the last of its codes */
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER 12
 #define ICMP_EXCEEDED_REASSEMBLY 1

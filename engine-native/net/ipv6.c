@@ -37,8 +37,9 @@ void ip6_port_up(struct net_port *port)
     ip6_zone(&port->conf.gateway6, port->number);
     port->group[0] = nd_solicited_node(&port->link_local);
     port->group[1] = nd_solicited_node(&port->conf.addr6);
+    dad_prepare(port);
     mld_start(port); /* first, so that switches let the answers pass */
-    nd_start(port);
+    dad_start(port);
 }
 
 static bool in_group(const struct net_port *port, const struct ip_addr *a, const struct ip_addr *source)
@@ -275,6 +276,7 @@ static bool chain_complete(const struct ip_pkt *p, uint8_t next)
 static bool fragment(struct stack *st, struct ip_pkt *p, struct walk *w)
 {
     struct rte_ipv6_fragment_ext h;
+    p->fragment = true;
     if (rte_pktmbuf_data_len(p->m) < sizeof h || p->len < sizeof h || p->head == (const uint8_t *)&p->ip6) {
         net_drop(st, p->m, NET_FRAG_BAD); /* or a fragment in a fragment */
         return false;

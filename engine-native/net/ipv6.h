@@ -90,6 +90,8 @@ struct icmp6_hdr {
 void icmp6_input(struct stack *st, struct ip_pkt *p);
 /* An error about p, unless the rules or the rate limit forbid it (RFC 4443 2.4 (e), (f)). */
 void icmp6_error(struct stack *st, const struct ip_pkt *p, uint8_t type, uint8_t code, uint32_t rest);
+/* `ip` and what follows, `have` bytes, is a packet that we sent, or so it is said: to the protocol that sent it. */
+void icmp6_tell(const struct net_port *port, const struct rte_ipv6_hdr *ip, uint32_t have, struct ip_error *e);
 void icmp6_reassembly_timeout(struct stack *st, struct rte_mbuf *first, const struct reass_frag *head);
 void icmp6_no_neighbour(struct net_port *port, const struct rte_mbuf *m);
 /* Completes the checksum and sends a message whose data m is. */
@@ -97,13 +99,37 @@ void icmp6_send(struct net_port *port, struct rte_mbuf *m, const struct ip_addr 
                 const struct rte_ether_addr *mac);
 
 /* ---- nd.c ---- */
-#define ND_DAD_NS NET_NS_PER_S                /* RFC 4862 5.1, 4861 10: RetransTimer, one solicitation */
-#define ND_DEFEND_INTERVAL_NS (10 * NET_NS_PER_S)
+#define ND_OPT_SOURCE 1 /* hardware address of the sender */
+#define ND_OPT_TARGET 2 /* of the target */
 struct ip_addr nd_solicited_node(const struct ip_addr *a);
 void nd_input(struct stack *st, struct ip_pkt *p);
 /* Who has addr? `to`: the only one asked, NULL: the solicited-node group. */
 void nd_ask(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *to);
-void nd_start(struct net_port *port); /* duplicate address detection, optimistic */
+/* Who else has our address? From no address. */
+void nd_probe(struct net_port *port, const struct ip_addr *addr, uint64_t nonce);
+/* To all nodes: ours is here. */
+void nd_advertise(struct net_port *port, const struct ip_addr *addr);
+/* No router and no fragment (RFC 4861 7.1, 6980 5) has brought it, and all of it is in the first buffer. */
+bool nd_from_link(const struct ip_pkt *p);
+/* Reads options (RFC 4861 4.6): the hardware address of that type, a nonce. False: malformed. */
+bool nd_options(const uint8_t *o, uint32_t len, uint8_t type, struct rte_ether_addr *mac, bool *has_mac, uint64_t *nonce);
+
+/* ---- dad.c ---- */
+#define DAD_WAIT_NS NET_NS_PER_S         /* RFC 4862 5.1, 4861 10: RetransTimer, one solicitation */
+#define DAD_RETRY_NS (60 * NET_NS_PER_S) /* as RFC 5227's RATE_LIMIT_INTERVAL */
+void dad_prepare(struct net_port *port); /* from here on addresses are unsure */
+void dad_start(struct net_port *port);
+void dad_new_address(struct net_port *port); /* conf.addr6 has changed */
+void dad_forget_address(struct net_port *port); /* conf.addr6 is the link-local address again */
+/* In use, but not yet known to be ours alone: an optimistic address. */
+bool dad_is_unsure(const struct net_port *port, const struct ip_addr *addr);
+/* Another host says that an address of ours is his. */
+void dad_claimed(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac);
+/* Somebody is about to take an address of ours. True: he is to be told; else it was we, and the question has come back. */
+bool dad_asked(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac, uint64_t nonce);
+
+/* ---- redirect.c ---- */
+void redirect6_input(struct stack *st, struct ip_pkt *p);
 
 /* ---- ra.c ---- */
 void ra_start(struct net_port *port);

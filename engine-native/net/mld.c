@@ -42,7 +42,7 @@ static void send_to(struct net_port *port, struct rte_mbuf *m, const struct ip_a
     struct stack *st = port->stack;
     static const struct ip_addr unspecified;
     /* RFC 3590 4: before the link-local address is known to be unique, from no address. */
-    const struct ip_addr *src = st->now < port->optimistic_until || port->optimistic_until == 0 ? &unspecified : &port->link_local;
+    const struct ip_addr *src = dad_is_unsure(port, &port->link_local) ? &unspecified : &port->link_local;
     struct mld_report_hdr *r = rte_pktmbuf_mtod(m, struct mld_report_hdr *);
     r->cksum = (uint16_t)~ip_l4_sum(m, src, dst, IPPROTO_ICMPV6, (uint16_t)rte_pktmbuf_pkt_len(m));
     struct mld_options *o = (void *)rte_pktmbuf_prepend(m, sizeof *o);

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Neighbour discovery's messages (RFC 4861 7), and the uniqueness of our addresses: duplicate address detection (RFC 4862 5.4)
- * in the optimistic form (RFC 4429): addresses are used at once, and until a second has passed without objection nothing we say
- * replaces what others know. A conflict is told and the address kept, as with IPv4 (RFC 5227); RFC 4862 5.4.5 would take
- * it from the interface. The cache is neigh.c's. */
+ * Neighbour discovery's messages (RFC 4861 7). The cache is neigh.c's, conflicts of our addresses are dad.c's. */
 #include "neigh.h"
 
 #include "ipv6.h"
 
 #define NA_SOLICITED (1u << 30)
 #define NA_OVERRIDE (1u << 29)
-#define OPT_SOURCE 1 /* link-layer address of the sender */
-#define OPT_TARGET 2 /* of the target */
+#define OPT_NONCE 14 /* RFC 3971 5.3.2, 7527 4.1 */
+#define NONCE_LEN 6u
 
 struct nd_msg {
     uint8_t type, code;
@@ -18,37 +15,29 @@ struct nd_msg {
     rte_be32_t flags;
     uint8_t target[16];
 } __attribute__((packed, aligned(2)));
-struct nd_mac_option {
+struct nd_option {
     uint8_t type, len; /* 8 bytes each */
-    struct rte_ether_addr mac;
+    uint8_t value[6];
 };
-
-static const struct ip_addr unspecified;
 
 struct ip_addr nd_solicited_node(const struct ip_addr *a)
 {
     return (struct ip_addr){.b = {0xff, 2, [11] = 1, 0xff, a->b[13], a->b[14], a->b[15]}};
 }
 
-static bool is_optimistic(const struct net_port *port)
-{
-    return port->stack->now < port->optimistic_until;
-}
-
 /* ---- Out ---- */
 
 static void nd_send(struct net_port *port, uint8_t type, uint32_t flags, const struct ip_addr *target, const struct ip_addr *src,
-                 const struct ip_addr *dst, const struct rte_ether_addr *to, bool with_mac)
+                 const struct ip_addr *dst, const struct rte_ether_addr *to, const struct nd_option *option)
 {
     struct rte_mbuf *m = ip_alloc(port->stack);
     if (m == NULL)
         return;
-    struct nd_msg *h = (void *)rte_pktmbuf_append(m, (uint16_t)(sizeof *h + (with_mac ? sizeof(struct nd_mac_option) : 0)));
+    struct nd_msg *h = (void *)rte_pktmbuf_append(m, (uint16_t)(sizeof *h + (option != NULL ? sizeof *option : 0)));
     *h = (struct nd_msg){.type = type, .flags = rte_cpu_to_be_32(flags)};
     ip6_put(target, h->target);
-    if (with_mac)
-        *(struct nd_mac_option *)(h + 1) =
-            (struct nd_mac_option){type == ICMP6_SOLICITATION ? OPT_SOURCE : OPT_TARGET, 1, port->conf.mac};
+    if (option != NULL)
+        *(struct nd_option *)(h + 1) = *option;
     if (type == ICMP6_SOLICITATION)
         NET_COUNT(port->stack, ND_SOLICITATIONS_TX);
     else
@@ -56,54 +45,34 @@ static void nd_send(struct net_port *port, uint8_t type, uint32_t flags, const s
     icmp6_send(port, m, src, dst, 255, to);
 }
 
+static struct nd_option our_mac(const struct net_port *port, uint8_t type)
+{
+    struct nd_option o = {type, 1, {0}};
+    memcpy(o.value, port->conf.mac.addr_bytes, sizeof o.value);
+    return o;
+}
+
 void nd_ask(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *to)
 {
     struct ip_addr group = nd_solicited_node(addr), src = ip6_source(port, addr);
+    const struct nd_option mac = our_mac(port, ND_OPT_SOURCE);
     /* RFC 4429 3.2: an optimistic address must not get into others' caches. As Linux, we ask all the same. */
-    nd_send(port, ICMP6_SOLICITATION, 0, addr, &src, to != NULL ? addr : &group, to, !is_optimistic(port));
+    nd_send(port, ICMP6_SOLICITATION, 0, addr, &src, to != NULL ? addr : &group, to, dad_is_unsure(port, &src) ? NULL : &mac);
 }
 
-static void advertise(struct net_port *port, const struct ip_addr *addr)
+void nd_probe(struct net_port *port, const struct ip_addr *addr, uint64_t nonce)
 {
-    nd_send(port, ICMP6_ADVERTISEMENT, NA_OVERRIDE, addr, addr, &ip6_all_nodes, NULL, true);
+    static const struct ip_addr unspecified;
+    const struct ip_addr group = nd_solicited_node(addr);
+    struct nd_option o = {OPT_NONCE, 1, {0}};
+    memcpy(o.value, &nonce, NONCE_LEN);
+    nd_send(port, ICMP6_SOLICITATION, 0, addr, &unspecified, &group, NULL, &o);
 }
 
-/* ---- Our addresses ---- */
-
-static void dad_due(void *ctx, struct wheel_timer *t)
+void nd_advertise(struct net_port *port, const struct ip_addr *addr)
 {
-    struct net_port *port = (void *)((char *)t - offsetof(struct net_port, dad));
-    (void)ctx;
-    /* Nobody objected: now others may replace what they knew (RFC 9131). */
-    advertise(port, &port->link_local);
-    if (!ip_eq(&port->conf.addr6, &port->link_local))
-        advertise(port, &port->conf.addr6);
-}
-
-void nd_start(struct net_port *port)
-{
-    struct stack *st = port->stack;
-    port->optimistic_until = st->now + ND_DAD_NS;
-    if (!net_speaks(st))
-        return;
-    port->dad.fire = dad_due;
-    wheel_arm(&st->wheel, &port->dad, port->optimistic_until);
-    nd_send(port, ICMP6_SOLICITATION, 0, &port->link_local, &unspecified, &port->group[0], NULL, false);
-    if (!ip_eq(&port->conf.addr6, &port->link_local))
-        nd_send(port, ICMP6_SOLICITATION, 0, &port->conf.addr6, &unspecified, &port->group[1], NULL, false);
-}
-
-/* Somebody else says that our address is his. Defended, but not in a shouting match (as RFC 5227 2.4 (b)). */
-static void conflict(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac)
-{
-    struct stack *st = port->stack;
-    NET_COUNT(st, ND_CONFLICT);
-    if (st->conf.conflict != NULL)
-        st->conf.conflict(st->conf.owner, port, addr, mac);
-    if (port->defended6 != 0 && st->now - port->defended6 < ND_DEFEND_INTERVAL_NS)
-        return;
-    port->defended6 = st->now;
-    advertise(port, addr);
+    const struct nd_option mac = our_mac(port, ND_OPT_TARGET);
+    nd_send(port, ICMP6_ADVERTISEMENT, dad_is_unsure(port, addr) ? 0 : NA_OVERRIDE, addr, addr, &ip6_all_nodes, NULL, &mac);
 }
 
 /* ---- In ---- */
@@ -114,36 +83,45 @@ struct received {
     uint32_t flags;
     bool has_mac;
     struct rte_ether_addr mac; /* by option; without: zero */
+    struct rte_ether_addr from; /* who sent the frame */
+    uint64_t nonce;            /* 0: none */
 };
 
-/* RFC 4861 4.6: options; false for one of length 0. */
-static bool read_mac(const uint8_t *o, uint32_t len, uint8_t type, struct received *r)
+bool nd_options(const uint8_t *o, uint32_t len, uint8_t type, struct rte_ether_addr *mac, bool *has_mac, uint64_t *nonce)
 {
     while (len >= 8) {
         uint32_t n = o[1] * 8u;
         if (n == 0 || n > len)
             return false;
-        const struct nd_mac_option *option = (const void *)o;
-        if (o[0] == type && rte_is_valid_assigned_ether_addr(&option->mac)) {
-            r->mac = option->mac;
-            r->has_mac = true;
+        if (o[0] == type && rte_is_valid_assigned_ether_addr((const void *)(o + 2))) {
+            memcpy(mac, o + 2, sizeof *mac);
+            *has_mac = true;
         }
+        if (o[0] == OPT_NONCE)
+            memcpy(nonce, o + 2, NONCE_LEN);
         o += n;
         len -= n;
     }
     return len == 0;
 }
 
+bool nd_from_link(const struct ip_pkt *p)
+{
+    return p->ip6.hop_limits == 255 && !p->fragment && rte_pktmbuf_data_len(p->m) >= p->len;
+}
+
 /* RFC 4861 7.1.1, 7.1.2 */
 static bool is_valid(const struct ip_pkt *p, struct received *r)
 {
     const struct nd_msg *h = rte_pktmbuf_mtod(p->m, const struct nd_msg *);
-    if (p->ip6.hop_limits != 255 || rte_pktmbuf_data_len(p->m) < p->len || p->len < sizeof *h || h->code != 0)
+    if (!nd_from_link(p) || p->len < sizeof *h || h->code != 0)
         return false;
     *r = (struct received){.port = p->port, .src = p->src, .dst = p->dst, .target = ip6_get(p->port, h->target),
                            .flags = rte_be_to_cpu_32(h->flags)};
+    memcpy(&r->from, &((const struct rte_ether_hdr *)(const void *)(p->head - sizeof(struct rte_ether_hdr)))->src_addr, sizeof r->from);
     bool asks = h->type == ICMP6_SOLICITATION;
-    if (ip6_is_multicast(&r->target) || !read_mac((const uint8_t *)(h + 1), p->len - (uint32_t)sizeof *h, asks ? OPT_SOURCE : OPT_TARGET, r))
+    if (ip6_is_multicast(&r->target) || !nd_options((const uint8_t *)(h + 1), p->len - (uint32_t)sizeof *h,
+                                                    asks ? ND_OPT_SOURCE : ND_OPT_TARGET, &r->mac, &r->has_mac, &r->nonce))
         return false;
     if (asks && ip_is_any(&p->src)) {
         struct ip_addr group = nd_solicited_node(&r->target);
@@ -159,12 +137,8 @@ static void solicited(struct stack *st, const struct received *r)
     if (!ours || ip6_our_port(st, &r->src) != NULL)
         return;
     if (ip_is_any(&r->src)) { /* somebody wants to have that address */
-        if (!net_speaks(st))
-            return;
-        if (is_optimistic(port))
-            conflict(port, &r->target, &r->mac);
-        else
-            advertise(port, &r->target);
+        if (dad_asked(port, &r->target, &r->from, r->nonce) && net_speaks(st))
+            nd_advertise(port, &r->target);
         return;
     }
     if (r->has_mac && ip6_on_link(port, &r->src)) {
@@ -176,8 +150,9 @@ static void solicited(struct stack *st, const struct received *r)
     }
     if (!net_speaks(st))
         return;
-    uint32_t flags = NA_SOLICITED | (is_optimistic(port) ? 0 : NA_OVERRIDE);
-    nd_send(port, ICMP6_ADVERTISEMENT, flags, &r->target, &r->target, &r->src, r->has_mac ? &r->mac : NULL, true);
+    uint32_t flags = NA_SOLICITED | (dad_is_unsure(port, &r->target) ? 0 : NA_OVERRIDE);
+    const struct nd_option mac = our_mac(port, ND_OPT_TARGET);
+    nd_send(port, ICMP6_ADVERTISEMENT, flags, &r->target, &r->target, &r->src, r->has_mac ? &r->mac : NULL, &mac);
 }
 
 /* RFC 4861 7.2.5 */
@@ -185,8 +160,8 @@ static void advertised(struct stack *st, const struct received *r)
 {
     struct net_port *port = r->port;
     if (ip_eq(&r->target, &port->link_local) || ip_eq(&r->target, &port->conf.addr6)) {
-        if (!rte_is_same_ether_addr(&r->mac, &port->conf.mac) && net_speaks(st)) /* else our own, come back */
-            conflict(port, &r->target, &r->mac);
+        if (!rte_is_same_ether_addr(&r->mac, &port->conf.mac)) /* else our own, come back */
+            dad_claimed(port, &r->target, r->has_mac ? &r->mac : &r->from);
         return;
     }
     struct neigh *e = neigh_find(st, port, &r->target);

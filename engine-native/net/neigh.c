@@ -240,3 +240,17 @@ void neigh_heard(struct stack *st, struct neigh *e, const struct rte_ether_addr 
     set_state(st, e, NEIGH_STALE, NEIGH_STALE_NS);
     send_pending(e);
 }
+
+bool neigh_known(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac)
+{
+    struct stack *st = port->stack;
+    struct neigh *e = neigh_find(st, port, addr);
+    bool fresh = e == NULL;
+    if (fresh && (e = neigh_new(port, addr)) == NULL)
+        return false;
+    if (mac != NULL && (e->state == NEIGH_INCOMPLETE || !rte_is_same_ether_addr(&e->mac, mac)))
+        neigh_heard(st, e, mac);
+    else if (fresh)
+        ask(st, e);
+    return e->state != NEIGH_INCOMPLETE;
+}

@@ -50,6 +50,8 @@ struct neigh *neigh_new(struct net_port *port, const struct ip_addr *addr);
 void neigh_confirmed(struct stack *st, struct neigh *e, const struct rte_ether_addr *mac);
 /* Heard of, which shows that it can be heard, not that it hears. */
 void neigh_heard(struct stack *st, struct neigh *e, const struct rte_ether_addr *mac);
+/* Packets to addr would leave at once; else it is asked for now. `mac`: what was just said of it, NULL: nothing. */
+bool neigh_known(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac);
 /* Prepends the Ethernet header to an IP packet and sends it to `hop` on that port, now or once it is resolved. Takes
  * the buffer. */
 void neigh_send(struct net_port *port, struct rte_mbuf *m, const struct ip_addr *hop);

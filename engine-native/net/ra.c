@@ -73,6 +73,7 @@ static void forget_address(struct net_port *port)
     port->conf.prefix6_len = 64;
     port->group[1] = port->group[0];
     port->addr_until = 0;
+    dad_forget_address(port);
     port->stack->routes_changed++;
 }
 
@@ -88,7 +89,7 @@ static void solicit(struct net_port *port)
     struct icmp6_hdr *h = (void *)rte_pktmbuf_append(m, sizeof *h);
     *h = (struct icmp6_hdr){.type = ICMP6_ROUTER_SOLICITATION};
     /* An optimistic address must not get into others' caches (RFC 4429 3.2): from no address then. */
-    const struct ip_addr *src = st->now < port->optimistic_until ? &unspecified : &port->link_local;
+    const struct ip_addr *src = dad_is_unsure(port, &port->link_local) ? &unspecified : &port->link_local;
     NET_COUNT(st, RA_SOLICITATIONS_TX);
     icmp6_send(port, m, src, &all_routers, 255, NULL);
 }
@@ -152,7 +153,7 @@ static void autoconfigure(struct net_port *port, const struct ip_addr *prefix, u
     port->addr_until = until(st, valid);
     st->routes_changed++;
     NET_COUNT(st, RA_ADDRESSES);
-    nd_start(port);
+    dad_new_address(port);
 }
 
 static void read_prefix(struct net_port *port, const struct ra_prefix *o)
@@ -201,7 +202,7 @@ void ra_input(struct stack *st, struct ip_pkt *p)
         net_drop(st, p->m, NET_ICMP_IGNORED);
         return;
     }
-    if (p->ip6.hop_limits != 255 || !ip6_is_link_local(&p->src) || p->len < sizeof *h || rte_pktmbuf_data_len(p->m) < p->len ||
+    if (!nd_from_link(p) || !ip6_is_link_local(&p->src) || p->len < sizeof *h ||
         h->code != 0 || !options(port, &p->src, (const uint8_t *)(h + 1), p->len - (uint32_t)sizeof *h, false)) {
         net_drop(st, p->m, NET_ND_BAD);
         return;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "acd.h"
 #include "arp.h"
 #include "gro.h"
 #include "group.h"
@@ -48,10 +49,13 @@ struct stack *stack_create(const struct stack_conf *conf, uint64_t now)
     st->neigh = neigh_create(conf->max_neighbours);
     st->reass = reass_create();
     st->pmtu = pmtu_create();
+    st->redirects = redirects_create();
     st->udp = udp_create();
     st->tcp = tcp_create(st);
     st->routes = calloc(NET_MAX_ROUTES, sizeof *st->routes);
-    if (st->routes == NULL || st->neigh == NULL || st->reass == NULL || st->pmtu == NULL || st->udp == NULL || st->tcp == NULL) {
+    bool all = st->routes != NULL && st->neigh != NULL && st->reass != NULL && st->pmtu != NULL && st->redirects != NULL &&
+               st->udp != NULL && st->tcp != NULL;
+    if (!all) {
         stack_destroy(st);
         return NULL;
     }
@@ -68,6 +72,7 @@ void stack_destroy(struct stack *st)
     udp_destroy(st);
     reass_destroy(st);
     pmtu_destroy(st);
+    redirects_destroy(st);
     neigh_destroy(st);
     for (uint32_t i = 0; i < st->ports; i++) {
         rte_pktmbuf_free_bulk(st->port[i]->queue, st->port[i]->queued);
@@ -90,7 +95,7 @@ struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *co
     st->port[st->ports++] = port;
     port->number = (uint8_t)st->ports;
     if (conf->addr != 0 && net_speaks(st))
-        arp_announce(port);
+        acd_start(port);
     if (conf->has6)
         ip6_port_up(port);
     routes_of_port(port);

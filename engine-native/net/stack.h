@@ -55,6 +55,7 @@ struct tcp_table;
 struct udp_table;
 struct neigh_table;
 struct pmtu_table;
+struct redirect_table;
 struct reass_table;
 struct zs_view;
 struct rxpool;
@@ -108,6 +109,8 @@ struct net_port_conf {
     uint8_t prefix6_len;
     struct ip_addr gateway6; /* :: none */
     bool gro;                /* segments that arrive together are merged */
+    bool redirects;          /* better first hops are believed (redirect.c) */
+    bool probe;              /* addresses are probed before others are told of them; else they are taken over at once */
     bool ra;                 /* routers' advertisements are believed; addr6 :: then is theirs to give */
     uint32_t nroutes;
     struct net_route route[NET_PORT_ROUTES];
@@ -121,16 +124,21 @@ struct net_port {
     uint16_t queued;
     struct rte_mbuf *queue[NET_TX_BURST];
     uint8_t queued_more[NET_TX_BURST]; /* frames that will be cut off each, beyond the first */
-    /* Address announcement and conflict, RFC 5227 */
-    struct wheel_timer announce;
-    uint32_t announcements_left;
-    uint64_t defended; /* when the address was last defended */
+    /* Conflicts of the IPv4 address (acd.h) */
+    struct wheel_timer acd;
+    uint8_t acd_state; /* enum acd_state */
+    uint8_t acd_left;  /* probes or announcements still to send */
+    uint64_t defended, conflict_told; /* when last; 0: never */
     /* IPv6, when conf.has6 */
     struct ip_addr link_local, group[2]; /* and the solicited-node groups of both addresses */
     struct wheel_timer dad, mld;
-    uint64_t optimistic_until; /* RFC 4429: in use, not yet known to be unique */
-    uint32_t mld_left;         /* unsolicited reports still to send */
-    uint64_t defended6;
+    /* Conflicts of both addresses (dad.c): bits DAD_* */
+    uint8_t dad_unsure;    /* in use, not yet known to be unique (RFC 4429) */
+    uint8_t dad_contested; /* of those: another host had it before us */
+    bool dad_waiting;      /* for objections to what was asked last */
+    uint64_t dad_nonce;    /* of our own questions (RFC 7527), 48 bits */
+    uint64_t defended6, conflict6_told;
+    uint32_t mld_left; /* unsolicited reports still to send */
     /* Router advertisements, when conf.ra */
     struct wheel_timer ra;
     uint32_t rs_left;    /* solicitations still to send */
@@ -190,6 +198,7 @@ struct stack {
     uint64_t random; /* see net_random() */
     struct neigh_table *neigh;
     struct pmtu_table *pmtu;
+    struct redirect_table *redirects;
     struct reass_table *reass;
     struct udp_table *udp;
     struct tcp_table *tcp;
@@ -205,7 +214,7 @@ struct stack {
 struct stack *stack_create(const struct stack_conf *conf, uint64_t now);
 /* Frees everything, packets included. Connections end silently, as by a crash. */
 void stack_destroy(struct stack *st);
-/* NULL when there are NET_MAX_PORTS or memory is exhausted. Announces the port's address. */
+/* NULL when there are NET_MAX_PORTS or memory is exhausted. Probes and announces the port's addresses. */
 struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *conf, uint64_t now);
 
 void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames, uint16_t n, uint64_t now);

@@ -178,8 +178,12 @@ void udp_error(struct stack *st, const struct ip_error *e)
     const struct rte_udp_hdr *h = (const void *)e->l4;
     struct udp_addr local = {e->local, h->src_port}, remote = {e->remote, h->dst_port};
     struct udp_sock *s = find(st, &local, &remote);
-    if (s == NULL || e->err == 0) {
+    if (s == NULL || (e->err == 0 && e->redirect == NULL)) {
         NET_COUNT(st, ICMP_IGNORED);
+        return;
+    }
+    if (e->redirect != NULL) {
+        redirect_learn(st, &e->remote, e->redirect);
         return;
     }
     NET_COUNT(st, UDP_ERRORS_RX);

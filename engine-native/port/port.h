@@ -60,6 +60,8 @@ struct port_spec {
     struct rte_ether_addr mac;
     char bell[108]; /* path; empty: none */
     bool gro;             /* segments that arrive together are merged: by the stack, net/gro.h */
+    bool probe;           /* addresses are probed before they are announced: net/acd.h, net/dad.c */
+    bool redirects;       /* better first hops are believed: net/redirect.c */
     enum port_switch tso; /* long TCP segments, cut by the device or by the port */
 };
 

@@ -11,7 +11,7 @@
 #include "internal.h"
 #include "ip.h"
 
-#define KEYS "ip, gateway, ip6, gateway6, ra, route, mtu, mac, bell, tso, gro"
+#define KEYS "ip, gateway, ip6, gateway6, ra, route, mtu, mac, bell, tso, gro, probe, redirects"
 
 struct parser {
     struct port_spec *spec;
@@ -118,6 +118,16 @@ static bool key_gro(const struct parser *ps, const char *value)
     return on_or_off(ps, "gro", value, &ps->spec->gro);
 }
 
+static bool key_probe(const struct parser *ps, const char *value)
+{
+    return on_or_off(ps, "probe", value, &ps->spec->probe);
+}
+
+static bool key_redirects(const struct parser *ps, const char *value)
+{
+    return on_or_off(ps, "redirects", value, &ps->spec->redirects);
+}
+
 static bool any_address(const char *text, struct ip_addr *a)
 {
     rte_be32_t v4;
@@ -213,7 +223,7 @@ static const struct {
 } keys[] = {
     {"ip", key_ip},   {"gateway", key_gateway}, {"ip6", key_ip6},   {"gateway6", key_gateway6},
     {"ra", key_ra}, {"route", key_route}, {"mtu", key_mtu}, {"mac", key_mac},         {"bell", key_bell},
-    {"tso", key_tso}, {"gro", key_gro},
+    {"tso", key_tso}, {"gro", key_gro}, {"probe", key_probe}, {"redirects", key_redirects},
 };
 
 static bool pair(const struct parser *ps, char *text, unsigned *seen)
@@ -261,7 +271,7 @@ int port_spec_parse(const char *text, struct port_spec *spec, char *why, size_t 
 {
     struct parser ps = {spec, why, why_size};
     unsigned seen = 0;
-    *spec = (struct port_spec){.mac_from = PORT_MAC_OWN, .gro = true};
+    *spec = (struct port_spec){.mac_from = PORT_MAC_OWN, .gro = true, .probe = true, .redirects = true};
     size_t n = strcspn(text, ",");
     if (n == 0 || n >= sizeof spec->device || memchr(text, '=', n) != NULL) {
         refuse(&ps, "expected DEVICE[,KEY=VALUE...] with the DPDK name of a device, got \"%s\"", text);

@@ -227,6 +227,8 @@ void port_conf(struct port *p, uint32_t thread, struct net_port_conf *conf)
     memcpy(conf->gateway6.b, p->spec.gateway6, sizeof p->spec.gateway6);
     conf->ra = p->spec.ra;
     conf->gro = p->spec.gro;
+    conf->probe = p->spec.probe;
+    conf->redirects = p->spec.redirects;
     conf->nroutes = p->spec.nroutes;
     memcpy(conf->route, p->spec.route, sizeof conf->route);
 }

@@ -430,11 +430,13 @@ void tcp_icmp(struct stack *st, const struct ip_error *e)
     struct tcp_conn *c = tcp_conn_find(st, &flow);
     tcp_seq at = seq(rte_be_to_cpu_32(h->sent_seq));
     /* RFC 5927 4.1, 8201 4: only about what is outstanding. */
-    if (c == NULL || e->err == 0 || seq_lt(at, c->snd_una) || seq_geq(at, c->snd_max)) {
+    if (c == NULL || (e->err == 0 && e->redirect == NULL) || seq_lt(at, c->snd_una) || seq_geq(at, c->snd_max)) {
         NET_COUNT(st, ICMP_IGNORED);
         return;
     }
-    if (e->err == EMSGSIZE)
+    if (e->redirect != NULL)
+        redirect_learn(st, &e->remote, e->redirect);
+    else if (e->err == EMSGSIZE)
         tcp_packet_too_big(c, e->mtu);
     else if (c->state == TCP_SYN_SENT)
         tcp_conn_end(c, e->err); /* as Linux, which does not wait for a route to come back: RFC 5461 4.2 */

@@ -42,13 +42,13 @@ bool steer_ours(const struct stack *st, const struct tcp_flow *flow)
 
 /* ---- Frames ---- */
 
-/* An error about a segment of ours goes to who sent it. */
+/* An error or a redirect about a segment of ours goes to who sent it. */
 static uint32_t icmp4(const struct steer *s, const struct rte_ipv4_hdr *ip, uint32_t have)
 {
     const uint8_t *icmp = (const uint8_t *)(ip + 1);
     const struct rte_ipv4_hdr *quoted = (const void *)(icmp + 8);
     struct tcp_flow flow;
-    bool error = have >= sizeof *ip + 8 + sizeof *quoted && (icmp[0] == 3 || icmp[0] == 11 || icmp[0] == 12);
+    bool error = have >= sizeof *ip + 8 + sizeof *quoted && (icmp[0] == 3 || icmp[0] == 5 || icmp[0] == 11 || icmp[0] == 12);
     uint32_t hlen = error ? rte_ipv4_hdr_len(quoted) : 0;
     if (hlen < sizeof *quoted || have < sizeof *ip + 8 + hlen + 4 || quoted->next_proto_id != IPPROTO_TCP ||
         (rte_be_to_cpu_16(quoted->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) != 0)
@@ -67,7 +67,7 @@ static uint32_t icmp6(const struct steer *s, const struct rte_ipv6_hdr *ip, uint
     struct tcp_flow flow;
     if (have < sizeof *ip + 8)
         return 0;
-    if (icmp[0] == ICMP6_ROUTER_ADVERTISEMENT || icmp[0] == ICMP6_SOLICITATION || icmp[0] == ICMP6_ADVERTISEMENT)
+    if (icmp[0] >= ICMP6_ROUTER_ADVERTISEMENT && icmp[0] <= ICMP6_REDIRECT)
         return STEER_EVERY;
     if (icmp[0] < ICMP6_UNREACHABLE || icmp[0] > ICMP6_PARAMETER || have < sizeof *ip + 8 + sizeof *quoted + 4 ||
         quoted->proto != IPPROTO_TCP)

@@ -46,7 +46,7 @@ static const char *describe_icmp6(const struct rte_ipv6_hdr *ip, const struct ic
         uint32_t flags = rte_be_to_cpu_32(h->rest);
         assert_int_equal(ip->hop_limits, 255);
         snprintf(line, size, "nd %s %s%s%s%s%s%s", h->type == ICMP6_SOLICITATION ? "solicitation" : "advertisement", target,
-                 flags & 1u << 30 ? " solicited" : "", flags & 1u << 29 ? " override" : "", len > 24 ? " mac" : "",
+                 flags & 1u << 30 ? " solicited" : "", flags & 1u << 29 ? " override" : "", len <= 24 ? "" : ((const uint8_t *)h)[24] == 14 ? " nonce" : " mac",
                  ip_is_any(&src) ? " probe" : "", cast);
     } else if (h->type == 131 || h->type == 132) {
         snprintf(line, size, "mld1 %u %s%s", h->type, target, cast);
@@ -212,6 +212,16 @@ void describe_frame(const struct frame *f, char *line, size_t size)
     } else {
         snprintf(line, size, "ip proto %u", ip->next_proto_id);
     }
+}
+
+struct rte_mbuf *arp_frame(struct bed *b, uint16_t op, struct rte_ether_addr sha, rte_be32_t sip, rte_be32_t tip)
+{
+    struct {
+        struct rte_ether_hdr eth;
+        struct rte_arp_hdr arp;
+    } f = {.eth = {host_mac(0), sha, RTE_BE16(RTE_ETHER_TYPE_ARP)},
+           .arp = {RTE_BE16(RTE_ARP_HRD_ETHER), RTE_BE16(RTE_ETHER_TYPE_IPV4), 6, 4, rte_cpu_to_be_16(op), {sha, sip, {{0}}, tip}}};
+    return frame_mbuf(b, &f, sizeof f);
 }
 
 struct rte_mbuf *ip_frame(struct bed *b, uint8_t proto, uint16_t id, uint16_t fragment, const void *payload, uint16_t len)

@@ -19,12 +19,7 @@ int up(void **state)
 
 void arp(uint16_t op, struct rte_ether_addr sha, rte_be32_t sip, rte_be32_t tip)
 {
-    struct {
-        struct rte_ether_hdr eth;
-        struct rte_arp_hdr arp;
-    } f = {.eth = {host_mac(0), sha, RTE_BE16(RTE_ETHER_TYPE_ARP)},
-           .arp = {RTE_BE16(RTE_ARP_HRD_ETHER), RTE_BE16(RTE_ETHER_TYPE_IPV4), 6, 4, rte_cpu_to_be_16(op), {sha, sip, {{0}}, tip}}};
-    input(frame_mbuf(&bed, &f, sizeof f));
+    input(arp_frame(&bed, op, sha, sip, tip));
 }
 
 void meet_peer(void)

@@ -6,13 +6,14 @@
 #include <rte_udp.h>
 
 int conflicts;
+struct rte_ether_addr conflict_mac;
 
 static void on_conflict(void *arg, const struct net_port *p, const struct ip_addr *addr, const struct rte_ether_addr *mac)
 {
     (void)arg;
     (void)p;
     (void)addr;
-    (void)mac;
+    conflict_mac = *mac;
     conflicts++;
 }
 
@@ -47,6 +48,19 @@ void meet_peer_again(void)
     net_flush(st);
     capture_clear(&cap);
     meet_peer();
+}
+
+void nd(uint8_t type, uint32_t flags, const struct ip_addr *src, const struct ip_addr *dst, const struct ip_addr *target, int mac,
+        uint8_t hops)
+{
+    uint8_t buf[32] = {type};
+    flags = rte_cpu_to_be_32(flags);
+    memcpy(buf + 4, &flags, 4);
+    memcpy(buf + 8, target->b, 16);
+    buf[24] = type == ICMP6_SOLICITATION ? ND_OPT_SOURCE : ND_OPT_TARGET;
+    buf[25] = 1;
+    memcpy(buf + 26, host_mac(mac).addr_bytes, 6);
+    input(icmp6_frame_from(&bed, src, dst, buf, mac < 0 ? 24 : 32, hops));
 }
 
 int state_of(int host)

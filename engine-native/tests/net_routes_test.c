@@ -30,7 +30,7 @@ static void start(bool v6, const struct net_port_conf *more)
     conf.name = "wire";
     conf.mac = host_mac(0);
     conf.mtu = 1500;
-    conf.has6 = v6;
+    conf.has6 = conf.probe = v6;
     st = bed_stack(&bed, "routes", now);
     port = stack_add_port(st, &conf, now);
     assert_non_null(port);
@@ -319,13 +319,7 @@ static void test_damaged_advertisements(void **state)
 /* An ARP request of station i for our address. */
 static void asked_by(int i, rte_be32_t addr)
 {
-    struct {
-        struct rte_ether_hdr eth;
-        struct rte_arp_hdr arp;
-    } f = {.eth = {host_mac(0), host_mac(i), RTE_BE16(RTE_ETHER_TYPE_ARP)},
-           .arp = {RTE_BE16(RTE_ARP_HRD_ETHER), RTE_BE16(RTE_ETHER_TYPE_IPV4), 6, 4, RTE_BE16(RTE_ARP_OP_REQUEST),
-                   {host_mac(i), addr, {{0}}, HOST_IP(0)}}};
-    input(frame_mbuf(&bed, &f, sizeof f));
+    input(arp_frame(&bed, RTE_ARP_OP_REQUEST, host_mac(i), addr, HOST_IP(0)));
 }
 
 static void test_static_routes(void **state)

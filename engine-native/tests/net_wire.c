@@ -315,6 +315,8 @@ struct net_port *bed_port(const struct bed *b, struct stack *st, const struct ne
     struct net_port_conf conf = {.ops = ops, .dev = dev, .name = "wire", .mac = host_mac(host), .mtu = mtu, .caps = caps,
                                  .addr = HOST_IP(host), .prefix_len = 24, .gateway = IP(10, 0, 0, 254)};
     conf.gro = b->gro;
+    conf.redirects = true;
+    conf.probe = b->probe || b->ip6;
     if (b->tso) {
         conf.caps |= NET_CAP_MULTI_SEGS | NET_CAP_TX_TSO4 | NET_CAP_TX_TSO6;
         conf.tso_max = UINT16_MAX - RTE_ETHER_HDR_LEN;

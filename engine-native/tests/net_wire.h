@@ -53,6 +53,7 @@ struct bed {
     uint32_t sndbuf, rcvbuf, rcvbuf_max; /* of every socket; stack_conf.rcvbuf, rcvbuf_max */
     bool tso;          /* ports made from now on cut long segments */
     bool gro;          /* ports made from now on merge what comes together, and wires hand that in together */
+    bool probe;        /* ports made from now on probe their address; those with IPv6 do anyway */
     bool ip6;          /* ports made from now on have IPv6, and no IPv4 */
 };
 #define BED_BUFFERS ZS_SEGMENT_BUFFERS(1, 1) /* ZS_BUFFERS_MIN bytes; what is before and behind faults */

@@ -51,6 +51,7 @@ struct capture {
 extern const struct net_port_ops capture_ops; /* dev: struct capture */
 void capture_clear(struct capture *c);
 void describe_frame(const struct frame *f, char *line, size_t size); /* all but TCP */
+struct rte_mbuf *arp_frame(struct bed *b, uint16_t op, struct rte_ether_addr sha, rte_be32_t sip, rte_be32_t tip);
 /* A whole IPv4 frame from host 1 to host 0. */
 struct rte_mbuf *ip_frame(struct bed *b, uint8_t proto, uint16_t id, uint16_t fragment, const void *payload, uint16_t len);
 

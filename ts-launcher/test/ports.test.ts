@@ -295,9 +295,9 @@ describe('what DPDK and the engine are told', () => {
       'net_tap0,ip=10.0.0.1/24,ra=on,route=10.9.0.0/16@10.0.0.2+239.0.0.0/8',
     ],
     [
-      'af_packet:eth0,address=192.0.2.9/24,mac=device,tso=on,gro=off',
+      'af_packet:eth0,address=192.0.2.9/24,mac=device,tso=on,gro=off,probe=off,redirects=off',
       ['--vdev=net_af_packet0,iface=eth0'],
-      'net_af_packet0,ip=192.0.2.9/24,mac=device,tso=on,gro=off',
+      'net_af_packet0,ip=192.0.2.9/24,mac=device,tso=on,gro=off,probe=off,redirects=off',
     ],
     ['af_packet:eth2,address=10.0.0.1/24', ['--vdev=net_af_packet0,iface=eth2'], 'net_af_packet0,ip=10.0.0.1/24'],
     [

@@ -167,7 +167,7 @@ void host_begin(struct host *h, uint8_t mode)
     h->st = bed_stack(b, "fuzz", h->now);
     struct net_port_conf conf = {.ops = &tx_ops, .dev = h, .name = "fuzz", .mac = host_mac(0), .mtu = 1500,
                                  .caps = (mode & 1 ? NET_CAP_TX_REFERS : 0) | (mode & 16 ? NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM : 0),
-                                 .addr = HOST_IP(0), .prefix_len = 24, .gateway = IP(10, 0, 0, 254), .has6 = true, .addr6 = host6(0),
+                                 .addr = HOST_IP(0), .prefix_len = 24, .gateway = IP(10, 0, 0, 254), .has6 = true, .probe = true, .redirects = true, .addr6 = host6(0),
                                  .prefix6_len = 64};
     h->port = stack_add_port(h->st, &conf, h->now);
     assert_non_null(h->port);

@@ -39,7 +39,7 @@ function frames(mtu = 0): string {
 /** The options `--port` for `zstackd`. */
 export function enginePorts(ports: readonly PlannedPort[]): string[] {
   return ports.flatMap((port) => {
-    const { device, address, address6, gateway, gateway6, ra, route, mtu, mac, tso, gro } = port;
+    const { device, address, address6, gateway, gateway6, ra, route, mtu, mac, tso, gro, probe, redirects } = port;
     const settings = [
       `ip=${formatPrefix(address)}`,
       gateway && `gateway=${formatAddress(gateway)}`,
@@ -51,6 +51,8 @@ export function enginePorts(ports: readonly PlannedPort[]): string[] {
       mac !== undefined && `mac=${mac}`,
       tso !== undefined && `tso=${tso}`,
       gro !== undefined && `gro=${gro}`,
+      probe !== undefined && `probe=${probe}`,
+      redirects !== undefined && `redirects=${redirects}`,
       port.kind === 'memif' && `bell=${port.place}.bell`,
     ];
     return ['--port', [device, ...settings.filter((setting) => typeof setting === 'string')].join(',')];

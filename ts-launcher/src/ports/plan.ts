@@ -22,6 +22,8 @@ export interface PlannedPort {
   readonly route: string | undefined;
   readonly tso: PortSpec['tso'];
   readonly gro: PortSpec['gro'];
+  readonly probe: PortSpec['probe'];
+  readonly redirects: PortSpec['redirects'];
   readonly mtu: number | undefined;
   readonly mac: string | undefined;
   /** The first queue of the interface that is the port's, and how many are (af_xdp). */
@@ -85,7 +87,7 @@ export function plan(specs: readonly PortSpec[], engine: string, netns: string |
       kind: spec.kind,
       device: spec.kind === 'pci' ? place : `net_${spec.kind}${index}`,
       ...{ place, address, address6: spec.address6, gateway: spec.gateway, gateway6: spec.gateway6 },
-      ...{ ra: spec.ra, route: spec.route, tso: spec.tso, gro: spec.gro },
+      ...{ ra: spec.ra, route: spec.route, tso: spec.tso, gro: spec.gro, probe: spec.probe, redirects: spec.redirects },
       mtu: spec.mtu ?? ethernetAtMost(found?.mtu),
       ...{
         mac: spec.mac,

@@ -32,6 +32,10 @@ export interface PortSpec {
   readonly tso?: 'on' | 'off' | 'auto';
   /** Segments that arrive together are merged before TCP sees them. */
   readonly gro?: 'on' | 'off';
+  /** Addresses are probed for conflicts before they are announced. */
+  readonly probe?: 'on' | 'off';
+  /** Routers may name better first hops. */
+  readonly redirects?: 'on' | 'off';
   /** Lower case, or `device`. */
   readonly mac?: string;
   readonly queue?: number;
@@ -55,7 +59,7 @@ interface Kind {
 }
 
 const INTERFACE = /^(?!\.{1,2}$)[^\s/:,=[\]()%]{1,15}$/;
-const COMMON = ['address', 'gateway', 'mtu', 'mac', 'address6', 'gateway6', 'ra', 'route', 'gro'];
+const COMMON = ['address', 'gateway', 'mtu', 'mac', 'address6', 'gateway6', 'ra', 'route', 'gro', 'probe', 'redirects'];
 
 const KINDS: Readonly<Record<PortKind, Kind>> = {
   tap: {
@@ -106,6 +110,8 @@ const KEYS: Readonly<Record<string, Key>> = {
   ra: oneOf('on', 'off'),
   tso: oneOf('on', 'off', 'auto'),
   gro: oneOf('on', 'off'),
+  probe: oneOf('on', 'off'),
+  redirects: oneOf('on', 'off'),
   route: { form: 'PREFIX/LENGTH[@GATEWAY], at most 8 with + between them', read: readRoutes },
   kernel: prefix(4, true),
   kernel6: prefix(6, true),
