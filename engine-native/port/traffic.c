@@ -93,7 +93,7 @@ static void service(struct port *p)
     unlock(p);
 }
 
-static uint16_t from_stash(struct lane *l, struct rte_mbuf **frames, uint16_t n)
+static __rte_noinline uint16_t from_stash(struct lane *l, struct rte_mbuf **frames, uint16_t n)
 {
     n = RTE_MIN(n, l->stashed);
     memcpy(frames, l->stash, n * sizeof *frames);
@@ -102,8 +102,8 @@ static uint16_t from_stash(struct lane *l, struct rte_mbuf **frames, uint16_t n)
     return n;
 }
 
-/* By its queues in turn, so that none waits for another to be empty. */
-static uint16_t receive(struct lane *l, struct rte_mbuf **frames, uint16_t n)
+/* By several queues in turn, so that none waits for another to be empty. */
+static __rte_noinline uint16_t receive_in_turn(struct lane *l, struct rte_mbuf **frames, uint16_t n)
 {
     const struct port *p = l->port;
     uint16_t got = 0;
@@ -114,6 +114,11 @@ static uint16_t receive(struct lane *l, struct rte_mbuf **frames, uint16_t n)
             l->at = l->first;
     }
     return got;
+}
+
+static inline uint16_t receive(struct lane *l, struct rte_mbuf **frames, uint16_t n)
+{
+    return l->nrx == 1 ? rte_eth_rx_burst(l->port->id, l->first, frames, n) : receive_in_turn(l, frames, n);
 }
 
 uint16_t port_rx(struct port *p, uint32_t thread, struct rte_mbuf **frames, uint16_t n)
@@ -161,7 +166,7 @@ static uint16_t transmit_tapped(struct lane *l, struct rte_mbuf **frames, uint16
     return sent;
 }
 
-static uint16_t burst(struct lane *l, struct rte_mbuf **frames, uint16_t n)
+static __rte_always_inline uint16_t burst(struct lane *l, struct rte_mbuf **frames, uint16_t n)
 {
     return l->port->tapped != NULL ? transmit_tapped(l, frames, n) : rte_eth_tx_burst(l->port->id, l->tx, frames, n);
 }
