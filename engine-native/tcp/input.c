@@ -60,6 +60,12 @@ static bool overtaken_ack(const struct tcp_conn *c, const struct tcp_seg *s)
            c->ts_recent - s->opt.tsval <= c->rto_us / 1000;
 }
 
+/* RFC 7323 5.5: the peer's clock may have gone half round since. */
+static bool ts_recent_is_old(const struct tcp_conn *c)
+{
+    return c->st->now - c->ts_recent_at > TCP_PAWS_IDLE_NS;
+}
+
 /* RFC 7323 5.3 R1, R2. True: go on. */
 static bool paws_ok(struct tcp_conn *c, const struct tcp_seg *s)
 {
@@ -70,7 +76,7 @@ static bool paws_ok(struct tcp_conn *c, const struct tcp_seg *s)
         return false;
     }
     bool older = (int32_t)(s->opt.tsval - c->ts_recent) < 0;
-    if (!older || c->st->now - c->ts_recent_at > TCP_PAWS_IDLE_NS || overtaken_ack(c, s))
+    if (!older || ts_recent_is_old(c) || overtaken_ack(c, s))
         return true;
     NET_COUNT(c->st, TCP_PAWS);
     tcp_challenge(c);
@@ -137,7 +143,7 @@ static bool acceptable(struct tcp_conn *c, struct tcp_seg *s)
 static void update_ts_recent(struct tcp_conn *c, const struct tcp_seg *s)
 {
     if ((c->flags & TCP_F_TS) && s->opt.has_ts && seq_leq(s->seq, c->last_ack_sent) &&
-        (int32_t)(s->opt.tsval - c->ts_recent) >= 0) {
+        ((int32_t)(s->opt.tsval - c->ts_recent) >= 0 || ts_recent_is_old(c))) {
         c->ts_recent = s->opt.tsval;
         c->ts_recent_at = c->st->now;
     }

@@ -281,8 +281,8 @@ struct rte_ether_addr host_mac(int i)
 struct stack *bed_stack(struct bed *b, const char *name, uint64_t now)
 {
     struct stack_conf conf = {.pool = b->pool, .indirect_pool = b->indirect, .view = &b->engine, .name = name,
-                              .key = "0123456789abcde", .max_conns = 256, .max_neighbours = 16, .reass_max_bytes = 200000,
-                              .ooo_max_segs = 2048, .rcvbuf = b->rcvbuf, .rcvbuf_max = b->rcvbuf_max, .rx = b->lend ? &b->rx : NULL,
+                              .key = "0123456789abcde", .max_conns = b->max_conns != 0 ? b->max_conns : 256, .max_neighbours = 16, .reass_max_bytes = 200000,
+                              .ooo_max_segs = b->ooo_max_segs != 0 ? b->ooo_max_segs : 2048, .rcvbuf = b->rcvbuf, .rcvbuf_max = b->rcvbuf_max, .rx = b->lend ? &b->rx : NULL,
                               .rx_hold_max = b->hold_max, .without = b->without, .congestion = b->congestion};
     struct stack *st = stack_create(&conf, now);
     assert_non_null(st);

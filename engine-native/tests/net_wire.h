@@ -51,6 +51,7 @@ struct bed {
     uint32_t hold_max, without; /* stack_conf.rx_hold_max, without */
     const char *congestion;     /* stack_conf.congestion */
     uint32_t sndbuf, rcvbuf, rcvbuf_max; /* of every socket; stack_conf.rcvbuf, rcvbuf_max */
+    uint32_t max_conns, ooo_max_segs; /* stack_conf's, 0: 256, 2048 */
     bool tso;          /* ports made from now on cut long segments */
     bool gro;          /* ports made from now on merge what comes together, and wires hand that in together */
     bool probe;        /* ports made from now on probe their address; those with IPv6 do anyway */

@@ -36,6 +36,11 @@ CASE(ack_of_the_original_is_not_of_the_copy, OPEN_RACK, FOUR, "+20", "< . 1:1(0)
 CASE(both_holes_are_found_by_time, OPEN_RACK, FOUR, "+20", "< . 1:1(0) ack 1 <ts 3 20,sack 4345-5793>", "+6", "> . 1:1449(1448)",
      "> . 1449:2897(1448)", "+20", "< . 1:1(0) ack 1449 <ts 4 46,sack 4345-5793>", "> . 2897:4345(1448)")
 
+/* 6.3: what was sent 1 ms before the timeout is not taken for lost with what was sent long before. */
+CASE(rack_timeout_spares_the_latest, OPEN_RACK, "write 2896", "> . 1:1449(1448)", "> P. 1449:2897(1448)", "+41", "> P. 1449:2897(1448)", "+198",
+     "write 1448", "> P. 2897:4345(1448)", "+2", "> . 1:1449(1448)", "count tcp_rto 1", "info lost 1", "info unacked 3", "+20",
+     "< . 1:1(0) ack 4345 <ts 3 260>", "+5000", "count tcp_retransmitted 2")
+
 /* ---- Tail loss probe ---- */
 CASE(tail_is_probed, OPEN_RACK, "write 2896", "> . 1:1449(1448)", "> P. 1449:2897(1448)", "+39", "+3", "> P. 1449:2897(1448)",
      "count tcp_tail_probe 1", "count tcp_rto 0")
@@ -112,7 +117,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(rack_waits_a_quarter), T(rack_waits_not_for_three), T(rack_takes_a_single_block), T(reordering_is_no_loss),
         T(reordering_seen_makes_patient), T(duplicates_widen_the_window), T(lost_retransmission_is_found),
-        T(ack_of_the_original_is_not_of_the_copy), T(both_holes_are_found_by_time), T(tail_is_probed),
+        T(ack_of_the_original_is_not_of_the_copy), T(both_holes_are_found_by_time), T(rack_timeout_spares_the_latest), T(tail_is_probed),
         T(lone_segment_waits_for_a_delayed_ack), T(probe_is_new_data), T(probe_respects_the_window),
         T(probe_brings_recovery), T(one_probe_then_the_timeout), T(repairing_probe_is_a_loss), T(needless_probe_is_no_loss),
         T(acknowledged_tail_is_not_probed), T(fin_is_probed), T(no_probe_without_timestamps),
