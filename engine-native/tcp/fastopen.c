@@ -222,19 +222,22 @@ void tcp_tfo_failed(struct tcp_conn *c)
 
 /* ---- Server ---- */
 
-/* RFC 7413 4.2.2: may the data of this SYN be taken? What is agreed on with the peer is known. */
+/* RFC 7413 4.2.2: may this SYN be accepted at once, with its data? As Linux also one with a good cookie and no data; where no cookie
+ * is needed, one with data or with the option. What is agreed on with the peer is known. */
 static bool may_take(struct tcp_conn *c, const struct tcp_seg *s, struct tcp_listener *l, const struct zs_opts *o, uint32_t limit)
 {
     bool bare = atomic_load_explicit(&o->bits, memory_order_relaxed) & ZS_O_FASTOPEN_NO_COOKIE;
     bool asks = s->opt.tfo != NULL;
-    enum verdict cookie = asks ? judge_cookie(c, l, &s->opt) : BAD;
+    enum verdict cookie = bare ? GOOD : asks ? judge_cookie(c, l, &s->opt) : BAD;
+    if (!asks && s->len == 0)
+        return false;
     if (asks && cookie != GOOD)
         c->tfo |= TCP_TFO_GIVE;
     if (asks && cookie == BAD && s->opt.tfo_len != 0)
         NET_COUNT(c->st, TCP_TFO_COOKIE_BAD);
     if (cookie == BACKUP)
         NET_COUNT(c->st, TCP_TFO_COOKIE_BACKUP);
-    if ((cookie == BAD && !(bare && s->len > 0)) || s->len == 0)
+    if (cookie == BAD)
         return false;
     if (l->tfo_pending < limit)
         return true;
@@ -250,7 +253,7 @@ bool tcp_tfo_accept(struct tcp_conn *c, struct tcp_seg *s, struct tcp_listener *
         return false;
     NET_COUNT(c->st, TCP_TFO_ACCEPTED);
     NET_COUNT(c->st, TCP_OPENED_PASSIVE);
-    c->tfo |= TCP_TFO_SYN_OUT | TCP_TFO_TAKEN;
+    c->tfo |= TCP_TFO_SYN_OUT | (s->len > 0 ? TCP_TFO_TAKEN : 0);
     c->listener = l;
     l->tfo_pending++;
     LIST_INSERT_HEAD(&l->tfo_list, c, half_open);
@@ -262,8 +265,9 @@ bool tcp_tfo_accept(struct tcp_conn *c, struct tcp_seg *s, struct tcp_listener *
     s->seq = seq_add(s->seq, 1);
     s->flags &= (uint8_t)~RTE_TCP_SYN_FLAG;
     c->info.segs_in++;
-    c->info.data_in++;
-    tcp_receive(c, s);
+    c->info.data_in += s->len > 0;
+    if (s->len > 0)
+        tcp_receive(c, s);
     if (c->state == TCP_CLOSED)
         return true;
     c->flags |= TCP_F_RTT_TIMED;

@@ -42,6 +42,21 @@ static long long now_us(struct packetdrill_interface *t)
     return tv.tv_sec * 1000000LL + tv.tv_usec;
 }
 
+/* A SYN to the listener with options, a multiple of 4 bytes, and data. */
+static void syn_in(struct packetdrill_interface *t, rte_be16_t from, const void *options, uint8_t olen, const void *data, uint16_t len)
+{
+    uint16_t all = (uint16_t)(40 + olen + len);
+    struct packet p = {.ip = {.version_ihl = RTE_IPV4_VHL_DEF, .total_length = rte_cpu_to_be_16(all), .time_to_live = 64,
+                              .next_proto_id = IPPROTO_TCP, .src_addr = REMOTE, .dst_addr = LOCAL},
+                       .tcp = {.src_port = from, .dst_port = PORT, .data_off = (uint8_t)((20 + olen) / 4 << 4), .tcp_flags = RTE_TCP_SYN_FLAG,
+                               .rx_win = RTE_BE16(65535)}};
+    memcpy(p.data, options, olen);
+    memcpy(p.data + olen, data, len);
+    p.ip.hdr_checksum = rte_ipv4_cksum(&p.ip);
+    p.tcp.cksum = rte_ipv4_udptcp_cksum(&p.ip, &p.tcp);
+    assert_int_equal(t->netdev_send(t->userdata, &p, all), 0);
+}
+
 static void in(struct packetdrill_interface *t, rte_be16_t to, uint8_t flags, uint32_t seq, uint32_t ack, const void *data, uint16_t len)
 {
     struct packet p = {.ip = {.version_ihl = RTE_IPV4_VHL_DEF, .total_length = rte_cpu_to_be_16((uint16_t)(40 + len)), .time_to_live = 64,
@@ -157,6 +172,59 @@ static void test_time_is_virtual(void **state)
         ; /* the other SYNs; then nothing more comes */
 }
 
+/* The SYN,ACK: what it acknowledges, and the cookie that it brings; false: none. */
+static bool answer(struct packetdrill_interface *t, uint32_t *ack, uint8_t cookie[8])
+{
+    struct packet p;
+    size_t n = sizeof p;
+    long long us;
+    assert_int_equal(t->netdev_receive(t->userdata, &p, &n, &us), 0);
+    assert_int_equal(p.tcp.tcp_flags, RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG);
+    *ack = rte_be_to_cpu_32(p.tcp.recv_ack);
+    const uint8_t *o = p.data, *end = o + (p.tcp.data_off >> 4) * 4u - 20;
+    for (; o + 1 < end && o[0] != 0; o += o[0] == 1 ? 1 : o[1])
+        if (o[0] == 34 && o[1] == 10) {
+            memcpy(cookie, o + 2, 8);
+            return true;
+        }
+    return false;
+}
+
+/* TCP_FASTOPEN_KEY: what one key made is good for as long as it is the backup. */
+static void test_fastopen_key(void **state)
+{
+    enum { FASTOPEN = 23, FASTOPEN_KEY = 33 };
+    struct packetdrill_interface *t = table(state);
+    uint8_t keys[32] = "first key, 16 b.second key, 16 b", swapped[32], back[32], option[12] = {34, 2, 1, 1}, first[8], cookie[8];
+    socklen_t len = sizeof back;
+    uint32_t ack;
+    int pending = 5, l = listening(t);
+    memcpy(swapped, keys + 16, 16);
+    memcpy(swapped + 16, keys, 16);
+    assert_int_equal(t->setsockopt(t->userdata, l, IPPROTO_TCP, FASTOPEN, &pending, sizeof pending), 0);
+    assert_int_equal(t->setsockopt(t->userdata, l, IPPROTO_TCP, FASTOPEN_KEY, keys, 17), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(t->setsockopt(t->userdata, l, IPPROTO_TCP, FASTOPEN_KEY, keys, 16), 0);
+    syn_in(t, RTE_BE16(40001), option, 4, "", 0);
+    assert_true(answer(t, &ack, first));
+    assert_int_equal(t->setsockopt(t->userdata, l, IPPROTO_TCP, FASTOPEN_KEY, swapped, 32), 0);
+    assert_int_equal(t->getsockopt(t->userdata, l, IPPROTO_TCP, FASTOPEN_KEY, back, &len), 0);
+    assert_int_equal(len, 32);
+    assert_memory_equal(back, swapped, 32);
+    option[1] = 10;
+    memcpy(option + 2, first, 8);
+    option[10] = option[11] = 1;
+    syn_in(t, RTE_BE16(40002), option, 12, "early", 5);
+    assert_true(answer(t, &ack, cookie));
+    assert_int_equal(ack, 6); /* with the data */
+    assert_memory_not_equal(cookie, first, 8);
+    assert_int_equal(t->setsockopt(t->userdata, l, IPPROTO_TCP, FASTOPEN_KEY, swapped, 16), 0);
+    syn_in(t, RTE_BE16(40003), option, 12, "early", 5);
+    assert_true(answer(t, &ack, cookie));
+    assert_int_equal(ack, 1); /* the first key is gone */
+    assert_int_equal(t->close(t->userdata, l), 0);
+}
+
 static void test_what_is_not_there_says_so(void **state)
 {
     struct packetdrill_interface *t = table(state);
@@ -198,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_passive_open_data_and_close),
         cmocka_unit_test(test_time_is_virtual),
+        cmocka_unit_test(test_fastopen_key),
         cmocka_unit_test(test_what_is_not_there_says_so),
     };
     return cmocka_run_group_tests(tests, open_module, close_module);

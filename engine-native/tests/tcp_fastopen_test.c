@@ -27,6 +27,19 @@ CASE(malformed_cookie_is_no_option, LISTEN, "< S 0:100(100) win 65535 <mss 1460,
 CASE(data_without_cookie_where_none_is_needed, "option nocookie", LISTEN, "< S 0:100(100) win 65535 <mss 1460>", "> S. 0:0(0) ack 101",
      "read 100", "count tcp_tfo_accepted 1")
 
+/* As Linux: accepted at once, so that the server may speak first. */
+CASE(cookie_without_data_is_accepted, GIVEN, "< S 0:0(0) win 65535 <mss 1460,fo given>", "> S. 0:0(0) ack 1 win 65535 <mss 1460>", "state ESTABLISHED",
+     "count tcp_tfo_accepted 1", "info options 0", "write 10", "> P. 1:11(10) ack 1", "< . 1:1(0) ack 11", "< P. 1:11(10) ack 11", "read 10", "+41",
+     "> . 11:11(0) ack 11")
+CASE(wrong_cookie_without_data_is_not, LISTEN, "< S 0:0(0) win 65535 <mss 1460,fo 0102030405060708>", "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>",
+     "state CLOSED", "count tcp_tfo_accepted 0", "count tcp_tfo_cookie_bad 1")
+CASE(backup_cookie_without_data_brings_a_new_one, "option key first", GIVEN, "option key second first", "< S 0:0(0) win 65535 <mss 1460,fo given>",
+     "> S. 0:0(0) ack 1 win 65535 <mss 1460,fo given>", "count tcp_tfo_accepted 1", "count tcp_tfo_cookie_backup 1")
+CASE(option_is_enough_where_no_cookie_is_needed, "option nocookie", LISTEN, "< S 0:0(0) win 65535 <mss 1460,fo>",
+     "> S. 0:0(0) ack 1 win 65535 <mss 1460>", "count tcp_tfo_accepted 1")
+CASE(plain_syn_is_not_fast_where_no_cookie_is_needed, "option nocookie", LISTEN, SYN_IN, "> S. 0:0(0) ack 1 win 65535 <mss 1460>",
+     "count tcp_tfo_accepted 0")
+
 /* ---- Server: TCP_FASTOPEN_KEY ---- */
 #define AGAIN "< . 101:101(0) ack 1", "read 100", "as 3", "< S 0:100(100) win 65535 <mss 1460,fo given>"
 CASE(key_of_a_listener_makes_its_cookies, "option key first", TAKEN, "read 100", "count tcp_tfo_accepted 1", "count tcp_tfo_cookie_backup 0")
@@ -182,7 +195,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(cookie_is_given), T(cookie_is_given_beside_all_options), T(no_cookie_unless_the_listener_wants), T(no_cookie_unless_asked),
         T(data_without_cookie_is_not_taken), T(wrong_cookie_brings_the_right_one), T(short_cookie_is_wrong),
-        T(malformed_cookie_is_no_option), T(data_without_cookie_where_none_is_needed), T(data_is_taken),
+        T(malformed_cookie_is_no_option), T(data_without_cookie_where_none_is_needed), T(cookie_without_data_is_accepted), T(wrong_cookie_without_data_is_not),
+        T(backup_cookie_without_data_brings_a_new_one), T(option_is_enough_where_no_cookie_is_needed),
+        T(plain_syn_is_not_fast_where_no_cookie_is_needed), T(data_is_taken),
         T(answer_precedes_the_handshakes_end), T(answer_and_end), T(answers_keep_to_the_initial_window), T(lost_syn_ack_is_sent_again),
         T(lost_syn_ack_and_answer), T(syn_again_is_answered_again), T(syn_ack_is_given_up), T(reset_ends_it), T(more_data_confirms),
         T(guessed_acknowledgement_does_not_confirm), T(unconfirmed_are_bounded), T(full_accept_queue_falls_back),

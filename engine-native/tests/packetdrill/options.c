@@ -12,7 +12,7 @@
 /* Those of linux/tcp.h, which excludes the stack's header. */
 enum { OPT_NODELAY = 1, OPT_MAXSEG, OPT_CORK, OPT_KEEPIDLE, OPT_KEEPINTVL, OPT_KEEPCNT, OPT_SYNCNT, OPT_LINGER2, OPT_DEFER_ACCEPT,
        OPT_INFO = 11, OPT_QUICKACK, OPT_CONGESTION, OPT_USER_TIMEOUT = 18, OPT_FASTOPEN = 23, OPT_NOTSENT_LOWAT = 25,
-       OPT_FASTOPEN_CONNECT = 30, OPT_FASTOPEN_NO_COOKIE = 34 };
+       OPT_FASTOPEN_CONNECT = 30, OPT_FASTOPEN_KEY = 33, OPT_FASTOPEN_NO_COOKIE = 34 };
 
 struct zs_opts *pd_options(struct pd_sock *s)
 {
@@ -118,12 +118,24 @@ static int set_congestion(struct zs_opts *o, const void *val, socklen_t len)
     return 0;
 }
 
+/* One key, or a primary and a backup. */
+static int set_fastopen_key(struct pd_sock *s, const void *val, socklen_t len)
+{
+    if (len != TCP_TFO_KEY_LEN && len != sizeof s->keys)
+        return -EINVAL;
+    memcpy(s->keys, val, len);
+    s->nkeys = len / TCP_TFO_KEY_LEN;
+    return 0;
+}
+
 int pd_setsockopt(struct pd_sock *s, int level, int name, const void *val, socklen_t len)
 {
     struct zs_opts *o = pd_options(s);
     int v = 0, err = -ENOPROTOOPT;
     if (level == IPPROTO_TCP && name == OPT_CONGESTION)
         return set_congestion(o, val, len);
+    if (level == IPPROTO_TCP && name == OPT_FASTOPEN_KEY)
+        return set_fastopen_key(s, val, len);
     if (len < sizeof v)
         return -EINVAL;
     memcpy(&v, val, sizeof v);
@@ -168,6 +180,10 @@ int pd_getsockopt(struct pd_sock *s, int level, int name, void *val, socklen_t *
         return put_int((bits & ZS_O_NODELAY) != 0, val, len);
     case OPT_CORK:
         return put_int((bits & ZS_O_CORK) != 0, val, len);
+    case OPT_FASTOPEN_KEY:
+        *len = RTE_MIN(*len, (socklen_t)(s->nkeys * TCP_TFO_KEY_LEN));
+        memcpy(val, s->keys, *len);
+        return 0;
     case OPT_USER_TIMEOUT:
         return put_int((int)atomic_load(&o->user_timeout), val, len);
     default:

@@ -36,6 +36,8 @@ struct pd_sock {
     struct tcp_listener *listener;
     struct sock sock;    /* of a connection; .bed NULL: there is none */
     struct tcp_flow flow;
+    uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN]; /* TCP_FASTOPEN_KEY of a listener */
+    uint32_t nkeys;
     struct zs_opts opts; /* while there is no connection */
     uint32_t backlog, waiting; /* listener: connections that wait for accept */
     TAILQ_HEAD(, pd_sock) queue;

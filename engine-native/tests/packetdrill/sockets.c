@@ -126,7 +126,16 @@ static const struct zs_opts *on_options(void *arg, const struct tcp_flow *flow)
     (void)flow;
     return &((struct pd_sock *)arg)->opts;
 }
-static const struct tcp_listener_ops listener_ops = {.accept = on_accept, .full = on_full, .options = on_options};
+static uint32_t on_fastopen_keys(void *arg, const struct tcp_flow *flow, uint8_t keys[TCP_TFO_KEYS][TCP_TFO_KEY_LEN])
+{
+    const struct pd_sock *s = arg;
+    (void)flow;
+    memcpy(keys, s->keys, sizeof s->keys);
+    return s->nkeys;
+}
+
+static const struct tcp_listener_ops listener_ops = {
+    .accept = on_accept, .full = on_full, .options = on_options, .fastopen_keys = on_fastopen_keys};
 
 int pd_listen(struct pd_sock *s, int backlog)
 {
