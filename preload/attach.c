@@ -103,6 +103,7 @@ static struct zs_domain *attach(void)
         return NULL;
     }
     p->warned = false;
+    d->view.locked = p->locks_memory;
     memcpy(p->conf.token, d->token, sizeof d->token);
     p->conf.have_token = true;
     return d;

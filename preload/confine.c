@@ -190,20 +190,11 @@ static void after_limit(__rlimit_resource_t what, const struct rlimit *to)
         zs_proc.restricted = true;
 }
 
-int zsp_setrlimit(__rlimit_resource_t what, const struct rlimit *to)
-{
-    bool few = before_limit(what, to);
-    int r = REAL(setrlimit)(what, to);
-    if (r == 0)
-        after_limit(what, to);
-    else if (few)
-        not_confined();
-    return r;
-}
-
 int zsp_prlimit(pid_t pid, __rlimit_resource_t what, const struct rlimit *to, struct rlimit *old)
 {
     bool own = pid == 0 || pid == getpid();
+    if (own && what == RLIMIT_AS)
+        return space_prlimit(to, old);
     bool few = own && before_limit(what, to);
     int r = REAL(prlimit)(pid, what, to, old);
     if (r == 0 && own)
@@ -211,4 +202,14 @@ int zsp_prlimit(pid_t pid, __rlimit_resource_t what, const struct rlimit *to, st
     else if (few)
         not_confined();
     return r;
+}
+
+int zsp_setrlimit(__rlimit_resource_t what, const struct rlimit *to)
+{
+    return zsp_prlimit(0, what, to, NULL);
+}
+
+int zsp_getrlimit(__rlimit_resource_t what, struct rlimit *lim)
+{
+    return what == RLIMIT_AS ? space_prlimit(NULL, lim) : REAL(getrlimit)(what, lim);
 }

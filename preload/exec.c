@@ -16,6 +16,7 @@ struct env_plan {
     char preload[1024];
     char inherit[INHERIT_MAX];
     char token[64];
+    char room[64]; /* ZSTACK_ROOM, "": none */
     const char *own[KEEP_MAX];
     int nown;
 };
@@ -78,7 +79,8 @@ static bool any_sock(void)
     return false;
 }
 
-static void plan_env(struct env_plan *plan, char *const envp[], bool moved)
+/* `exec`: this process becomes the program, rather than a child that libc makes. */
+static void plan_env(struct env_plan *plan, char *const envp[], bool moved, bool exec)
 {
     static const char *const kept[] = {"ZSTACK_ENGINE", "ZSTACK_RUN", "ZSTACK_PRELOAD", "ZSTACK_SPIN_US",
                                        "ZSTACK_LOG", "ZSTACK_TRACE", "ZSTACK_TCP", "ZSTACK_UDP"};
@@ -102,6 +104,8 @@ static void plan_env(struct env_plan *plan, char *const envp[], bool moved)
         plan->own[plan->nown++] = engine;
     }
     list_inherited(plan, moved);
+    if (!space_room(plan->room, sizeof plan->room, exec))
+        plan->room[0] = 0;
     size_t at = (size_t)snprintf(plan->token, sizeof plan->token, "ZSTACK_TOKEN=");
     for (int i = 0; zs_proc.conf.have_token && i < 16; i++)
         at += (size_t)snprintf(plan->token + at, sizeof plan->token - at, "%02x", zs_proc.conf.token[i]);
@@ -115,12 +119,12 @@ static size_t env_count(char *const envp[])
     return n;
 }
 
-/* Fills out[] (env_count + KEEP_MAX + 4 entries). */
+/* Fills out[] (env_count + KEEP_MAX + 5 entries). */
 static void build_env(struct env_plan *plan, char *const envp[], char **out)
 {
     size_t n = 0;
     for (size_t i = 0; envp != NULL && envp[i] != NULL; i++) {
-        bool replaced = names(envp[i], "ZSTACK_INHERIT") || names(envp[i], "ZSTACK_TOKEN") ||
+        bool replaced = names(envp[i], "ZSTACK_INHERIT") || names(envp[i], "ZSTACK_TOKEN") || names(envp[i], "ZSTACK_ROOM") ||
                         (plan->preload[0] != 0 && names(envp[i], "LD_PRELOAD"));
         if (!replaced)
             out[n++] = envp[i];
@@ -131,25 +135,30 @@ static void build_env(struct env_plan *plan, char *const envp[], char **out)
         out[n++] = (char *)plan->own[i];
     if (strlen(plan->inherit) > strlen("ZSTACK_INHERIT="))
         out[n++] = plan->inherit;
+    if (plan->room[0] != 0)
+        out[n++] = plan->room;
     if (zs_proc.conf.have_token)
         out[n++] = plan->token;
     out[n] = NULL;
 }
 
 /* Declares `env_out`, the environment to use, in the caller's frame (a vfork child may only use its stack). */
-#define WITH_ENV(envp, moved)                                                                 \
+#define WITH_ENV(envp, moved, exec)                                                           \
     struct env_plan plan;                                                                     \
     char **env_out = (char **)(envp);                                                         \
     if (zs_proc.conf.enabled) {                                                               \
-        plan_env(&plan, (envp), (moved));                                                     \
-        env_out = alloca((env_count(envp) + KEEP_MAX + 4) * sizeof *env_out);                 \
+        plan_env(&plan, (envp), (moved), (exec));                                             \
+        env_out = alloca((env_count(envp) + KEEP_MAX + 5) * sizeof *env_out);                 \
         build_env(&plan, (envp), env_out);                                                    \
     }
 
 int zsp_execve(const char *path, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp, zs_passthrough() && any_sock())
-    return REAL(execve)(path, argv, env_out);
+    WITH_ENV(envp, zs_passthrough() && any_sock(), true)
+    uint64_t room = space_before_exec();
+    int r = REAL(execve)(path, argv, env_out);
+    space_exec_failed(room);
+    return r;
 }
 
 int zsp_execv(const char *path, char *const argv[])
@@ -159,8 +168,11 @@ int zsp_execv(const char *path, char *const argv[])
 
 int zsp_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp, zs_passthrough() && any_sock())
-    return REAL(execvpe)(file, argv, env_out);
+    WITH_ENV(envp, zs_passthrough() && any_sock(), true)
+    uint64_t room = space_before_exec();
+    int r = REAL(execvpe)(file, argv, env_out);
+    space_exec_failed(room);
+    return r;
 }
 
 int zsp_execvp(const char *file, char *const argv[])
@@ -170,14 +182,20 @@ int zsp_execvp(const char *file, char *const argv[])
 
 int zsp_fexecve(int fd, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp, zs_passthrough() && any_sock())
-    return REAL(fexecve)(fd, argv, env_out);
+    WITH_ENV(envp, zs_passthrough() && any_sock(), true)
+    uint64_t room = space_before_exec();
+    int r = REAL(fexecve)(fd, argv, env_out);
+    space_exec_failed(room);
+    return r;
 }
 
 int zsp_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    WITH_ENV(envp, zs_passthrough() && any_sock())
-    return (int)REAL(execveat)(dir, path, argv, env_out, flags);
+    WITH_ENV(envp, zs_passthrough() && any_sock(), true)
+    uint64_t room = space_before_exec();
+    int r = (int)REAL(execveat)(dir, path, argv, env_out, flags);
+    space_exec_failed(room);
+    return r;
 }
 
 /* File actions may give the new program any of our sockets under any number. */
@@ -196,7 +214,7 @@ int zsp_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions
                     char *const argv[], char *const envp[])
 {
     bool moved = file_actions_move(fa);
-    WITH_ENV(envp, moved)
+    WITH_ENV(envp, moved, false)
     return REAL(posix_spawn)(pid, path, fa, attr, argv, env_out);
 }
 
@@ -204,7 +222,7 @@ int zsp_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_action
                      char *const argv[], char *const envp[])
 {
     bool moved = file_actions_move(fa);
-    WITH_ENV(envp, moved)
+    WITH_ENV(envp, moved, false)
     return REAL(posix_spawnp)(pid, file, fa, attr, argv, env_out);
 }
 

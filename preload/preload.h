@@ -198,6 +198,12 @@ struct zs_config {
 
 enum { ZS_LOG_ERROR, ZS_LOG_WARN, ZS_LOG_INFO, ZS_LOG_DEBUG };
 
+/* By how much the kernel's RLIMIT_AS is above the program's: addresses of the library's, in bytes (memory.c). */
+struct zs_space {
+    uint64_t soft, hard;
+    _Atomic int64_t mapped; /* what the library has mapped of shared memory */
+};
+
 struct zs_proc {
     struct zs_config conf;
     struct zs_domain *_Atomic domain; /* current engine, NULL none */
@@ -210,6 +216,8 @@ struct zs_proc {
     bool other_netns;
     bool restricted; /* a seccomp filter or a low RLIMIT_NOFILE is in force: no more descriptors than necessary */
     bool confined;   /* its filter forbids what requests to the engine need (confine.c) */
+    bool locks_memory; /* mlockall with MCL_FUTURE is in force */
+    struct zs_space space;
     uint64_t started_ns;
     struct zs_host host;
     void (*_Atomic at_rest)(void); /* libzstack.so's, once it is there */
@@ -566,6 +574,18 @@ struct zs_wait *thread_wait(struct zs_domain *d); /* this thread's waiter in d, 
 void thread_register(void); /* so that thread_exit cleans up after this thread */
 
 void *zs_chunk_alloc(size_t n); /* anonymous pages, NULL none */
+
+/* ---- Limits and locks of all memory (memory.c) ---- */
+void space_init(const char *room); /* ZSTACK_ROOM, NULL: none */
+void space_mapped(int64_t bytes);  /* the library is about to map, or unmapped, that much */
+/* ZSTACK_ROOM for the next program, which comes by exec or, without one of ours running before it, by spawn or vfork. False: there
+ * is nothing to say. */
+bool space_room(char *out, size_t size, bool exec);
+/* prlimit of this process for RLIMIT_AS as the program sees it: 0, or -1 with errno. NULL: not asked. */
+int space_prlimit(const struct rlimit *asked, struct rlimit *old);
+/* The next program begins with the program's own limit. Returns what space_exec_failed gives back. */
+uint64_t space_before_exec(void);
+void space_exec_failed(uint64_t room); /* keeps errno */
 
 /* ---- Process life (process.c, scm.c) ---- */
 void zs_process_init(void);

@@ -109,12 +109,14 @@ static void forked(void)
     atomic_store(p->wipe, ZS_WIPE_CHILD);
     atomic_fetch_add(&p->generation, 1);
     atomic_store(&p->attach_lock, 0);
+    p->locks_memory = false; /* mlockall(2): not inherited */
     fd_forget_kept();
     pool_child();
     ep_child();
     struct zs_domain *d = atomic_load(&p->domain);
     if (d != NULL) {
         d->ctl_fd = d->bell_fd = -1;
+        d->view.locked = false;
         d->view.stats = &nobody; /* the counters and reasons in the arena are the parent's */
         atomic_store(&d->rpc_lock, 0);
         memset(d->doorbell, 0, ZS_MAX_WAITERS * sizeof *d->doorbell);
@@ -314,7 +316,8 @@ __attribute__((constructor(101))) static void start(void)
     if (!p->conf.enabled)
         return;
     p->started_ns = zs_now_ns();
-    p->host = (struct zs_host){.keep_fd = host_keep, .drop_fd = fd_unkeep, .socket_of = lent_socket_of};
+    space_init(getenv("ZSTACK_ROOM"));
+    p->host = (struct zs_host){.keep_fd = host_keep, .drop_fd = fd_unkeep, .mapped = space_mapped, .socket_of = lent_socket_of};
     p->wipe = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p->wipe == MAP_FAILED || madvise((void *)p->wipe, 4096, MADV_WIPEONFORK) < 0 || fdtab_init() < 0) {
         zs_log(ZS_LOG_WARN, "no memory for the descriptor table: this program uses the kernel's sockets");

@@ -29,7 +29,14 @@ static void sweep(struct zs_domain *d)
 static int put(struct zs_domain *d, uint32_t segment, int fd, uint64_t size, bool own)
 {
     uint32_t i = ZS_SEGMENT_INDEX(segment);
-    int r = zs_mapped_put(&d->view.mapped[i], segment, fd, size, own);
+    struct zs_mapped *m = &d->view.mapped[i];
+    int64_t room = m->base == NULL && d->host->mapped != NULL ? ZS_MAPPED_SPACE : 0;
+    m->sparse = d->view.locked;
+    if (room != 0)
+        d->host->mapped(room);
+    int r = zs_mapped_put(m, segment, fd, size, own);
+    if (r < 0 && room != 0)
+        d->host->mapped(-room);
     if (r == 0 && i >= d->mapped_top)
         d->mapped_top = i + 1;
     return r;

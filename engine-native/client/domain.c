@@ -164,16 +164,24 @@ static int connect_engine(const char *engine, pid_t *pid)
     return sock;
 }
 
+static void tell_mapped(const struct zs_domain *d, int64_t bytes)
+{
+    if (d->host->mapped != NULL)
+        d->host->mapped(bytes);
+}
+
+#define ARENA_ALIGN _Alignof(struct zs_arena)
+#define ARENA_SPACE ((int64_t)(sizeof(struct zs_arena) + ARENA_ALIGN)) /* while it is mapped; a little less afterwards */
+
 /* The arena at the alignment of its type: a page-aligned mapping would not do for huge pages. */
 static void *map_aligned(int fd)
 {
-    const size_t align = _Alignof(struct zs_arena), size = sizeof(struct zs_arena);
+    const size_t align = ARENA_ALIGN, size = sizeof(struct zs_arena);
     uint8_t *space = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (space == MAP_FAILED)
         return NULL;
     uint8_t *p = (uint8_t *)(((uintptr_t)space + align - 1) & ~(uintptr_t)(align - 1));
-    void *got = mmap(p, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
-    if (got == MAP_FAILED) {
+    if (zs_map_sparse(p, size, PROT_READ | PROT_WRITE, fd) == NULL) {
         munmap(space, size + align);
         return NULL;
     }
@@ -183,22 +191,33 @@ static void *map_aligned(int fd)
     return p;
 }
 
+/* A forked child has the mapping already, if this is the same engine. */
+static int check_arena(const struct zs_domain *d, int fd)
+{
+    const struct zs_arena_header *h = mmap(NULL, sizeof *h, PROT_READ, MAP_SHARED, fd, 0);
+    if (h == MAP_FAILED)
+        return -ENOMEM;
+    bool same = h->epoch == d->epoch;
+    munmap((void *)(uintptr_t)h, sizeof *h);
+    return same ? 0 : -ESTALE;
+}
+
 static int map_arena(struct zs_domain *d, int fd)
 {
+    if (d->view.arena != NULL)
+        return check_arena(d, fd);
+    tell_mapped(d, ARENA_SPACE);
     void *p = map_aligned(fd);
-    if (p == NULL)
+    if (p == NULL) {
+        tell_mapped(d, -ARENA_SPACE);
         return -ENOMEM;
+    }
     madvise(p, sizeof(struct zs_arena), MADV_DONTDUMP);
     struct zs_arena_header *h = &((struct zs_arena *)p)->header;
-    if (d->view.arena != NULL) {
-        /* A forked child: it has the mapping already, if this is the same engine. */
-        bool same = h->epoch == d->epoch;
-        munmap(p, sizeof(struct zs_arena));
-        return same ? 0 : -ESTALE;
-    }
     d->view.arena = p;
     if (h->magic != ZS_SHM_MAGIC || h->layout_version != ZS_LAYOUT_VERSION || h->layout_size != sizeof(struct zs_arena)) {
         munmap(p, sizeof(struct zs_arena));
+        tell_mapped(d, -ARENA_SPACE);
         d->view.arena = NULL;
         return -EPROTO;
     }
@@ -221,12 +240,15 @@ static int map_segment(struct zs_domain *d)
         return r == -ENOENT ? 0 : r < 0 ? r : -EPROTO;
     r = (int)zs_sys(SYS_fstat, fd, &st);
     if (r == 0 && st.st_size > 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
-        r = p == MAP_FAILED ? -ENOMEM : 0;
+        tell_mapped(d, st.st_size);
+        void *p = zs_map_sparse(NULL, (uint64_t)st.st_size, PROT_READ, fd);
+        r = p == NULL ? -ENOMEM : 0;
         if (r == 0) {
             madvise(p, (size_t)st.st_size, MADV_DONTDUMP);
             d->view.rx_seg = p;
             d->view.rx_size = (uint64_t)st.st_size;
+        } else {
+            tell_mapped(d, -st.st_size);
         }
     } else if (r == 0) {
         r = -EPROTO;
@@ -313,10 +335,14 @@ int zs_domain_attach(struct zs_domain *d, const struct zs_attach_args *args)
     d->view.mapped = private_table(ZS_MAX_SEGMENTS * sizeof *d->view.mapped);
     int r = d->doorbell == NULL || d->view.mapped == NULL ? -ENOMEM : establish(d, args);
     if (r < 0) { /* no socket uses the mappings; who retries must not collect them */
-        if (d->view.rx_seg != NULL)
+        if (d->view.rx_seg != NULL) {
             munmap((void *)(uintptr_t)d->view.rx_seg, d->view.rx_size);
-        if (d->view.arena != NULL)
+            tell_mapped(d, -(int64_t)d->view.rx_size);
+        }
+        if (d->view.arena != NULL) {
             munmap(d->view.arena, sizeof(struct zs_arena));
+            tell_mapped(d, -ARENA_SPACE);
+        }
         if (d->doorbell != NULL)
             munmap(d->doorbell, ZS_MAX_WAITERS * sizeof *d->doorbell);
         if (d->view.mapped != NULL)

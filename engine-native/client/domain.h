@@ -19,6 +19,8 @@ struct zs_host {
     /* Moves a descriptor out of the application's sight (high number, close-on-exec) and returns its new number. */
     int (*keep_fd)(int fd);
     void (*drop_fd)(int fd);
+    /* About to map (or, negative, has unmapped) that many bytes of addresses. NULL: nobody limits them. */
+    void (*mapped)(int64_t bytes);
     /* A descriptor of the socket whose session that is, -1: none. NULL: there are no sockets. */
     int (*socket_of)(struct zs_domain *d, uint32_t session);
 };

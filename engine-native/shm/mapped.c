@@ -22,12 +22,32 @@ static uint8_t *reserve(void)
     return space + skip;
 }
 
+void *zs_map_sparse(void *at, uint64_t size, int prot, int fd)
+{
+    void *p = mmap(at, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE | (at != NULL ? MAP_FIXED : 0), fd, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    munlock(p, size);
+    if (mprotect(p, size, prot) < 0) {
+        munmap(p, size);
+        return NULL;
+    }
+    return p;
+}
+
+static bool map_segment(struct zs_mapped *m, int prot, int fd, uint64_t size)
+{
+    if (m->sparse)
+        return zs_map_sparse(m->base, size, prot, fd) != NULL;
+    return mmap(m->base, size, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) != MAP_FAILED;
+}
+
 int zs_mapped_put(struct zs_mapped *m, uint32_t segment, int fd, uint64_t size, bool own)
 {
     if (m->base == NULL && (m->base = reserve()) == NULL)
         return -ENOMEM;
     zs_mapped_drop(m);
-    if (mmap(m->base, size, own ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED) {
+    if (!map_segment(m, own ? PROT_READ | PROT_WRITE : PROT_READ, fd, size)) {
         m->base = NULL; /* it may have become somebody else's: mmap(2) does not say */
         return -ENOMEM;
     }

@@ -18,6 +18,7 @@
 struct zs_mapped {
     _Atomic uint32_t segment; /* ZS_SEGMENT_BUFFERS(), 0: none */
     bool own;                 /* writable */
+    bool sparse;              /* to be mapped by zs_map_sparse */
     uint64_t size;
     uint8_t *base;            /* ZS_BUFFERS_MAX bytes of addresses; NULL: none yet */
 };
@@ -41,6 +42,7 @@ struct zs_view {
     int (*map)(struct zs_view *view, const struct zs_ref *ref, uint32_t session);
     int32_t async_pid;   /* the last program that was found to be of this domain, for signals (async.c) */
     uint32_t async_born; /* zs_born() of it */
+    bool locked;   /* the program locks all that it maps (mlockall with MCL_FUTURE) */
     bool confined; /* a seccomp filter of this process lets only calls on existing descriptors and futexes through */
 };
 
@@ -168,6 +170,10 @@ void zs_loan_tell(struct zs_view *v, uint32_t loan);
 
 /* ---- Segments of buffers (mapped.c) ---- the callers see to it that each is changed by one thread at a time */
 /* Maps one in place of what was there: 0, -ENOMEM. own: for writing. */
+/* Maps `size` bytes of shared memory, at `at` (MAP_FIXED) unless that is NULL, without filling them, also for a program that locks
+ * what it maps: mmap would make every page of it. NULL: no room. */
+void *zs_map_sparse(void *at, uint64_t size, int prot, int fd);
+#define ZS_MAPPED_SPACE ((int64_t)(ZS_BUFFERS_MAX + (UINT64_C(2) << 20))) /* addresses that the first one takes */
 int zs_mapped_put(struct zs_mapped *m, uint32_t segment, int fd, uint64_t size, bool own);
 /* It is no more, or no longer wanted. */
 void zs_mapped_drop(struct zs_mapped *m);
