@@ -69,17 +69,37 @@ static void duplicated(int fd, int to)
     }
 }
 
+/* The kernel has no number for a duplicate: what the pool has below the limit gives way, lest the program finds itself at its limit
+ * and then gets one more. */
+static bool gives_way(int got)
+{
+    if (ZS_LIKELY(got >= 0) || errno != EMFILE || zs_passthrough())
+        return false;
+    frame_enter();
+    bool gave = pool_give_way();
+    frame_end();
+    if (!gave)
+        errno = EMFILE;
+    return gave;
+}
+
+static int dup_foreign(int fd)
+{
+    int to = REAL(dup)(fd);
+    return gives_way(to) ? REAL(dup)(fd) : to;
+}
+
 int zsp_dup(int fd)
 {
     uintptr_t raw = fdtab_raw(fd);
     if (raw == 0 || zs_passthrough())
-        return REAL(dup)(fd);
+        return dup_foreign(fd);
     if (fd_tag(raw) == FDT_KEPT) {
         errno = EBADF;
         return -1;
     }
     frame_enter();
-    int to = REAL(dup)(fd);
+    int to = dup_foreign(fd);
     if (to >= 0)
         duplicated(fd, to);
     frame_end();
@@ -128,18 +148,25 @@ int zsp_dup3(int fd, int to, int flags)
     return dup_to(fd, to, flags, true);
 }
 
+static int fcntl_foreign(int fd, int cmd, long arg)
+{
+    int r = REAL(fcntl)(fd, cmd, arg);
+    bool dups = cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC;
+    return dups && gives_way(r) ? REAL(fcntl)(fd, cmd, arg) : r;
+}
+
 int zsp_fcntl_arg(int fd, int cmd, long arg)
 {
     uintptr_t raw = fdtab_raw(fd);
     if (ZS_LIKELY(raw == 0) || zs_passthrough())
-        return REAL(fcntl)(fd, cmd, arg);
+        return fcntl_foreign(fd, cmd, arg);
     if (fd_tag(raw) == FDT_KEPT) {
         errno = EBADF;
         return -1;
     }
     if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) {
         frame_enter();
-        int to = REAL(fcntl)(fd, cmd, arg);
+        int to = fcntl_foreign(fd, cmd, arg);
         if (to >= 0)
             duplicated(fd, to);
         frame_end();

@@ -159,6 +159,16 @@ int pool_take(struct zs_domain *d, int family, int flags, int *entry)
     return plain_socket(family, flags);
 }
 
+bool pool_give_way(void)
+{
+    lock();
+    bool some = pool.within > 0;
+    unlock();
+    if (some)
+        shed();
+    return some;
+}
+
 /* The last descriptor that the application had of it is closed. */
 void pool_release(int i, bool nonblock)
 {

@@ -430,6 +430,7 @@ void zs_why(struct zs_domain *d, int fd, int proto, enum zs_verdict verdict, enu
 int pool_take(struct zs_domain *d, int family, int flags, int *entry); /* a new descriptor, or -errno */
 void pool_release(int entry, bool nonblock); /* nonblock: what O_NONBLOCK is on it now */
 void pool_retire(int entry);
+bool pool_give_way(void); /* gives back what it has below the application's limit; false: nothing */
 void pool_child(void);
 /* The socket's entry, which is not its any more: another thread may close the socket meanwhile. */
 static inline int pool_forget(struct zsock *k)

@@ -106,6 +106,8 @@ int zsp_socket(int domain, int type, int protocol)
             errno = -fd, fd = -1;
     } else {
         fd = REAL(socket)(domain, type, protocol);
+        if (fd < 0 && errno == EMFILE && pool_give_way())
+            fd = REAL(socket)(domain, type, protocol);
     }
     if (fd >= 0)
         fdtab_take(fd);

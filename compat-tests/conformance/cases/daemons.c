@@ -246,6 +246,49 @@ static void all_numbers(void)
         reap(child(takes_all, &numbers));
 }
 
+/* Until no number is left; one that comes free is the next one's, and then there is none for the connection it makes. */
+static void until_none(void *arg)
+{
+    struct rlimit r = {400, 400};
+    static int taken[400];
+    const bool by_fcntl = *(bool *)arg;
+    int warm[10][2], n = 0, fd;
+    struct addr a;
+    OK(setrlimit(RLIMIT_NOFILE, &r));
+    int l = tcp_listen(AF_INET, 16, &a);
+    for (int i = 0; i < 10; i++)
+        tcp_pair(warm[i]);
+    for (int i = 0; i < 10; i++) {
+        OK(close(warm[i][0]));
+        OK(close(warm[i][1]));
+    }
+    while ((fd = by_fcntl ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0) : dup(STDERR_FILENO)) >= 0)
+        taken[n++] = fd;
+    trace("no more: %s", err_name(errno));
+    OK(close(taken[--n]));
+    int s = OK(socket(AF_INET, SOCK_STREAM, 0));
+    OK(connect(s, SA(&a), a.len));
+    R(accept(l, NULL, NULL));
+    R(socket(AF_INET, SOCK_STREAM, 0));
+    R(socket(AF_INET, SOCK_DGRAM, 0));
+    OK(close(taken[--n]));
+    int c = F(accept(l, NULL, NULL));
+    send_text(s, "x");
+    show_recv("accepted then", c);
+    for (int i = 0; i < n; i++)
+        OK(close(taken[i]));
+    works("afterwards");
+}
+
+static void no_number_left(void)
+{
+    works("before");
+    for (int i = 0; i < 2; i++) {
+        bool by_fcntl = i;
+        reap(child(until_none, &by_fcntl));
+    }
+}
+
 /* sd_listen_fds(3): listeners at 3 and 4, named by LISTEN_FDS, and nothing else. */
 static void activate(void *arg)
 {
@@ -351,6 +394,7 @@ const struct conf_case daemons_cases[] = {
     {"daemon_limits", limits, TCP, NULL},
     {"daemon_high_numbers", high_numbers, TCP, NULL},
     {"daemon_all_numbers", all_numbers, TCP, NULL},
+    {"daemon_no_number_left", no_number_left, TCP, NULL},
     {"daemon_socket_activation", socket_activation, TCP, NULL},
     {"daemon_inetd", inetd, TCP, NULL},
     {"daemon_spawn_actions", spawn_actions, TCP, NULL},
