@@ -15,6 +15,8 @@ const BEGINS = '2001:db8:77:';
 const BEYOND = '198.51.100.1';
 /** Of the same kind over IPv6, and of networks that are on the link though no address here is theirs. */
 const BEYOND6 = '2001:db8:99::1';
+/** An address that the other end has, too. */
+const TAKEN = '192.0.2.9';
 const ON_LINK = '203.0.113.1';
 const ON_LINK6 = '2001:db8:55::1';
 
@@ -22,12 +24,12 @@ describeOnStacks<[string]>([['tap']], (stack) => {
   const stage = useStage({ wire: 'tap', stack });
 
   /** An engine whose port has these keys. */
-  async function restart(keys: string): Promise<void> {
+  async function restart(keys: string, address = NEAR): Promise<void> {
     await stage.engine.stop();
     await stage.link.gone();
     const { port, ...rest } = stage.link.engine();
     if (port === undefined) throw new Error('a link has a port');
-    await stage.startEngine({ ...rest, port: { ...port, port: `net_tap0,ip=${NEAR}/24,${keys}` } });
+    await stage.startEngine({ ...rest, port: { ...port, port: `net_tap0,ip=${address}/24,${keys}` } });
   }
 
   beforeAll(async () => {
@@ -102,6 +104,25 @@ describeOnStacks<[string]>([['tap']], (stack) => {
       reached(ON_LINK6, NEAR6, 6),
     );
   });
+
+  testExcept(stack, 'FreeBSD announces its addresses and does not probe for them')(
+    'another host has the address: it is told of, and the address used all the same',
+    async () => {
+      await restart('redirects=off', TAKEN);
+      stage.link.far.ip('addr', 'add', `${TAKEN}/32`, 'dev', 'far0');
+      const [p, far] = [await Datagrams.start(stage, 'near'), await Datagrams.start(stage, 'far')];
+      // If it did not hear a probe, it says so when it asks for somebody.
+      await far.calls(['open', 'c', 4], ['bind', 'c', TAKEN, 0], ['sendto', 'c', 'nobody is there', '192.0.2.77', 9]);
+      await until('the log names it', () => stage.engine.logText().includes(`${TAKEN} is taken by another host`));
+      expect((await stage.engine.status()).stack?.['arp_conflict']).toBeGreaterThan(0);
+      stage.link.far.ip('addr', 'del', `${TAKEN}/32`, 'dev', 'far0');
+      await p.calls(['open', 'b', 4]);
+      const port = await p.call('bind', 'b', TAKEN, 0);
+      await far.calls(['open', 'a', 4], ['connect', 'a', TAKEN, port], ['send', 'a', 'hello']);
+      expect(await p.call('recv', 'b')).toMatchObject({ data: 'hello' });
+    },
+    30_000,
+  );
 
   if (stack === 'fstack')
     test('a route of IPv6 without a gateway is refused by name', async () => {
