@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Congestion control: the list, what all have in common, and Reno's part (RFC 5681 3.1, with appropriate byte counting, RFC
- * 3465). What happens during recovery is recovery.c's. */
+ * Congestion control: the list, what all have in common, and Reno's part (RFC 5681 3.1, with byte counting, RFC 3465). What happens during recovery is recovery.c's. */
 #include "tcp_conn.h"
 
 /* ---- In common ---- */
@@ -11,9 +10,12 @@ static uint32_t initial_window(const struct tcp_conn *c)
     return RTE_MIN(10u * c->mss, RTE_MAX(2u * c->mss, 14600u));
 }
 
+/* RFC 3465 2.3: without SACK two segments at most for an ACK, which may acknowledge what a hole kept back, all at once. With SACK
+ * `bytes` are what arrived since the ACK before, and all count, as with Linux: receivers merge segments before TCP sees them, and
+ * one ACK is for a dozen. */
 void tcp_slow_start(struct tcp_conn *c, uint32_t bytes)
 {
-    c->cwnd += RTE_MIN(bytes, 2u * c->mss);
+    c->cwnd += c->flags & TCP_F_SACK_SEND ? bytes : RTE_MIN(bytes, 2u * c->mss);
 }
 
 void tcp_cc_init(struct tcp_conn *c)

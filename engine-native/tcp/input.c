@@ -66,6 +66,14 @@ static bool ts_recent_is_old(const struct tcp_conn *c)
     return c->st->now - c->ts_recent_at > TCP_PAWS_IDLE_NS;
 }
 
+/* Data that the retransmission of something before it has overtaken. RFC 7323 5.3 turns it away like old duplicates, which have
+ * come round the sequence space; but what was sent within the last round trip has not: no window is more than a quarter of that.
+ * Linux allows a tick of the peer's clock, without looking at the round trip. */
+static bool overtaken_data(const struct tcp_conn *c, const struct tcp_seg *s)
+{
+    return s->len > 0 && c->ts_recent - s->opt.tsval <= RTE_MAX(RTE_MAX(c->srtt_us, c->rcv_rtt_us) / 1000, 1u);
+}
+
 /* RFC 7323 5.3 R1, R2. True: go on. */
 static bool paws_ok(struct tcp_conn *c, const struct tcp_seg *s)
 {
@@ -76,7 +84,7 @@ static bool paws_ok(struct tcp_conn *c, const struct tcp_seg *s)
         return false;
     }
     bool older = (int32_t)(s->opt.tsval - c->ts_recent) < 0;
-    if (!older || ts_recent_is_old(c) || overtaken_ack(c, s))
+    if (!older || ts_recent_is_old(c) || overtaken_ack(c, s) || overtaken_data(c, s))
         return true;
     NET_COUNT(c->st, TCP_PAWS);
     tcp_challenge(c);

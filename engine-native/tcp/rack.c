@@ -7,6 +7,7 @@
 #define REO_PERSIST 16u       /* recoveries after which a wider one is forgotten */
 #define DUP_THRESH 3u
 #define MAX_ACK_DELAY_NS (200 * NET_NS_PER_MS)
+#define STAMP_AHEAD_US 1u     /* what a stamp may be ahead of the time */
 #define MIN_RTT_FOR_NS (300 * NET_NS_PER_S)
 
 static bool sent_after(uint64_t t1, tcp_seq end1, uint64_t t2, tcp_seq end2)
@@ -29,12 +30,12 @@ static void learn_min_rtt(struct tcp_conn *c, uint64_t rtt)
 void tcp_rack_arrived(struct tcp_conn *c, const struct tcp_range *r, const struct tcp_seg *s)
 {
     struct tcp_board *b = c->board;
-    uint64_t rtt = c->st->now - r->sent;
+    uint64_t rtt = c->st->now > r->sent ? c->st->now - r->sent : 0;
     bool resent = r->flags & RANGE_RESENT;
     if (!tcp_rack_on(c))
         return;
     /* Step 2: an answer to an earlier transmission says nothing of this one. */
-    bool earlier = resent && ((int32_t)(s->opt.tsecr - tcp_ts_at(c, r->sent)) < 0 || rtt / 1000 < c->min_rtt_us);
+    bool earlier = resent && ((int32_t)(s->opt.tsecr - tcp_ts_at(c, r->sent)) < 0 || rtt / 1000 + STAMP_AHEAD_US < c->min_rtt_us);
     if (!resent)
         learn_min_rtt(c, rtt);
     if (!earlier) {
@@ -98,6 +99,7 @@ void tcp_rack_find_lost(struct tcp_conn *c)
         }
     }
     tcp_board_tidy(c);
+    b->waits = later > 0;
     if (later > 0)
         tcp_timer_set(c, TCP_T_LOSS, later);
     else if (b->sacked > 0)
@@ -120,6 +122,8 @@ void tcp_probe_plan(struct tcp_conn *c)
     if (!tcp_rack_on(c) || !(c->flags & TCP_F_PLAN_PROBE))
         return;
     c->flags &= ~TCP_F_PLAN_PROBE;
+    if (c->board != NULL && c->board->waits)
+        return;
     bool calm = !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_PROBE_OUT)) && tcp_sacked(c) == 0 && tcp_lost(c) == 0;
     if (!calm || tcp_flight(c) == 0 || !tcp_timer_on(c, TCP_T_RETRANSMIT)) {
         if (tcp_sacked(c) == 0)
@@ -183,7 +187,7 @@ void tcp_loss_timeout(struct tcp_conn *c)
 {
     if (!tcp_may_retransmit(c) || c->board == NULL)
         return;
-    if (c->board->sacked > 0 || (c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)))
+    if (c->board->waits || c->board->sacked > 0 || (c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)))
         tcp_sack_consider(c);
     else
         probe(c);

@@ -84,31 +84,67 @@ void tcp_sack_resend(struct tcp_conn *c, bool last)
     }
 }
 
+/* ---- Proportional rate reduction, RFC 9937 6.1 ---- */
+
+static void prr_begin(struct tcp_conn *c, uint32_t delivered)
+{
+    struct tcp_send *s = c->send;
+    s->prr_flight = RTE_MAX(tcp_flight(c) - tcp_sacked(c) + delivered, 1u);
+    s->prr_delivered = s->prr_out = 0;
+}
+
+/* What may leave for this ACK: in proportion to what it says has arrived, so that the window is ssthresh a round trip after recovery
+ * began, without a pause and without a burst. When losses took more than that, what arrived is replaced, and one segment more by
+ * an acknowledgement that advances and tells of no further loss (PRR-SSRB). */
+static void prr(struct tcp_conn *c, uint32_t delivered, bool safe)
+{
+    struct tcp_send *s = c->send;
+    uint32_t pipe = tcp_pipe(c), n;
+    s->prr_delivered += delivered;
+    if (pipe > c->ssthresh) {
+        uint64_t due = ((uint64_t)s->prr_delivered * c->ssthresh + s->prr_flight - 1) / s->prr_flight;
+        n = due > s->prr_out ? (uint32_t)(due - s->prr_out) : 0;
+    } else {
+        n = RTE_MAX(s->prr_delivered > s->prr_out ? s->prr_delivered - s->prr_out : 0, delivered) + (safe ? c->mss : 0);
+        n = RTE_MIN(n, c->ssthresh - pipe);
+    }
+    c->cwnd = pipe + n; /* TCP_F_RESEND: the first retransmission needs no room */
+}
+
 /* ---- Beginning and end ---- */
 
-static void enter(struct tcp_conn *c)
+static void enter(struct tcp_conn *c, uint32_t delivered)
 {
     NET_COUNT(c->st, TCP_FAST_RETRANSMIT);
     tcp_undo_begin(c);
     /* What is outstanding, without what the peer has and limited transmit added: cwnd, or less. */
     c->cc->lost(c, RTE_MIN(tcp_flight(c), c->cwnd));
-    c->cwnd = c->ssthresh; /* RFC 6675 5 (4.2); pipe does the rest */
+    prr_begin(c, delivered);
     c->recover = c->snd_max;
     c->flags |= c->flags & TCP_F_ECN ? TCP_F_CWR : 0;
     c->flags = (c->flags | TCP_F_RECOVERY | TCP_F_RESEND) & ~TCP_F_RESCUED;
     tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
 }
 
-void tcp_sack_consider(struct tcp_conn *c)
+/* `delivered` bytes have arrived since the last time; `advanced`: the first of what is outstanding among them. */
+static void consider(struct tcp_conn *c, uint32_t delivered, bool advanced)
 {
     if (c->board == NULL)
         return;
+    uint32_t lost = c->board->lost;
     if (tcp_rack_on(c))
         tcp_rack_find_lost(c);
     else
         find_lost(c);
     if (c->board->lost > 0 && !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)))
-        enter(c);
+        enter(c, delivered);
+    if (c->flags & TCP_F_RECOVERY)
+        prr(c, delivered, advanced && c->board->lost <= lost);
+}
+
+void tcp_sack_consider(struct tcp_conn *c)
+{
+    consider(c, 0, false);
 }
 
 /* ---- Timeouts that were none: RFC 5682 3.1 ---- */
@@ -143,7 +179,8 @@ void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked)
     look_at_timeout(c, s, &news);
     tcp_undo_ack(c, s, &news, of_probe);
     if ((c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) && seq_geq(c->snd_una, c->recover)) {
-        /* cwnd is ssthresh, or below it after a timeout */
+        if (recovering) /* after a timeout it grows from below */
+            c->cwnd = c->ssthresh;
         c->flags &= ~(TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_RESEND | TCP_F_FRTO | TCP_F_FRTO_NEW);
         tcp_rack_recovered(c);
     } else if (recovering && acked > 0) {
@@ -152,9 +189,9 @@ void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked)
     if (acked > 0) {
         c->flags |= TCP_F_PLAN_PROBE;
         if (!recovering)
-            tcp_cc_acked(c, acked);
+            tcp_cc_acked(c, news.delivered);
     }
-    tcp_sack_consider(c);
+    consider(c, news.delivered, acked > 0);
     if (c->board != NULL && c->board->n == 0)
         tcp_board_free(c);
     if (c->board == NULL)

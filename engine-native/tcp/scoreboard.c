@@ -102,6 +102,13 @@ bool tcp_board_mark(struct tcp_conn *c, tcp_seq start, tcp_seq end, uint32_t unl
 
 /* ---- Sending ---- */
 
+static uint64_t next_stamp(const struct tcp_conn *c)
+{
+    struct tcp_board *b = c->board;
+    b->stamp = RTE_MAX(c->st->now, b->stamp + 1);
+    return b->stamp;
+}
+
 void tcp_board_free(struct tcp_conn *c)
 {
     if (c->board != NULL)
@@ -115,9 +122,10 @@ void tcp_board_sent(struct tcp_conn *c, tcp_seq from, uint32_t space)
     struct tcp_board *b = c->board == NULL ? c->board = calloc(1, sizeof *b) : c->board;
     struct tcp_range *last = b == NULL || b->n == 0 ? NULL : &b->range[b->n - 1];
     /* Many small pieces need not be told apart: they share the time of the first (RFC 8985 6.1 wants it per segment, and
-     * decides by it in quarters of a round trip). */
+     * decides by it in quarters of a round trip). But not over something that was sent again between them: the rest would seem
+     * to have left before that, and be lost as soon as it arrives. */
     uint64_t apart = (uint64_t)c->srtt_us * 1000 / 32;
-    if (last != NULL && last->flags == 0 && (c->st->now - last->sent <= apart || b->n >= TCP_RANGES_MAX / 2)) {
+    if (last != NULL && last->flags == 0 && last->sent > b->resent && (c->st->now <= last->sent + apart || b->n >= TCP_RANGES_MAX / 2)) {
         last->end = seq_add(from, space);
         return;
     }
@@ -129,19 +137,23 @@ void tcp_board_sent(struct tcp_conn *c, tcp_seq from, uint32_t space)
         c->flags &= ~(TCP_F_SACK_SEND | TCP_F_LOSS | TCP_F_RECOVERY);
         return;
     }
-    b->range[b->n++] = (struct tcp_range){.sent = c->st->now, .start = from, .end = seq_add(from, space)};
+    b->range[b->n++] = (struct tcp_range){.sent = next_stamp(c), .start = from, .end = seq_add(from, space)};
 }
 
 void tcp_board_resent(struct tcp_conn *c, tcp_seq from, uint32_t space)
 {
     struct tcp_board *b = c->board;
     uint32_t i, to;
+    /* What follows upon the one before, in sequence and at once, shares its stamp: sequence numbers tell their order. */
+    if (b->resent != b->stamp || b->stamp < c->st->now || !seq_eq(from, b->resent_end))
+        b->resent = next_stamp(c);
+    b->resent_end = seq_add(from, space);
     /* Without room to tell the rest of a range apart it is taken as resent, too: the timeout finds out. */
     if (!split(b, from, &i) || !split(b, seq_add(from, space), &to))
         i = tcp_board_find(b, from), to = i + 1;
     for (; i < to && i < b->n; i++) {
         tcp_board_flag(b, &b->range[i], RANGE_RESENT | (b->range[i].flags & RANGE_LOST ? 0 : RANGE_TWICE), RANGE_LOST);
-        b->range[i].sent = c->st->now;
+        b->range[i].sent = b->resent;
     }
     tcp_board_tidy(c);
 }
@@ -154,6 +166,7 @@ static void arrived(struct tcp_conn *c, const struct tcp_range *r, const struct 
         return;
     if (!(r->flags & RANGE_RESENT) && seq_leq(r->end, c->recover))
         news->original = true;
+    news->delivered += (uint32_t)seq_diff(r->end, r->start);
     tcp_rack_arrived(c, r, s);
 }
 
@@ -212,6 +225,20 @@ static bool about_twice(const struct tcp_options *o, tcp_seq ack)
                                             seq_leq(o->sack[0].end, o->sack[1].end));
 }
 
+/* Blocks in the order of what they tell, not the newest first: else the lower of two that are news would seem to have been
+ * overtaken by the higher. */
+static uint32_t sorted(const struct tcp_options *o, uint32_t from, struct tcp_block out[TCP_SACK_MAX])
+{
+    uint32_t n = 0;
+    for (uint32_t i = from; i < o->sacks; i++) {
+        uint32_t at = n++;
+        for (; at > 0 && seq_lt(o->sack[i].start, out[at - 1].start); at--)
+            out[at] = out[at - 1];
+        out[at] = o->sack[i];
+    }
+    return n;
+}
+
 void tcp_board_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, struct tcp_news *news)
 {
     *news = (struct tcp_news){.acked = acked, .has_twice = about_twice(&s->opt, s->ack)};
@@ -223,6 +250,8 @@ void tcp_board_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, 
     if (c->board == NULL)
         return;
     acknowledged(c, s, news);
-    for (uint32_t i = news->has_twice; i < s->opt.sacks; i++)
-        block(c, s->opt.sack[i], s, news);
+    struct tcp_block blocks[TCP_SACK_MAX];
+    uint32_t n = sorted(&s->opt, news->has_twice, blocks);
+    for (uint32_t i = 0; i < n; i++)
+        block(c, blocks[i], s, news);
 }

@@ -16,24 +16,30 @@
 #define RANGE_TWICE (1u << 3)  /* sent again without having been lost: both may be on their way */
 
 struct tcp_range {
-    uint64_t sent; /* the last transmission */
+    uint64_t sent; /* the last transmission: its stamp */
     tcp_seq start, end;
     uint32_t flags;
 };
 
+/* A stamp is the time, ns, of a transmission, and tells the order of all (RFC 8985 6.2's RACK_sent_after): what leaves later has
+ * a later one, also within a turn of the engine, which has one time. So it may be ahead of the time, by a nanosecond for each. */
 struct tcp_board {
+    uint64_t stamp, resent; /* the last of all, and the last of what was sent again */
+    tcp_seq resent_end;     /* where that ended */
     uint32_t n, room;
     uint32_t sacked, lost, twice; /* bytes */
     struct tcp_range *range;
     /* RFC 8985: of what arrived, that which was sent last; the highest that arrived */
     uint64_t rack_sent, rack_rtt;
     tcp_seq rack_end, fack;
+    bool waits; /* TCP_T_LOSS is the reordering timer, no probe's */
 };
 
 /* What an acknowledgement told. */
 struct tcp_news {
-    uint32_t acked;  /* bytes by its acknowledgement number */
-    uint32_t sacked; /* bytes by its blocks, for the first time */
+    uint32_t acked;     /* bytes by its acknowledgement number */
+    uint32_t sacked;    /* bytes by its blocks, for the first time */
+    uint32_t delivered; /* bytes that arrived, by either, for the first time (RFC 9937's DeliveredData) */
     bool original;   /* some of that was sent once only, and before `recover` */
     bool has_twice;  /* the peer received something twice (RFC 2883) */
     struct tcp_block twice;
@@ -69,7 +75,7 @@ void tcp_board_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked, 
 
 /* ---- undo.c ---- */
 void tcp_undo_begin(struct tcp_conn *c);
-void tcp_undo_resent(struct tcp_conn *c, uint32_t space);
+void tcp_undo_resent(struct tcp_conn *c, tcp_seq from, uint32_t space);
 void tcp_undo_ack(struct tcp_conn *c, const struct tcp_seg *s, const struct tcp_news *news, bool of_probe);
 void tcp_undo(struct tcp_conn *c); /* the windows are what they were, nothing is lost */
 

@@ -88,6 +88,7 @@ static void sent(struct tcp_conn *c, uint32_t space)
         c->rtt_start = c->st->now;
     }
     c->snd_nxt = seq_add(from, space);
+    c->send->prr_out += space;
     if (c->flags & TCP_F_SACK_SEND)
         tcp_board_sent(c, from, space);
     c->flags |= TCP_F_PLAN_PROBE;
@@ -255,8 +256,9 @@ bool tcp_retransmit(struct tcp_conn *c, tcp_seq at, uint32_t space)
     count_again(c, len);
     c->flags &= ~TCP_F_RTT_TIMED; /* Karn's rule */
     c->last_send = c->st->now;
+    c->send->prr_out += len + fin;
     tcp_board_resent(c, at, len + fin);
-    tcp_undo_resent(c, len + fin);
+    tcp_undo_resent(c, at, len + fin);
     tcp_timer_clear(c, TCP_T_PERSIST);
     if (!tcp_timer_on(c, TCP_T_RETRANSMIT))
         tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));

@@ -99,7 +99,7 @@ struct tcp_block {
 struct tcp_cc_ops {
     const char *name;
     void (*init)(struct tcp_conn *c);                     /* its own state; also when it takes over */
-    void (*acked)(struct tcp_conn *c, uint32_t bytes);    /* new data acknowledged, not in recovery */
+    void (*acked)(struct tcp_conn *c, uint32_t bytes);    /* an ACK of new data, not in recovery; `bytes` arrived */
     void (*lost)(struct tcp_conn *c, uint32_t flight);    /* fast retransmit begins: sets ssthresh */
     void (*timeout)(struct tcp_conn *c, uint32_t flight); /* first retransmission timeout of a segment: sets ssthresh */
     void (*idle)(struct tcp_conn *c);                     /* sending again after a pause of an RTO or more */
@@ -135,7 +135,9 @@ struct tcp_send {
             uint32_t cc_acked;
             uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at, or the recovery that undo.c does */
             uint32_t undo_left; /* bytes that recovery sent again and the peer has not told to have twice */
-            bool may_undo;      /* undo.c: the three above, and timed_out, are of the last recovery */
+            uint32_t prr_flight, prr_delivered, prr_out; /* RFC 9937's RecoverFS; since recovery began */
+            tcp_seq undo_from, undo_to; /* where those are */
+            bool may_undo; /* undo.c: the five above, and timed_out, are of the last recovery */
             /* RFC 8985 */
             uint8_t reo_more, reo_persist; /* quarters of min_RTT beyond the first; recoveries left until that is forgotten */
             tcp_seq reo_round, probe_end;

@@ -35,9 +35,10 @@ static inline uint64_t rnd(uint64_t *s)
 }
 
 /* The byte of a stream at a position. */
+#define BYTE_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 static inline uint8_t byte_at(uint64_t stream, uint64_t pos)
 {
-    return (uint8_t)(((pos + stream * 77) * UINT64_C(0x9e3779b97f4a7c15)) >> 56);
+    return (uint8_t)(((pos + stream * 77) * BYTE_FACTOR) >> 56);
 }
 
 /* ---- Bed ---- */

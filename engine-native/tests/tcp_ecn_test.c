@@ -75,7 +75,10 @@ CASE(paws_timestamps_wrap, "listen", "< S 0:0(0) win 65535 <mss 1460,ts 42949672
     "listen", "< S 0:0(0) win 65535 <mss 1460,ts 100 0>", "> S. 0:0(0) ack 1", "< . 1:1(0) ack 1 <ts 101 0>", "+" ms
 CASE(paws_remembers_for_24_days, IDLE("2073600000"), "< P. 1:11(10) ack 1 <ts 50 0>", "> . 1:1(0) ack 1 <ts 2073600000 101>", "count tcp_paws 1")
 CASE(paws_forgets_after_24_days, IDLE("2073600001"), "< P. 1:11(10) ack 1 <ts 50 0>", "read 10", "+41", "> . 1:1(0) ack 11 <ts 2073600041 50>",
-     "count tcp_paws 0", "< P. 11:21(10) ack 1 <ts 49 0>", "> . 1:1(0) ack 11", "count tcp_paws 1")
+     "count tcp_paws 0", "< P. 11:21(10) ack 1 <ts 48 0>", "> . 1:1(0) ack 11", "count tcp_paws 1")
+CASE(paws_takes_what_was_overtaken, "listen", "< S 0:0(0) win 65535 <mss 1460,ts 100 0>", "> S. 0:0(0) ack 1", "+20", "< . 1:1(0) ack 1 <ts 120 0>",
+     "< . 1:1449(1448) ack 1 <ts 140 0>", "< . 2897:4345(1448) ack 1 <ts 121 0>", "> . 1:1(0) ack 1449", "< . 1449:2897(1448) ack 1 <ts 120 0>", "> . 1:1(0) ack 4345",
+     "read 4344", "count tcp_paws 0", "< . 4345:5793(1448) ack 1 <ts 119 0>", "> . 1:1(0) ack 4345", "count tcp_paws 1")
 CASE(icmp_port_unreachable_is_soft_once_open, OPEN, "write 10", "> P. 1:11(10)", "icmp 3 3 1", "state ESTABLISHED", "< . 1:1(0) ack 11", "+5000")
 CASE(icmp_about_acknowledged_data_is_nothing, OPEN, "write 10", "> P. 1:11(10)", "< . 1:1(0) ack 11", "icmp 3 4 1 mtu 600", "count pmtu_learned 0", "count icmp_ignored 1")
 
@@ -94,7 +97,7 @@ int main(int argc, char **argv)
         T(optimistic_ack_is_challenged), T(overlap_with_other_bytes_changes_nothing),
         T(window_may_not_be_pulled_back_by_an_old_segment), T(fin_beyond_the_window_is_cut), T(two_fins_agree),
         T(data_behind_a_fin_is_nothing), T(paws_lets_a_reset_pass), T(paws_same_timestamp_is_new_enough),
-        T(paws_timestamps_wrap), T(paws_remembers_for_24_days), T(paws_forgets_after_24_days), T(icmp_port_unreachable_is_soft_once_open), T(icmp_about_acknowledged_data_is_nothing),
+        T(paws_timestamps_wrap), T(paws_remembers_for_24_days), T(paws_forgets_after_24_days), T(paws_takes_what_was_overtaken), T(icmp_port_unreachable_is_soft_once_open), T(icmp_about_acknowledged_data_is_nothing),
     };
     cases_begin(argc, argv);
     return RUN_BOTH_PROTOCOLS(tests);

@@ -34,7 +34,20 @@ CASE(lost_retransmission_is_found, OPEN_RACK, "option reno", "write 17376", TEN,
 CASE(ack_of_the_original_is_not_of_the_copy, OPEN_RACK, FOUR, "+20", "< . 1:1(0) ack 1 <ts 3 20,sack 1449-2897>", "+6",
      "> . 1:1449(1448)", "+1", "< . 1:1(0) ack 1449 <ts 4 20,sack 1449-2897>", "+10", "count tcp_retransmitted 1")
 CASE(both_holes_are_found_by_time, OPEN_RACK, FOUR, "+20", "< . 1:1(0) ack 1 <ts 3 20,sack 4345-5793>", "+6", "> . 1:1449(1448)",
-     "> . 1449:2897(1448)", "+20", "< . 1:1(0) ack 1449 <ts 4 46,sack 4345-5793>", "> . 2897:4345(1448)")
+     "+20", "< . 1:1(0) ack 1449 <ts 4 46,sack 4345-5793>", "> . 1449:2897(1448)", "> . 2897:4345(1448)")
+
+/* A retransmission, new data, a retransmission and new data, in one turn: what left last tells of what left before it, and of nothing
+ * else. */
+#define IN_ONE_TURN                                                                                                           \
+    OPEN_RACK, "option reno", "write 18824", TEN, "> . 13033:14481(1448)", "+20", "< . 1:1(0) ack 1 <ts 3 20,sack 1449-10137>",  \
+        "> . 1:1449(1448)", "> . 14481:15929(1448)", "< . 1:1(0) ack 1 <ts 3 20,sack 11585-14481,1449-10137>",                   \
+        "> . 10137:11585(1448)", "> . 15929:17377(1448)", "> P. 17377:18825(1448)", "+20"
+CASE(turn_has_an_order, IN_ONE_TURN, "< . 1:1(0) ack 10137 <ts 4 40,sack 11585-15929>", "< . 1:1(0) ack 18825 <ts 4 40>", "+5000",
+     "count tcp_retransmitted 2", "count tcp_resent_lost 0")
+CASE(range_does_not_go_on_behind_a_retransmission, IN_ONE_TURN, "< . 1:1(0) ack 14481 <ts 4 40>", "+4", "+2", "> . 14481:15929(1448)",
+     "< . 1:1(0) ack 18825 <ts 5 46>", "+5000", "count tcp_retransmitted 3")
+CASE(newest_block_first_is_no_reordering, OPEN_RACK, "write 14480", TEN, "> P. 13033:14481(1448)", "+20",
+     "< . 1:1(0) ack 1 <ts 3 20,sack 5793-7241,1449-4345>", "> . 1:1449(1448)", "> . 4345:5793(1448)")
 
 /* 6.3: what was sent 1 ms before the timeout is not taken for lost with what was sent long before. */
 CASE(rack_timeout_spares_the_latest, OPEN_RACK, "write 2896", "> . 1:1449(1448)", "> P. 1449:2897(1448)", "+41", "> P. 1449:2897(1448)", "+198",
@@ -78,7 +91,7 @@ CASE(blocks_show_a_false_timeout, OPEN_SACK, TIMED_OUT, "< . 1:1(0) ack 1461", "
 CASE(true_timeout_goes_on, OPEN_SACK, TIMED_OUT, "< . 1:1(0) ack 1461", "> . 8761:10221(1460)", "> . 10221:11681(1460)",
      "< . 1:1(0) ack 1461 <sack 8761-10221>", "> . 1461:2921(1460)", "count tcp_spurious_rto 0")
 CASE(all_acknowledged_tells_nothing, OPEN_SACK, TIMED_OUT, "< . 1:1(0) ack 8761", "> . 8761:10221(1460)",
-     "> . 10221:11681(1460)", "> . 11681:13141(1460)", "count tcp_spurious_rto 0")
+     "> . 10221:11681(1460)", "> . 11681:13141(1460)", "> P. 13141:14601(1460)", "count tcp_spurious_rto 0")
 CASE(second_timeout_is_not_looked_at, OPEN_SACK, TIMED_OUT, "+401", "> . 1:1461(1460)", "< . 1:1(0) ack 1461",
      "> . 1461:2921(1460)", "> . 2921:4381(1460)", "count tcp_spurious_rto 0")
 CASE(nothing_new_to_send_resends, OPEN_SACK, "write 4380", "> . 1:1461(1460)", "> . 1461:2921(1460)", "> P. 2921:4381(1460)",
@@ -89,7 +102,7 @@ CASE(timestamp_shows_a_false_timeout, OPEN_RACK, "write 100", "> P. 1:101(100)",
 /* ---- Recoveries that were none ---- */
 #define RECOVERING                                                                                                            \
     OPEN_RACK, "option reno", "write 14480", TEN, "> P. 13033:14481(1448)", "+20", "< . 1:1(0) ack 1 <ts 3 20,sack 1449-5793>",  \
-        "> . 1:1449(1448)", "info snd_cwnd 5", "info snd_ssthresh 5"
+        "> . 1:1449(1448)", "info snd_cwnd 7", "info snd_ssthresh 5"
 CASE(timestamp_shows_a_false_recovery, RECOVERING, "+5", "< . 1:1(0) ack 5793 <ts 4 20>", "count tcp_spurious_recovery 1",
      "info snd_cwnd 10", "info snd_ssthresh 2147483647", "< . 1:1(0) ack 14481 <ts 5 20>", "+5000", "count tcp_retransmitted 1",
      "count tcp_rto 0")
@@ -111,6 +124,13 @@ CASE(one_duplicate_of_two_proves_nothing, RECOVERING_TWO, "< . 1:1(0) ack 10221 
 CASE(timeout_in_recovery_is_not_undone, RECOVERING_TWO, "+401", "> . 10221:11681(1460)", "< . 1:1(0) ack 10221 <sack 1-1461>",
      "< . 1:1(0) ack 10221 <sack 1461-2921>", "< . 1:1(0) ack 17521", "< . 1:1(0) ack 17521 <sack 10221-11681>",
      "count tcp_spurious_recovery 0", "info snd_ssthresh 5")
+CASE(duplicate_of_the_network_proves_nothing, RECOVERING, "+20", "< . 1:1(0) ack 14481 <ts 4 40>", "< . 1:1(0) ack 14481 <ts 5 40,sack 5793-7241>",
+     "count tcp_dsack_rx 1", "count tcp_spurious_recovery 0", "info snd_cwnd 5", "info snd_ssthresh 5")
+CASE(duplicate_of_an_earlier_recovery_proves_nothing, RECOVERING, "+20", "< . 1:1(0) ack 14481 <ts 4 40>", "write 5792",
+     "> . 14481:15929(1448)", "> . 15929:17377(1448)", "> . 17377:18825(1448)", "> P. 18825:20273(1448)", "+20",
+     "< . 1:1(0) ack 14481 <ts 5 60,sack 15929-20273>", "> . 14481:15929(1448)",
+     "< . 1:1(0) ack 14481 <ts 5 60,sack 1-1449,15929-20273>", "count tcp_dsack_rx 1", "count tcp_fast_retransmit 2",
+     "count tcp_spurious_recovery 0", "info snd_ssthresh 2")
 
 int main(int argc, char **argv)
 {
@@ -125,7 +145,9 @@ int main(int argc, char **argv)
         T(all_acknowledged_tells_nothing), T(second_timeout_is_not_looked_at), T(nothing_new_to_send_resends),
         T(timestamp_shows_a_false_timeout), T(timestamp_shows_a_false_recovery), T(true_recovery_is_kept),
         T(undone_recovery_makes_patient), T(duplicates_show_a_false_recovery), T(one_duplicate_of_two_proves_nothing),
-        T(timeout_in_recovery_is_not_undone),
+        T(timeout_in_recovery_is_not_undone), T(turn_has_an_order), T(range_does_not_go_on_behind_a_retransmission),
+        T(newest_block_first_is_no_reordering), T(duplicate_of_the_network_proves_nothing),
+        T(duplicate_of_an_earlier_recovery_proves_nothing),
     };
     cases_begin(argc, argv);
     int failed = cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
