@@ -28,6 +28,7 @@
 #define DEFAULT_BUFFER 2048u
 #define DEFAULT_SOCKET "/run/memif.sock"
 #define LISTENER_FD_MAX 1024
+#define HANDSHAKE_NS (20 * SERVICE_NS) /* in which a server has to answer */
 
 /* ---- Holding EAL's interrupt thread ---- */
 
@@ -200,7 +201,7 @@ bool memif_start(struct port *p, struct port_failure *f)
         port_fail(f, "see the engine's log", "%s cannot start: %s", p->spec.device, rte_strerror(rte_errno));
         return false;
     }
-    p->memif.next_start = port_now() + 5 * SERVICE_NS;
+    p->memif.next_start = port_now() + HANDSHAKE_NS;
     return true;
 }
 
@@ -257,8 +258,10 @@ static void restart(struct port *p, uint64_t now)
     if (!p->memif.client || now < p->memif.next_start)
         return;
     stop_device(p, false);
-    /* A handshake takes a few messages; one that has not come to its end by then will not. */
-    p->memif.next_start = now + (start_quietly(p) ? 5 : 1) * SERVICE_NS;
+    /* A handshake takes a few messages; one that has not come to its end by then will not. To a server that is only late a client
+     * must not be gone: when DPDK's (22.11) cannot greet it, it closes the connection and leaves it to the interrupt thread, which
+     * panics. */
+    p->memif.next_start = now + (start_quietly(p) ? HANDSHAKE_NS : SERVICE_NS);
 }
 
 bool memif_is_ready(const struct memif *m)

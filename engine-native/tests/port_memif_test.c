@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -240,6 +241,38 @@ static void test_without_bell(void **state)
     assert_true(bed_run(run_pair, &(struct pair){.server = true, .bell = false}));
 }
 
+/* A server that is late, on a machine with much to do, finds its client still there. */
+static void run_late(void *arg)
+{
+    struct pair pair = {.server = false};
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct rte_mempool *pool;
+    struct bed_fds before;
+    struct rte_mbuf *m;
+    (void)arg;
+    strcpy(pair.dir, "/tmp/zsportXXXXXX");
+    CHECK(mkdtemp(pair.dir) != NULL);
+    snprintf(at.sun_path, sizeof at.sun_path, "%s/memif", pair.dir);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 8) == 0);
+    struct port *p = start(&pair, false, "10.9.0.1", &pool, &before);
+    for (uint64_t end = port_now() + 1000 * MS_NS; port_now() < end; usleep(10000))
+        CHECK(port_rx(p, 0, &m, 1) == 0);
+    int conn = accept(fd, NULL, NULL);
+    CHECK(conn >= 0 && accept(fd, NULL, NULL) < 0 && errno == EAGAIN);
+    CHECK(recv(conn, &at, sizeof at, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    close(conn);
+    close(fd);
+    port_close(p);
+    bed_command("rm -f %s/memif; rmdir %s", pair.dir, pair.dir);
+}
+
+static void test_late_server(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_late, NULL));
+}
+
 /* ---- The bell alone ---- */
 
 static struct sockaddr_un bell_address(const char *path)
@@ -407,6 +440,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_client),
         cmocka_unit_test(test_client_second),
         cmocka_unit_test(test_without_bell),
+        cmocka_unit_test(test_late_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
