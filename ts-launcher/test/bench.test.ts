@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { wireProblem } from '../src/bench/bed.js';
 import { CASES, json, wrkRequests } from '../src/bench/cases.js';
 import { escapeXml, short, svg, ticks, type Chart } from '../src/bench/chart.js';
-import { cpuOf, parseFamilyStat, parseMachineStat, parseProcessStat, parseProgramsStat } from '../src/bench/cpu.js';
+import {
+  cpuOf,
+  parseCpuStat,
+  parseFamilyStat,
+  parseMachineStat,
+  parseProcessStat,
+  parseProgramsStat,
+} from '../src/bench/cpu.js';
 import {
   curveOf,
   findCapacity,
@@ -58,6 +65,12 @@ describe('CPU time', () => {
   test('of the machine: all but idle and waiting', () => {
     const text = 'cpu  100 10 50 9000 700 5 25 10 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\nctxt 12\n';
     expect(parseMachineStat(text)).toBeCloseTo(2);
+  });
+
+  test('of one CPU: what it was busy, and all', () => {
+    const text = 'cpu  100 10 50 9000 700 5 25 10 0 0\ncpu1 100 0 50 1000 700 5 25 20 0 0\ncpu11 1 1 1 1 1 1 1 1 0 0\n';
+    expect(parseCpuStat(text, 1).busy).toBeCloseTo(2);
+    expect(parseCpuStat(text, 1).all).toBeCloseTo(19);
   });
 });
 

@@ -56,6 +56,36 @@ export function cpuOfMachine(): number {
   return parseMachineStat(readFileSync('/proc/stat', 'utf8'));
 }
 
+/** Of the line of one CPU in /proc/stat: the time that it was not idle, and all of its time; seconds. */
+export function parseCpuStat(text: string, cpu: number): { readonly busy: number; readonly all: number } {
+  const fields = (new RegExp(`^cpu${cpu} +(.*)$`, 'm').exec(text)?.[1] ?? '').split(' ').map(Number);
+  const sum = (names: readonly number[]) => names.reduce((total, i) => total + (fields[i] ?? 0), 0) * TICK_S;
+  const busy = sum(Object.values(MACHINE));
+  return { busy, all: busy + sum(IDLE) };
+}
+
+/** Fields of /proc/stat: idle, and waiting for a disk. */
+const IDLE = [3, 4] as const;
+
+/** How busy one CPU is. */
+export class Busy {
+  private readonly before: { readonly busy: number; readonly all: number };
+
+  constructor(private readonly cpu: number) {
+    this.before = this.look();
+  }
+
+  private look() {
+    return parseCpuStat(readFileSync('/proc/stat', 'utf8'), this.cpu);
+  }
+
+  /** From 0 to 1, since this object was made; NaN when no time has passed. */
+  share(): number {
+    const { busy, all } = this.look();
+    return (busy - this.before.busy) / (all - this.before.all);
+  }
+}
+
 /** What programs that have no part in a measurement take of the CPUs while it runs. */
 export class Others {
   private readonly begin = performance.now();

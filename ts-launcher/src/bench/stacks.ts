@@ -6,9 +6,10 @@ import type { Resolved } from '../options/resolve.js';
 import { enginePart } from '../paths.js';
 import { ADAPTER_READY_MS, adapterDirectory, adapterServer } from './adapter.js';
 import { Bed } from './bed.js';
+import { Busy } from './cpu.js';
 import { runProgram, startServer } from './processes.js';
 import { requireProgram } from './run.js';
-import { ratio, summarize, type Summary } from './statistics.js';
+import { median, ratio, summarize, type Summary } from './statistics.js';
 import type { WireCase } from './wire-cases.js';
 import { measure, type WirePlan } from './wire.js';
 
@@ -20,6 +21,8 @@ export interface StackResult {
   readonly fstack: Summary;
   /** How many times better F-Stack is than the native stack. */
   readonly ratio: number;
+  /** How busy the client's CPU was with each, from 0 to 1. */
+  readonly clientBusy: { readonly native: number; readonly fstack: number };
   /** Beside F-Stack's own adapter, in each placement. */
   readonly adapter?: readonly AdapterResult[];
   readonly accelerated: boolean;
@@ -32,6 +35,8 @@ export interface AdapterResult {
   readonly fstack: Summary;
   /** How many times better F-Stack under Z-stack is. */
   readonly ratio: number;
+  /** How busy the client's CPU was with each, from 0 to 1. */
+  readonly clientBusy: { readonly adapter: number; readonly fstack: number };
 }
 
 /**
@@ -73,6 +78,7 @@ async function compare(each: WireCase, bed: Bed, plan: StackPlan): Promise<Stack
   const allowed = allowedCpus();
   const cpus = { server: allowed[0] ?? 0, client: allowed[1] ?? allowed[0] ?? 0 };
   const values: Record<'native' | 'fstack', number[]> = { native: [], fstack: [] };
+  const busy: Record<'native' | 'fstack', number[]> = { native: [], fstack: [] };
   const beside: AdapterResults = new Map();
   let accelerated = true;
   for (let round = 1; round <= plan.rounds; round++) {
@@ -84,6 +90,7 @@ async function compare(each: WireCase, bed: Bed, plan: StackPlan): Promise<Stack
       const measured = await measure(each, 'zstack', { bed, cpus, engines: { near, far } }, plan.seconds);
       for (const engine of [near, far]) if (engine !== undefined) await bed.stopEngine(engine);
       values[stack].push(measured.value);
+      busy[stack].push(measured.clientBusy);
       accelerated &&= measured.accelerated;
     }
     if (plan.adapter === undefined || each.name !== ADAPTER_CASE) continue;
@@ -92,16 +99,26 @@ async function compare(each: WireCase, bed: Bed, plan: StackPlan): Promise<Stack
   }
   const [native, fstack] = [summarize(values.native), summarize(values.fstack)];
   const { name, unit, better } = each;
-  const result = { name, unit, native, fstack, ratio: ratio(native.median, fstack.median, better), accelerated };
+  const clientBusy = { native: median(busy.native), fstack: median(busy.fstack) };
+  const times = ratio(native.median, fstack.median, better);
+  const result = { name, unit, native, fstack, ratio: times, clientBusy, accelerated };
   if (beside.size === 0) return result;
   const adapter = [...beside].map(([placement, { theirs, ours }]) => {
-    const [its, own] = [summarize(theirs), summarize(ours)];
-    return { placement, adapter: its, fstack: own, ratio: ratio(its.median, own.median, better) };
+    const [its, own] = [theirs, ours].map((side) => summarize(side.map(({ value }) => value))) as [Summary, Summary];
+    const [adapterBusy, fstackBusy] = [theirs, ours].map((side) => median(side.map((each) => each.clientBusy)));
+    return {
+      ...{ placement, adapter: its, fstack: own, ratio: ratio(its.median, own.median, better) },
+      clientBusy: { adapter: adapterBusy ?? NaN, fstack: fstackBusy ?? NaN },
+    };
   });
   return { ...result, adapter };
 }
 
-type AdapterResults = Map<Placement, { readonly theirs: number[]; readonly ours: number[] }>;
+interface One {
+  readonly value: number;
+  readonly clientBusy: number;
+}
+type AdapterResults = Map<Placement, { readonly theirs: One[]; readonly ours: One[] }>;
 
 interface Cpus {
   readonly server: number;
@@ -124,9 +141,8 @@ async function besideAdapter(
     results.set(placement, values);
     const near = await bed.startEngine(each.kind, 'near', server, 'fstack');
     const setup = { bed, cpus: { server: program, client }, engines: { near, far: undefined } };
-    const { value } = await measure(each, 'zstack', setup, plan.seconds);
+    values.ours.push(await measure(each, 'zstack', setup, plan.seconds));
     await bed.stopEngine(near);
-    values.ours.push(value);
     const cpus = { stack: server, program, client };
     values.theirs.push(await measureAdapter(each, bed, cpus, plan.adapter, plan.seconds));
   }
@@ -139,7 +155,7 @@ async function measureAdapter(
   cpus: { readonly stack: number; readonly program: number; readonly client: number },
   adapter: string,
   seconds: number,
-): Promise<number> {
+): Promise<One> {
   const port = bed.next();
   const directory = join(bed.directory, `adapter-${port}`);
   mkdirSync(directory);
@@ -151,7 +167,9 @@ async function measureAdapter(
   const server = await startServer(program, 'kernel', '', serves, ADAPTER_READY_MS);
   try {
     const client = { command: each.client(place), cpu: cpus.client, netns: bed.names.far };
-    return each.value(await runProgram(client, 'kernel', '', seconds * 4000 + 30_000));
+    const busy = new Busy(cpus.client);
+    const value = each.value(await runProgram(client, 'kernel', '', seconds * 4000 + 30_000));
+    return { value, clientBusy: busy.share() };
   } finally {
     await server.stop();
   }

@@ -5,7 +5,7 @@ import { allowedCpus } from '../engine/eal.js';
 import type { Resolved } from '../options/resolve.js';
 import { Bed, type End, type WireEngine } from './bed.js';
 import type { Place } from './cases.js';
-import { cpuOf, cpuOfMachine } from './cpu.js';
+import { Busy, cpuOf, cpuOfMachine } from './cpu.js';
 import { runProgram, startServer, type Program, type Server, type World } from './processes.js';
 import { requireProgram, type CaseResult } from './run.js';
 import { ratio, summarize, type Summary } from './statistics.js';
@@ -50,6 +50,8 @@ interface Measured {
   readonly accelerated: boolean;
   readonly cpu?: { readonly server: number; readonly machine: number };
   readonly frames?: { readonly sent: number; readonly port: number; readonly delivered: number };
+  /** How busy the client's CPU was, from 0 to 1. */
+  readonly clientBusy: number;
 }
 
 interface Setup {
@@ -141,23 +143,26 @@ export async function measure(each: WireCase, world: World, setup: Setup, second
   );
   try {
     const before = await look(setup, world, server, serverEnd);
+    const busy = new Busy(cpus.client);
     const stdout = await runProgram(
       ...at(serverEnd === 'near' ? 'far' : 'near', each.client(place)),
       seconds * 4000 + 30_000,
     );
+    const clientBusy = busy.share();
     const cpu = { server: cpuOf(before.pids) - before.server, machine: cpuOfMachine() - before.machine };
     const after = await look(setup, world, server, serverEnd);
     const traffic = after.rx - before.rx + after.tx - before.tx;
     const accelerated = world === 'kernel' || traffic > 0;
     if (each.flood !== undefined) {
       const frames = await flooded(each, stdout, before, after, server);
-      return { value: frames.port, accelerated, frames };
+      return { value: frames.port, accelerated, frames, clientBusy };
     }
     const requests = each.requests?.(stdout) ?? NaN;
     const perRequest = (time: number) => (time * 1e6) / requests;
     return {
       value: each.value(stdout),
       accelerated,
+      clientBusy,
       cpu: { server: perRequest(cpu.server), machine: perRequest(cpu.machine) },
     };
   } finally {

@@ -76,18 +76,16 @@ export function stackText(
   results: readonly StackResult[],
   { rounds, seconds }: { rounds: number; seconds: number },
 ): string {
-  const rows = results.map(({ name, unit, native, fstack, ratio }) => [
+  const rows = results.map(({ name, unit, native, fstack, ratio, clientBusy }) => [
     ...[name, unit, figure(native.median), spread(native), figure(fstack.median), spread(fstack)],
-    `x${ratio.toFixed(2)}`,
+    ...[times(ratio), `${percent(clientBusy.native)}, ${percent(clientBusy.fstack)}`],
   ]);
   const table = plainTable(
-    ['case', 'unit', 'native', '(min..max)', 'F-Stack', '(min..max)', 'better'],
+    ['case', 'unit', 'native', '(min..max)', 'F-Stack', '(min..max)', 'better', "client's CPU busy"],
     rows,
     [2, 4, 6],
   );
-  const foot = results.flatMap(({ name, adapter, unit }) =>
-    adapter === undefined ? [] : [besideText(name, unit, adapter)],
-  );
+  const foot = results.flatMap((result) => (result.adapter === undefined ? [] : [besideText(result, result.adapter)]));
   return `${[table, ...foot].join('\n\n')}\n\nboth under Z-stack over a wire: medians of ${rounds} rounds of ${seconds} s, alternating; server and engine on one CPU, client on another one`;
 }
 
@@ -97,14 +95,35 @@ const PLACED = {
 } as const;
 
 /** F-Stack under Z-stack and under its own adapter, with the same CPUs each. */
-function besideText(name: string, unit: string, results: readonly AdapterResult[]): string {
-  const rows = results.map(({ placement, adapter, fstack, ratio }) => [
+function besideText({ name, unit, ratio: ofNative }: StackResult, results: readonly AdapterResult[]): string {
+  const rows = results.map(({ placement, adapter, fstack, ratio, clientBusy }) => [
     ...[PLACED[placement], figure(adapter.median), spread(adapter), figure(fstack.median), spread(fstack)],
-    `x${ratio.toFixed(2)}`,
+    ...[times(ratio), `${percent(clientBusy.adapter)}, ${percent(clientBusy.fstack)}`],
   ]);
-  const head = [`${name}, ${unit}`, 'own adapter', '(min..max)', 'Z-stack', '(min..max)', 'better'];
-  return `F-Stack under its own adapter and under Z-stack, on the same CPUs\n${plainTable(head, rows, [1, 3, 5])}`;
+  const head = [
+    `${name}, ${unit}`,
+    'own adapter',
+    '(min..max)',
+    'Z-stack',
+    '(min..max)',
+    'better',
+    "client's CPU busy",
+  ];
+  const best = (side: 'adapter' | 'fstack') => Math.max(...results.map((each) => each[side].median));
+  const goals = [
+    `the better placement of each: ${times(best('fstack') / best('adapter'))}, goal ${times(ADAPTER_GOAL)}`,
+    `of the native stack: ${times(ofNative)}, goal ${times(NATIVE_GOAL)}`,
+    "a client's CPU that is full bounds what is measured, whatever serves it",
+  ];
+  return `F-Stack under its own adapter and under Z-stack, on the same CPUs\n${plainTable(head, rows, [1, 3, 5])}\n${goals.join('\n')}`;
 }
+
+/** How many times F-Stack's own adapter, and how much of the native stack, F-Stack under Z-stack is meant to be. */
+const ADAPTER_GOAL = 3;
+const NATIVE_GOAL = 0.8;
+
+const times = (ratio: number) => `x${ratio.toFixed(2)}`;
+const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
 
 function cpuTable(results: readonly WireResult[]): string {
   const rows = results.flatMap(({ name, cpu }) => {
