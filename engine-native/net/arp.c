@@ -60,11 +60,16 @@ void arp_ask(struct net_port *port, rte_be32_t addr, const struct rte_ether_addr
 void arp_input(struct net_port *port, struct rte_mbuf *m)
 {
     struct stack *st = port->stack;
+    if (port->conf.addr == 0) { /* a port without IPv4 */
+        net_drop(st, m, NET_ETH_TYPE);
+        return;
+    }
     NET_COUNT(st, ARP_RX);
     const struct rte_arp_hdr *arp = rte_pktmbuf_mtod(m, const struct rte_arp_hdr *);
     bool bad = rte_pktmbuf_data_len(m) < sizeof *arp || arp->arp_hardware != RTE_BE16(RTE_ARP_HRD_ETHER) ||
                arp->arp_protocol != RTE_BE16(RTE_ETHER_TYPE_IPV4) || arp->arp_hlen != RTE_ETHER_ADDR_LEN ||
-               arp->arp_plen != sizeof(rte_be32_t) || !rte_is_unicast_ether_addr(&arp->arp_data.arp_sha) ||
+               arp->arp_plen != sizeof(rte_be32_t) ||
+               (arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REQUEST) && arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REPLY)) || !rte_is_unicast_ether_addr(&arp->arp_data.arp_sha) ||
                rte_is_zero_ether_addr(&arp->arp_data.arp_sha);
     if (bad) {
         net_drop(st, m, NET_ARP_BAD);
@@ -73,8 +78,6 @@ void arp_input(struct net_port *port, struct rte_mbuf *m)
     struct rte_arp_ipv4 data = arp->arp_data;
     uint16_t op = rte_be_to_cpu_16(arp->arp_opcode);
     rte_pktmbuf_free(m);
-    if (port->conf.addr == 0)
-        return; /* a port without IPv4 */
     if (acd_heard(port, op, &data) || data.arp_sip == port->conf.addr)
         return;
     /* An answer to a probe for our address (RFC 5227 2.1.1, sender address 0) is all that a sender gets who is not on the link,

@@ -20,6 +20,18 @@ static void test_arp_answers(void **state)
     arp(RTE_ARP_OP_REPLY, host_mac(2), HOST_IP(2), HOST_IP(0));   /* nobody asked */
     sent(NULL, NULL);
     assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(2)}}), -1);
+    arp(RTE_ARP_OP_REVREQUEST, host_mac(7), HOST_IP(1), HOST_IP(0)); /* neither a question nor an answer: changes nothing */
+    arp(RTE_ARP_OP_INVREPLY, host_mac(7), HOST_IP(0), HOST_IP(0));
+    assert_int_equal(counter("arp_bad"), 2);
+    assert_int_equal(counter("arp_conflict"), 0);
+    const struct ip_addr peer = HOST(1);
+    const struct rte_ether_addr mac = host_mac(1);
+    assert_memory_equal(&neigh_find(st, port, &peer)->mac, &mac, sizeof mac);
+    sent(NULL, NULL);
+    port->conf.addr = 0; /* a port with IPv6 alone */
+    arp(RTE_ARP_OP_REQUEST, host_mac(1), HOST_IP(1), HOST_IP(0));
+    assert_int_equal(counter("eth_type"), 1);
+    sent(NULL, NULL);
 }
 
 static void test_arp_resolves(void **state)
