@@ -15,6 +15,8 @@ void async_apply(struct zsock *k)
     atomic_store(&k->s->sig_tgid, k->async.tgid);
     atomic_store(&k->s->sig_born, k->async.born);
     atomic_store(&k->s->sig_owner, k->async.owner);
+    if (k->async.word != 0)
+        atomic_store(&k->s->rx_prod.others, 1);
     atomic_store(&k->s->async, k->async.word);
 }
 

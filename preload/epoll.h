@@ -7,12 +7,12 @@
 #include "preload.h"
 
 struct epitem {
-    int fd; /* the number it was added by: (set, fd) is its key */
-    struct zsock *k;
+    _Alignas(ZS_CACHE_LINE) struct zsock *k;
     struct epset *set;
     uint32_t events; /* interest with EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE */
+    uint32_t slot;   /* in the set's waiter */
     epoll_data_t data;
-    uint32_t slot;    /* in the set's waiter */
+    struct epitem *next_ready, *prev_ready;
     uint8_t wait;     /* which of the set's waiters */
     bool in_kernel;   /* the kernel's set has it, too (undecided, listener, UDP) */
     bool tagged;      /* there with our data */
@@ -20,14 +20,15 @@ struct epitem {
     bool queued;      /* on the ready list */
     bool disarmed;    /* EPOLLONESHOT fired */
     bool fresh;       /* added or modified: an edge by itself */
+    uint32_t emitted; /* serial of the wait that last reported it */
+    int emitted_at;   /* where in its output */
     uint64_t seen_tail;             /* what the last edge had seen */
     uint32_t seen_state, seen_out, seen_zc;
-    uint32_t emitted;               /* serial of the wait that last reported it */
-    int emitted_at;                 /* where in its output */
+    int fd; /* the number it was added by: (set, fd) is its key */
     struct epitem *next_of_sock;
-    struct epitem *next_ready, *prev_ready;
     struct epitem *next_free;
 };
+_Static_assert(offsetof(struct epitem, seen_tail) == ZS_CACHE_LINE, "a level-triggered event needs one line");
 
 #define EP_WAITS 2 /* engines a set can have sockets of at a time: the old and the new one */
 

@@ -44,7 +44,7 @@ static void harvest(struct epset *e)
             if (it == NULL)
                 continue;
             if (atomic_load_explicit(&it->k->kind, memory_order_relaxed) == ZK_CONN)
-                zs_rx_fetch(&it->k->d->view, it->k->s);
+                zs_rx_fetch(it->k->s, &it->k->rx);
             ep_ready_push(e, it);
         }
     }

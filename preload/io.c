@@ -404,6 +404,8 @@ static ssize_t splice_to_conn(struct zsock *k, int pipe, size_t n, unsigned flag
     size_t want = n < sizeof buf ? n : sizeof buf;
     if (room == 0 && ((flags & SPLICE_F_NONBLOCK) || atomic_load(&k->nonblock)))
         return -EAGAIN;
+    if (room > 0 && room < ZS_RING_FIRST && room < want)
+        room = stream_reserve(k, ZS_RING_FIRST);
     if (room > 0 && room < want)
         want = (size_t)room;
     long got = zs_sys(SYS_read, pipe, buf, want);

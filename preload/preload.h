@@ -93,12 +93,13 @@ enum zk {
 
 /* Options set before the socket's fate is decided; given to the session then. */
 struct zs_preopts {
-    uint32_t sndbuf, rcvbuf, bits, rcvlowat;
+    int32_t peek_off; /* SO_PEEK_OFF, -1 off */
+    uint32_t rcvlowat; /* 0: 1 */
+    uint32_t sndbuf, rcvbuf, bits;
     uint64_t sndtimeo_us, rcvtimeo_us;
     int32_t linger;
     uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion, maxseg, syncnt, defer_accept, notsent_lowat, fastopen;
     int32_t linger2;
-    int32_t peek_off; /* SO_PEEK_OFF, -1 off */
 };
 
 /* F_SETOWN, F_SETSIG, O_ASYNC: fields of struct zs_session, for a socket that has none yet. */
@@ -143,7 +144,8 @@ struct epitem;
 
 /* One open file description. Memory of this type is never unmapped, so that a racing look-up reads sane values. */
 struct zsock {
-    _Atomic uint32_t refs; /* descriptors and calls under way */
+    /* The first two lines are all that a message through shared memory needs. */
+    _Alignas(ZS_CACHE_LINE) _Atomic uint32_t refs; /* descriptors and calls under way */
     _Atomic uint32_t fds;  /* descriptors that name it in this process */
     _Atomic uint8_t kind;  /* enum zk */
     _Atomic bool nonblock; /* mirror of O_NONBLOCK; the kernel keeps the truth on the placeholder */
@@ -157,29 +159,31 @@ struct zsock {
     bool shut_wr, shut_rd;      /* UDP: shut down; the kernel has the errors */
     uint16_t family;       /* AF_INET, AF_INET6 */
     int fd;                /* a descriptor of the placeholder (the first one) */
-    int backlog;           /* listener: as listen() was given it */
     int pool;              /* its entry of the placeholder pool, -1 none */
+    uint32_t index;        /* of s */
     struct zs_domain *d;
     struct zs_session *s;    /* own session */
     struct zs_session *peer; /* ZK_CONN: the other end, which stays until both are closed */
-    uint32_t index, gen;
+    struct zs_tx tx;
+    struct zs_rx rx;
+    _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
+    _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
+    _Atomic uint32_t lock;    /* guards items */
+    uint32_t gen;             /* of s */
+    struct epitem *items;     /* memberships in epoll sets */
+    struct zs_preopts pre;    /* its first two: of each read */
+    int backlog;           /* listener: as listen() was given it */
     struct zs_session *wire_tx; /* UDP: the ring from which the engine sends over its ports, once asked for */
     uint32_t wire_gen;
     struct zs_session *errq; /* UDP: in whose ring errors about datagrams over the wire are, once asked for */
     uint32_t errq_gen;
     struct zs_dgopts dg;
     struct zs_groups *groups; /* UDP: joined at the engine */
-    struct zs_tx tx;
     uint32_t lent_segment; /* the segment of buffers that was lent from last, */
     uint32_t lent_at;      /* and zs_tx_lent() after the first range of it in a row */
-    _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
-    _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
-    struct zs_preopts pre;
     struct zs_async async; /* of the description: not inherited by accept */
     struct zs_plainopt plain[6]; /* a listener's other options, for what it accepts */
     uint32_t nplain;
-    _Atomic uint32_t lock;    /* guards items */
-    struct epitem *items;     /* memberships in epoll sets */
     struct zsock *next_free;
 };
 
@@ -265,6 +269,7 @@ struct zs_thread {
 extern __thread uint8_t zs_vfork_flag __attribute__((tls_model("initial-exec")));
 #define ZS_INTR_EINTR 1
 #define ZS_INTR_RESTART 2
+_Static_assert(offsetof(struct zsock, tx) == ZS_CACHE_LINE && offsetof(struct zsock, pre) + 8 == 2 * ZS_CACHE_LINE, "two lines");
 extern __thread struct zs_thread zs_thread __attribute__((tls_model("initial-exec")));
 
 /* ---- fd table (fdtab.c) ---- */
@@ -462,6 +467,13 @@ int sock_listen_again(struct zsock *k, struct zs_domain *d);
 void sock_final(struct zsock *k, int fd);
 void sock_detach_fd(struct zsock *k, int fd);
 int sock_close_fd(int fd, uintptr_t raw); /* raw: its table entry, already taken */
+/* SO_RCVLOWAT: bytes. What another process may have set stands in the session. */
+static inline uint32_t sock_rcvlowat(const struct zsock *k)
+{
+    if (atomic_load_explicit(&k->left, memory_order_relaxed))
+        return atomic_load_explicit(&k->s->opts.rcvlowat, memory_order_relaxed);
+    return k->pre.rcvlowat != 0 ? k->pre.rcvlowat : 1;
+}
 bool sock_locked(const struct zsock *k); /* several threads or processes may use it: take the rings' locks */
 int sock_claim(int fd);                  /* an inherited or received descriptor: 1 it is ours now */
 void addr_any_to_loopback(struct zs_addr *to); /* all zeroes is this host (Linux connects to loopback) */
@@ -497,6 +509,7 @@ bool stream_may_fill(const struct zsock *k, unsigned wake); /* TCP_NOTSENT_LOWAT
  * engine's: it is told, and closed for it only when the engine is dead indeed. */
 void stream_abandon(struct zsock *k);
 void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */
+uint64_t stream_reserve(struct zsock *k, uint64_t size); /* a ring of so many bytes at least, if there is memory: the room in it */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
 int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine */

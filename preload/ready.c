@@ -46,7 +46,7 @@ static uint32_t conn_events(struct zsock *k, uint32_t interest)
         ev |= EPOLLPRI;
     if (rd_shut)
         ev |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
-    else if (avail != 0 && avail >= atomic_load_explicit(&s->opts.rcvlowat, memory_order_relaxed))
+    else if (avail != 0 && avail >= sock_rcvlowat(k))
         ev |= EPOLLIN | EPOLLRDNORM;
     if (rd_shut && wr_shut)
         ev |= EPOLLHUP;

@@ -19,6 +19,12 @@ static uint64_t ring_cap(const struct zsock *k)
     return cap < DEFAULT_CAP ? cap : DEFAULT_CAP;
 }
 
+/* What fits into the ring that is there grows none: the options of both ends need not be looked at. */
+static uint64_t cap_for(struct zsock *k, uint64_t n)
+{
+    return zs_tx_fits(&k->d->view, k->peer, &k->tx, n) ? DEFAULT_CAP : ring_cap(k);
+}
+
 static void fault(struct zsock *k)
 {
     zs_log(ZS_LOG_WARN, "shared memory of a connection is inconsistent: it was reset");
@@ -83,6 +89,7 @@ static int wait_rx(struct zsock *k, uint64_t deadline, bool restartable)
     int r = spin_signals(restartable);
     if (r < 0 || rx_ready(s))
         return r;
+    atomic_store(&s->rx_prod.others, 1);
     atomic_store(&s->rx_wait, 1);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
     if (rx_ready(s))
@@ -107,9 +114,10 @@ uint64_t stream_unsent(const struct zsock *k)
 
 bool stream_may_fill(const struct zsock *k, unsigned wake)
 {
+    if (ZS_LIKELY(!(atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_WIRE)))
+        return true;
     uint32_t low = atomic_load_explicit(&k->s->opts.notsent_lowat, memory_order_relaxed);
-    return ZS_LIKELY(low == 0) || !(atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_WIRE) ||
-           stream_unsent(k) << wake < low;
+    return low == 0 || stream_unsent(k) << wake < low;
 }
 
 static bool tx_room(struct zsock *k)
@@ -146,6 +154,18 @@ static int wait_tx(struct zsock *k, uint64_t deadline, bool restartable, bool *s
     r = wait_word(k->d, want, val, deadline, restartable);
     check_peer_alive(k);
     return r;
+}
+
+uint64_t stream_reserve(struct zsock *k, uint64_t size)
+{
+    struct zs_view *v = &k->d->view;
+    bool locked = sock_locked(k);
+    if (locked)
+        zs_lock(v, &k->peer->rx_prod.lock, false);
+    uint64_t room = zs_tx_reserve(v, k->peer, size);
+    if (locked)
+        zs_unlock(v, &k->peer->rx_prod.lock);
+    return room;
 }
 
 static uint64_t deadline_of(uint64_t timeout_us)
@@ -199,6 +219,7 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
         got = zs_rx_peek(v, s, off, flags & MSG_TRUNC ? NULL : iov, skip, most);
         if (got > 0 && !(flags & MSG_PEEK))
             zs_rx_consume(v, s, (uint64_t)got);
+        k->rx.next = zs_rx_next(v, s);
         if (got > 0 && ZS_UNLIKELY(k->pre.peek_off >= 0))
             peek_moves(k, got, flags & MSG_PEEK);
     }
@@ -236,8 +257,7 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
 {
     size_t done = 0;
     uint64_t deadline = 0;
-    uint64_t timeout = atomic_load_explicit(&k->s->opts.rcvtimeo_us, memory_order_relaxed);
-    size_t lowat = atomic_load_explicit(&k->s->opts.rcvlowat, memory_order_relaxed);
+    size_t lowat = sock_rcvlowat(k);
     size_t target = n == 0 ? 1 : flags & MSG_WAITALL ? n : lowat < n ? lowat : n;
     bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
     if (flags & MSG_OOB)
@@ -254,6 +274,7 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
             continue;
         if (got != -EAGAIN || !block)
             return done > 0 ? (ssize_t)done : (ssize_t)got;
+        uint64_t timeout = atomic_load_explicit(&k->s->opts.rcvtimeo_us, memory_order_relaxed);
         if (deadline == 0)
             deadline = deadline_of(timeout);
         int r = wait_rx(k, deadline, timeout == 0 && done == 0); /* a part is returned, never begun again */
@@ -410,7 +431,7 @@ static int64_t send_once(struct zsock *k, struct source *src, size_t skip, size_
     int64_t put = !stream_may_fill(k, 0) ? 0
                   : src->urgent != NULL ? put_urgent(k, src)
                   : src->ref != NULL ? zs_tx_lend_hold(v, k->peer, &k->tx, src->ref, src->least, ring_cap(k))
-                  : src->file < 0  ? zs_tx_write(v, k->peer, &k->tx, src->iov, skip, n, ring_cap(k))
+                  : src->file < 0  ? zs_tx_write(v, k->peer, &k->tx, src->iov, skip, n, cap_for(k, n))
                                    : put_file(k, src, n);
     if (locked)
         zs_unlock(v, &k->peer->rx_prod.lock);
@@ -450,7 +471,6 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
 {
     size_t done = 0;
     uint64_t deadline = 0;
-    uint64_t timeout = atomic_load_explicit(&k->s->opts.sndtimeo_us, memory_order_relaxed);
     bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
     ssize_t r = 0;
     bool spun = false;
@@ -491,6 +511,7 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
         }
         if (r == -ENOBUFS)
             break;
+        uint64_t timeout = atomic_load_explicit(&k->s->opts.sndtimeo_us, memory_order_relaxed);
         if (deadline == 0)
             deadline = deadline_of(timeout);
         r = wait_tx(k, deadline, timeout == 0 && done == 0, &spun);
@@ -515,8 +536,8 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
 static void tell_more(struct zsock *k, bool more)
 {
     _Atomic uint32_t *bits = &k->s->opts.bits;
-    bool has = atomic_load_explicit(bits, memory_order_relaxed) & ZS_O_MORE;
-    if (ZS_LIKELY(has == more) || !(atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_WIRE))
+    if (ZS_LIKELY(!(atomic_load_explicit(&k->s->flags, memory_order_relaxed) & ZS_F_WIRE)) ||
+        !(atomic_load_explicit(bits, memory_order_relaxed) & ZS_O_MORE) == !more)
         return;
     if (more)
         atomic_fetch_or(bits, ZS_O_MORE);

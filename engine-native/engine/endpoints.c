@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "wire.h"
 
+#include "ring.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -295,6 +297,7 @@ static void free_rx_rings(struct engine *e, struct tracked *t)
      * it holds the lock keeps the rings until the slot is freed. */
     if (!zs_lock(&e->view, &s->rx_prod.lock, true))
         return;
+    zs_newest_gone(s);
     for (uint32_t i = 0; i < ZS_DIR_RINGS; i++) {
         uint32_t ref = atomic_exchange(&s->rx_rings.ring[i], 0);
         if (ref != 0)

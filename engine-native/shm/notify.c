@@ -58,11 +58,14 @@ static bool signal_list(struct zs_view *v, _Atomic uint64_t *subs, uint32_t n, b
 static bool wake(struct zs_view *v, struct zs_session *s)
 {
     /* What was published is on its way to this CPU's cache, which the barrier waits for: the hint's line comes with it. */
-    uint64_t first = atomic_load_explicit(&s->subs[0], memory_order_relaxed);
+    uint64_t first = atomic_load_explicit(&s->rx_prod.sub, memory_order_relaxed);
     if (first != 0 && ZS_SUB_WAITER(first) < ZS_MAX_WAITERS)
         zs_waiter_fetch(&v->arena->waiter[ZS_SUB_WAITER(first)]);
     atomic_thread_fence(memory_order_seq_cst);
-    bool done = signal_list(v, s->subs, ZS_SUBS_INLINE, false);
+    bool done = signal_list(v, &s->rx_prod.sub, 1, false);
+    if (atomic_load(&s->rx_prod.others) == 0)
+        return false;
+    done = signal_list(v, s->subs, ZS_SUBS_INLINE, done);
     uint32_t ref = atomic_load_explicit(&s->subs_block, memory_order_acquire);
     if (ref != 0) {
         _Atomic uint64_t *more = (_Atomic uint64_t *)zs_block_ptr(v->arena, ref);
@@ -81,6 +84,8 @@ static bool wake(struct zs_view *v, struct zs_session *s)
 void zs_notify(struct zs_view *v, struct zs_session *s)
 {
     bool woken = wake(v, s);
+    if (atomic_load_explicit(&s->rx_prod.others, memory_order_relaxed) == 0)
+        return;
     if (__builtin_expect(atomic_load_explicit(&s->async, memory_order_relaxed) != 0, 0)) {
         long band = zs_async_band(v, s);
         /* Data for a thread that waits for it is no news (SOCKWQ_ASYNC_WAITDATA). */
@@ -114,6 +119,9 @@ static int claim_in(_Atomic uint64_t *subs, uint32_t n, uint64_t word)
 int zs_subscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint32_t slot, uint32_t flags)
 {
     uint64_t word = ZS_SUB(waiter, slot, flags);
+    if (claim_in(&s->rx_prod.sub, 1, word) == 0)
+        return 0;
+    atomic_store(&s->rx_prod.others, 1);
     if (claim_in(s->subs, ZS_SUBS_INLINE, word) == 0)
         return 0;
     uint32_t ref = atomic_load(&s->subs_block);
@@ -151,6 +159,8 @@ static bool drop_from(_Atomic uint64_t *subs, uint32_t n, uint64_t want, uint64_
 
 static void drop(struct zs_view *v, struct zs_session *s, uint64_t want, uint64_t mask, bool all)
 {
+    if (drop_from(&s->rx_prod.sub, 1, want, mask, all) && !all)
+        return;
     if (drop_from(s->subs, ZS_SUBS_INLINE, want, mask, all) && !all)
         return;
     uint32_t ref = atomic_load(&s->subs_block);

@@ -47,18 +47,19 @@ struct newest {
 
 static int newest_ring(struct zs_view *v, struct zs_session *rx, struct newest *r)
 {
-    uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_relaxed);
-    uint32_t i = (rings - 1) % ZS_DIR_RINGS;
-    uint32_t ref = rings == 0 ? 0 : atomic_load_explicit(&rx->rx_rings.ring[i], memory_order_relaxed);
+    uint64_t newest = atomic_load_explicit(&rx->rx_prod.newest, memory_order_relaxed);
+    uint32_t ref = ZS_NEWEST_REF(newest);
     r->data = NULL;
     r->size = 0;
-    r->base = atomic_load_explicit(&rx->rx_rings.base[i], memory_order_relaxed);
+    r->base = 0; /* of the first ring, whose line need not be looked at */
+    if (ZS_NEWEST_COUNT(newest) != 1)
+        r->base = atomic_load_explicit(&rx->rx_rings.base[(ZS_NEWEST_COUNT(newest) - 1) % ZS_DIR_RINGS], memory_order_relaxed);
     if (ref == 0)
         return 0;
-    r->data = zs_block_ptr(v->arena, ref);
+    r->data = zs_ring_ptr(v->arena, ref);
     if (r->data == NULL)
         return -EPROTO;
-    r->size = ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref));
+    r->size = zs_ring_size(ref);
     return 0;
 }
 
@@ -66,21 +67,20 @@ static int newest_ring(struct zs_view *v, struct zs_session *rx, struct newest *
 static int attach_ring(struct zs_view *v, struct zs_session *rx, uint64_t size)
 {
     struct zs_dir_prod *p = &rx->rx_prod;
-    uint32_t rings = atomic_load_explicit(&p->rings, memory_order_relaxed);
+    uint32_t rings = ZS_NEWEST_COUNT(atomic_load_explicit(&p->newest, memory_order_relaxed));
     uint32_t seq = atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_acquire); /* pairs with zs_rx_consume */
     uint64_t tail = atomic_load_explicit(&p->tail, memory_order_relaxed);
     uint32_t last = (rings - 1) % ZS_DIR_RINGS;
     bool reuse = rings != 0 && atomic_load_explicit(&rx->rx_rings.ring[last], memory_order_relaxed) == 0;
     if (!reuse && rings - seq >= ZS_DIR_RINGS)
         return -EAGAIN; /* the consumer has yet to leave the older rings */
-    uint32_t ref = zs_block_alloc(v, size, zs_session_index(v, rx));
+    uint32_t index = zs_session_index(v, rx), ref = size <= ZS_RING_SMALL ? ZS_SMALL(index) : zs_block_alloc(v, size, index);
     if (ref == 0)
         return -ENOBUFS;
     uint32_t slot = reuse ? last : rings % ZS_DIR_RINGS;
     atomic_store_explicit(&rx->rx_rings.base[slot], tail, memory_order_relaxed);
     atomic_store_explicit(&rx->rx_rings.ring[slot], ref, memory_order_release);
-    if (!reuse)
-        atomic_store_explicit(&p->rings, rings + 1, memory_order_release); /* pairs with the acquire in locate() */
+    atomic_store_explicit(&p->newest, ZS_NEWEST(reuse ? rings : rings + 1, ref), memory_order_release); /* with the acquire in locate() */
     return 0;
 }
 
@@ -93,6 +93,15 @@ static int attach_first(struct zs_view *v, struct zs_session *rx, uint64_t size)
         r = attach_ring(v, rx, size);
     }
     return r;
+}
+
+/* Whether the first ring may be the session's own. What goes to the engine's stack lies in blocks, which its ports know; and room for
+ * a window that was promised is not to be small. */
+static bool small_will_do(const struct zs_session *rx, const struct zs_tx *tx, uint64_t want)
+{
+    bool stacks = atomic_load(&rx->owner) == ZS_CLIENT_ENGINE && atomic_load(&rx->state) != ZS_S_QUEUED;
+    return want * 2 <= ZS_RING_SMALL && !tx->promised && !stacks && rx->kind == ZS_KIND_TCP &&
+           !(atomic_load(&rx->flags) & ZS_F_WIRE);
 }
 
 static uint64_t room_in(const struct newest *r, uint64_t tail, uint64_t head)
@@ -116,7 +125,9 @@ static bool try_grow(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx,
                      uint64_t want, uint64_t cap)
 {
     uint64_t limit = min_u64(cap < ZS_RING_FIRST ? ZS_RING_FIRST : cap, ZS_RING_MAX);
-    if (r->data == NULL) {
+    if (r->data == NULL && small_will_do(rx, tx, want))
+        return attach_ring(v, rx, ZS_RING_SMALL) == 0;
+    if (r->data == NULL || r->size == ZS_RING_SMALL) {
         uint64_t first = min_u64(want * 2 < ZS_RING_FIRST ? ZS_RING_FIRST : want * 2, min_u64(limit, 65536));
         return attach_first(v, rx, first) == 0;
     }
@@ -148,7 +159,7 @@ static int64_t find_room(struct zs_view *v, struct zs_session *rx, struct zs_tx 
             return -EPROTO;
         tx->head_seen = head;
         room = room_in(r, tail, head);
-        if (room >= want || (r->data != NULL && room == r->size && !tx->promised))
+        if (room >= want || (r->data != NULL && room == r->size && r->size != ZS_RING_SMALL && !tx->promised))
             return (int64_t)room;
         if (!try_grow(v, rx, tx, r, head, want, cap))
             return r->data == NULL ? -ENOBUFS : (int64_t)room;
@@ -241,6 +252,13 @@ void zs_tx_publish(struct zs_session *rx, uint64_t n)
     atomic_store_explicit(&rx->rx_prod.tail, tail + n, memory_order_release); /* pairs with the acquire in zs_rx_avail */
 }
 
+bool zs_tx_fits(struct zs_view *v, struct zs_session *rx, const struct zs_tx *tx, uint64_t n)
+{
+    struct newest r;
+    return newest_ring(v, rx, &r) == 0 &&
+           room_in(&r, atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed), tx->head_seen) >= n;
+}
+
 uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t cap)
 {
     struct newest r;
@@ -257,7 +275,7 @@ uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, 
     /* As Linux: writable while a third is free; a ring that will grow at once counts as free. */
     if (room * 3 >= r.size)
         return room;
-    uint32_t pending = atomic_load_explicit(&rx->rx_prod.rings, memory_order_relaxed) -
+    uint32_t pending = ZS_NEWEST_COUNT(atomic_load_explicit(&rx->rx_prod.newest, memory_order_relaxed)) -
                        atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_relaxed);
     return r.size < ZS_RING_EAGER && r.size * 2 <= cap && pending < ZS_DIR_RINGS ? r.size : 0;
 }
@@ -286,6 +304,7 @@ void zs_tx_detach_idle(struct zs_view *v, struct zs_session *rx)
     if (atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire) != tail)
         return;
     /* Empty: the consumer touches no ring before the next tail is published. */
+    zs_newest_gone(rx);
     for (uint32_t i = 0; i < ZS_DIR_RINGS; i++) {
         uint32_t ref = atomic_exchange(&rx->rx_rings.ring[i], 0);
         if (ref != 0)
@@ -305,17 +324,19 @@ struct located {
 static int locate(struct zs_view *v, struct zs_session *rx, uint64_t pos, uint64_t tail, struct located *l)
 {
     uint32_t seq = atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_relaxed);
-    uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_acquire); /* with attach_ring */
+    uint64_t newest = atomic_load_explicit(&rx->rx_prod.newest, memory_order_acquire); /* with attach_ring */
+    uint32_t rings = ZS_NEWEST_COUNT(newest), ref = ZS_NEWEST_REF(newest);
     if (rings - seq > ZS_DIR_RINGS || rings == seq)
         return -EPROTO;
     while (seq + 1 != rings && atomic_load(&rx->rx_rings.base[(seq + 1) % ZS_DIR_RINGS]) <= pos)
         seq++;
-    uint32_t ref = atomic_load(&rx->rx_rings.ring[seq % ZS_DIR_RINGS]);
-    l->data = zs_block_ptr(v->arena, ref);
+    if (seq + 1 != rings)
+        ref = atomic_load(&rx->rx_rings.ring[seq % ZS_DIR_RINGS]);
+    l->data = zs_ring_ptr(v->arena, ref);
     l->end = seq + 1 == rings ? tail : min_u64(tail, atomic_load(&rx->rx_rings.base[(seq + 1) % ZS_DIR_RINGS]));
     if (l->data == NULL)
         return -EPROTO;
-    l->size = ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref));
+    l->size = zs_ring_size(ref);
     return l->end - pos > l->size ? -EPROTO : 0;
 }
 
@@ -353,15 +374,13 @@ int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, co
     return (int64_t)done;
 }
 
-void zs_rx_fetch(const struct zs_view *v, const struct zs_session *rx)
+void zs_rx_fetch(const struct zs_session *rx, const struct zs_rx *last)
 {
     __builtin_prefetch(&rx->rx_prod);
-    uint32_t seq = atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_relaxed);
-    uint64_t head = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed);
-    uint32_t ref = atomic_load_explicit(&rx->rx_rings.ring[seq % ZS_DIR_RINGS], memory_order_relaxed);
-    const uint8_t *data = zs_block_ptr(v->arena, ref);
-    if (data != NULL)
-        __builtin_prefetch(data + (head & (ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref)) - 1)));
+    __builtin_prefetch(&rx->rx_cons);
+    __builtin_prefetch(&rx->owner);
+    if (last->next != NULL)
+        __builtin_prefetch(last->next);
 }
 
 int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint64_t n, struct iovec *iov, int max)
@@ -426,10 +445,9 @@ int zs_rx_take(struct zs_view *v, struct zs_session *rx, struct zs_taken *t)
 /* Wakes the producer when it waits for room and enough of it is there. */
 static void return_room(struct zs_view *v, struct zs_session *rx, uint64_t head)
 {
-    uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_relaxed);
-    uint32_t ref = atomic_load(&rx->rx_rings.ring[(rings - 1) % ZS_DIR_RINGS]);
+    zs_block_ref ref = ZS_NEWEST_REF(atomic_load_explicit(&rx->rx_prod.newest, memory_order_relaxed));
     uint64_t unread = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed) - head;
-    uint64_t size = zs_block_ptr(v->arena, ref) ? ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref)) : 0;
+    uint64_t size = zs_ring_ptr(v->arena, ref) ? zs_ring_size(ref) : 0;
     if (size != 0 && unread < size && (size - unread) * 3 < size)
         return;
     uint32_t want = atomic_exchange(&rx->rx_prod.want_space, 0);
@@ -451,7 +469,7 @@ void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n)
     struct zs_dir_cons *c = &rx->rx_cons;
     uint64_t head = atomic_load_explicit(&c->head, memory_order_relaxed) + n;
     uint32_t seq = atomic_load_explicit(&c->ring_seq, memory_order_relaxed);
-    uint32_t rings = atomic_load_explicit(&rx->rx_prod.rings, memory_order_acquire);
+    uint32_t rings = ZS_NEWEST_COUNT(atomic_load_explicit(&rx->rx_prod.newest, memory_order_acquire));
     while (rings - seq > 1 && rings - seq <= ZS_DIR_RINGS &&
            atomic_load(&rx->rx_rings.base[(seq + 1) % ZS_DIR_RINGS]) <= head) {
         uint32_t ref = atomic_exchange(&rx->rx_rings.ring[seq % ZS_DIR_RINGS], 0);

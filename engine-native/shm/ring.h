@@ -14,6 +14,11 @@ struct zs_tx {
     bool promised;       /* room for `cap` bytes was promised (a TCP window): grow to keep the promise, not by need */
 };
 
+/* The consumer's, of no weight but for speed. */
+struct zs_rx {
+    const uint8_t *next; /* where in the ring the byte after those read last lies, if it is in the same ring; NULL: not known */
+};
+
 #define ZS_RING_FIRST 4096u           /* smallest first ring, bytes */
 #define ZS_RING_EAGER (UINT64_C(256) << 10) /* grown to at once; beyond only for a consumer that does not read */
 #define ZS_RING_MAX (UINT64_C(4) << 20)
@@ -29,6 +34,8 @@ int64_t zs_tx_span(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, u
 void zs_tx_publish(struct zs_session *rx, uint64_t n);
 /* Bytes that can be written without waiting (0: full); counts memory that a growing ring would get. */
 uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t cap);
+/* Whether n bytes fit into the ring that is there, without a look at what the consumer has read since the last look. */
+bool zs_tx_fits(struct zs_view *v, struct zs_session *rx, const struct zs_tx *tx, uint64_t n);
 /* Makes sure that a ring of at least `size` bytes is attached (records must fit whole) and returns the room in it, bytes. */
 uint64_t zs_tx_reserve(struct zs_view *v, struct zs_session *rx, uint64_t size);
 /* Bytes written and not yet read by the consumer (SIOCOUTQ). */
@@ -50,6 +57,12 @@ static inline uint32_t zs_tx_returned(const struct zs_session *rx)
 {
     return atomic_load_explicit(&rx->rx_cons.ref_head, memory_order_acquire); /* with zs_refs_drop */
 }
+/* Rings are about to be taken away: there is no newest one. Lock held, or nobody else is there. */
+static inline void zs_newest_gone(struct zs_session *rx)
+{
+    uint64_t newest = atomic_load_explicit(&rx->rx_prod.newest, memory_order_relaxed);
+    atomic_store_explicit(&rx->rx_prod.newest, ZS_NEWEST(ZS_NEWEST_COUNT(newest), 0), memory_order_relaxed);
+}
 /* Gives the rings of an empty direction back to the arena. Only by the producer's side, lock held. */
 void zs_tx_detach_idle(struct zs_view *v, struct zs_session *rx);
 
@@ -62,8 +75,16 @@ static inline uint64_t zs_rx_avail(const struct zs_session *rx)
 /* Copies up to `n` unread bytes, starting `offset` bytes after the first unread one, into iov from `skip` on, without
  * consuming them. Returns bytes or -EPROTO; -ENOBUFS: what is lent there cannot be mapped now. iov NULL: counts only (MSG_TRUNC). */
 int64_t zs_rx_peek(struct zs_view *v, struct zs_session *rx, uint64_t offset, const struct iovec *iov, size_t skip, size_t n);
-/* It was hinted that something came: asks for the lines that tell, and the first that it may lie in, at once. */
-void zs_rx_fetch(const struct zs_view *v, const struct zs_session *rx);
+/* It was hinted that something came: asks for the lines that tell, and for the first that it may lie in, at once. */
+void zs_rx_fetch(const struct zs_session *rx, const struct zs_rx *last);
+/* For zs_rx_fetch, after a read. */
+static inline const uint8_t *zs_rx_next(const struct zs_view *v, const struct zs_session *rx)
+{
+    zs_block_ref ref = ZS_NEWEST_REF(atomic_load_explicit(&rx->rx_prod.newest, memory_order_relaxed));
+    const uint8_t *data = zs_ring_ptr(v->arena, ref);
+    uint64_t head = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed);
+    return data == NULL ? NULL : data + (head & (zs_ring_size(ref) - 1));
+}
 /* Where n unread bytes from `offset` on lie, in the rings or lent: at most `max` pieces. Returns how many; 0: more pieces; -EPROTO.
  * The pieces stay until they are consumed. */
 int zs_rx_spans(struct zs_view *v, struct zs_session *rx, uint64_t offset, uint64_t n, struct iovec *iov, int max);

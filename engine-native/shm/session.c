@@ -3,6 +3,7 @@
  * began before it died. */
 #include "capring.h"
 #include "ref.h"
+#include "ring.h"
 
 #include <limits.h>
 #include <time.h>
@@ -36,6 +37,7 @@ int64_t zs_session_alloc(struct zs_view *v, uint32_t kind)
 
 static void free_rings(struct zs_view *v, struct zs_session *s, uint32_t index)
 {
+    zs_newest_gone(s);
     for (uint32_t i = 0; i < ZS_DIR_RINGS; i++) {
         uint32_t ref = atomic_exchange(&s->rx_rings.ring[i], 0);
         if (ref != 0)

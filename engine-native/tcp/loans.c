@@ -214,7 +214,7 @@ static int lend(struct tcp_conn *c, struct zs_session *app, struct rte_mbuf *m, 
     if (loan < 0)
         return (int)loan;
     struct zs_loan *l = &v->arena->loan[loan];
-    uint64_t sub = tcp_own(c) == NULL ? 0 : atomic_load_explicit(&tcp_own(c)->subs[0], memory_order_relaxed);
+    uint64_t sub = tcp_own(c) == NULL ? 0 : atomic_load_explicit(&tcp_own(c)->rx_prod.sub, memory_order_relaxed);
     if (sub != 0 && ZS_SUB_WAITER(sub) < ZS_MAX_WAITERS) {
         l->waiter = ZS_SUB_WAITER(sub);
         l->waiter_gen = atomic_load(&v->arena->waiter[l->waiter].gen);

@@ -111,7 +111,7 @@ static void test_memory_exhausted(void **state)
     fixture_pair(f, &other);
     struct zs_session *rx = zs_session_at(&f->b, other);
     struct zs_tx tx = {0};
-    uint8_t buf[100] = {0};
+    uint8_t buf[200] = {0};
     struct iovec iov = {buf, sizeof buf};
     f->a.mem_limit = 2048;
     assert_int_equal(zs_tx_write(&f->a, rx, &tx, &iov, 0, sizeof buf, ZS_RING_MAX), -ENOBUFS);
@@ -123,6 +123,86 @@ static void test_memory_exhausted(void **state)
     struct iovec more = {big, sizeof big};
     assert_int_equal(zs_tx_write(&f->a, rx, &tx, &more, 0, sizeof big, ZS_RING_MAX), 4096 - sizeof buf);
     assert_int_equal(zs_tx_write(&f->a, rx, &tx, &more, 0, sizeof big, ZS_RING_MAX), 0);
+}
+
+static int64_t put(struct fixture *f, struct zs_session *rx, struct zs_tx *tx, const void *bytes, size_t n)
+{
+    struct iovec iov = {(void *)(uintptr_t)bytes, n};
+    return zs_tx_write(&f->a, rx, tx, &iov, 0, n, ZS_RING_MAX);
+}
+
+static void expect_bytes(struct fixture *f, struct zs_session *rx, const uint8_t *bytes, size_t n)
+{
+    static uint8_t got[8192];
+    struct iovec iov = {got, n};
+    assert_int_equal(zs_rx_avail(rx), n);
+    assert_int_equal(zs_rx_peek(&f->b, rx, 0, &iov, 0, n), n);
+    assert_memory_equal(got, bytes, n);
+    zs_rx_consume(&f->b, rx, n);
+}
+
+/* Small messages need no block; the first that does not fit brings one, and none of it is lost or cut. */
+static void test_small(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {0};
+    static uint8_t bytes[8192];
+    uint64_t seed = 1;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)rnd(&seed);
+    for (int i = 0; i < 1000; i++) { /* around the end of it, at every offset */
+        size_t n = 1 + rnd(&seed) % (ZS_RING_SMALL / 2);
+        assert_int_equal(put(f, rx, &tx, bytes + i, n), n);
+        expect_bytes(f, rx, bytes + i, n);
+        assert_int_equal(zs_tx_room(&f->a, rx, &tx, ZS_RING_MAX) != 0, true);
+    }
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 0);
+    assert_int_equal(ZS_NEWEST_REF(atomic_load(&rx->rx_prod.newest)), ZS_SMALL(other));
+    assert_int_equal(put(f, rx, &tx, bytes, 5000), 5000); /* it is empty, and too small all the same */
+    expect_bytes(f, rx, bytes, 5000);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 16384);
+    zs_tx_detach_idle(&f->a, rx);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 0);
+    assert_int_equal(put(f, rx, &tx, bytes, 100), 100);
+    assert_int_equal(put(f, rx, &tx, bytes + 100, 100), 100);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 0);
+    assert_int_equal(put(f, rx, &tx, bytes + 200, 100), 100); /* the first two are unread */
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 4096);
+    expect_bytes(f, rx, bytes, 300);
+    zs_tx_detach_idle(&f->a, rx);
+    f->a.mem_limit = 0; /* without memory what is there goes on */
+    assert_int_equal(put(f, rx, &tx, bytes, 128), 128);
+    assert_int_equal(put(f, rx, &tx, bytes + 128, 200), ZS_RING_SMALL - 128);
+    assert_int_equal(put(f, rx, &tx, bytes, 1), 0);
+    expect_bytes(f, rx, bytes, ZS_RING_SMALL);
+}
+
+/* What the engine's stack sends from, and room that was promised, are blocks. */
+static void test_not_small(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {.promised = true};
+    assert_int_equal(put(f, rx, &tx, "a", 1), 1);
+    assert_in_range(atomic_load(&f->arena->header.mem_used), 4096, 65536);
+    expect_bytes(f, rx, (const uint8_t *)"a", 1);
+    zs_tx_detach_idle(&f->a, rx);
+    tx.promised = false;
+    uint32_t owner = atomic_exchange(&rx->owner, ZS_CLIENT_ENGINE);
+    atomic_store(&rx->state, ZS_S_OPEN);
+    assert_int_equal(put(f, rx, &tx, "a", 1), 1);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 4096);
+    expect_bytes(f, rx, (const uint8_t *)"a", 1);
+    zs_tx_detach_idle(&f->a, rx);
+    atomic_store(&rx->state, ZS_S_QUEUED); /* a connection that waits to be accepted */
+    assert_int_equal(put(f, rx, &tx, "a", 1), 1);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 0);
+    atomic_store(&rx->owner, owner);
 }
 
 /* ---- Two threads ---- */
@@ -219,6 +299,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_grows_for_a_reader_that_stands_still, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_capacity_is_a_limit, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_memory_exhausted, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_small, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_not_small, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_two_threads, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_scribbled, fixture_up, fixture_down),
     };

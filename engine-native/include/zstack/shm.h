@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 14u
+#define ZS_LAYOUT_VERSION 15u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -68,6 +68,11 @@ typedef uint32_t zs_block_ref;
 #define ZS_BLOCK(c, i) ((zs_block_ref)((((c) + 1u) << 28) | (i)))
 #define ZS_BLOCK_CLASS(r) (((r) >> 28) - 1u)
 #define ZS_BLOCK_INDEX(r) ((r) & 0x0fffffffu)
+
+/* The first ring of a connection whose messages are small is none of these: each session has memory for it, so that many connections
+ * do with few pages. It costs nothing until it is used, and does not count against the limit. */
+#define ZS_RING_SMALL 256u /* bytes */
+#define ZS_SMALL(session) ZS_BLOCK(ZS_NCLASS, session)
 
 struct zs_block_class {
     /* Owner words: 0 free, else client id << 32 | session index. */
@@ -120,20 +125,26 @@ enum zs_session_state { ZS_S_FREE, ZS_S_EMBRYO, ZS_S_QUEUED, ZS_S_OPEN, ZS_S_CLO
 #define ZS_SUBS_INLINE 6u
 #define ZS_SUBS_BLOCK (4096u / 8u) /* overflow: a 4 KiB block of subscriber words */
 
-/* Producer's half of a direction: written by the end that sends into it. */
+/* Producer's half of a direction: written by the end that sends into it. A small message is sent with this line and the one that its
+ * bytes are in: what else both ends need for it is here, too. */
 struct zs_dir_prod {
     _Atomic uint64_t tail; /* position after the last published byte; release store publishes */
-    _Atomic uint32_t rings; /* data rings ever attached; the newest is number rings - 1 */
+    _Atomic uint64_t newest; /* ZS_NEWEST(): data rings ever attached, and the last of them */
     _Atomic uint32_t fin;  /* no more data after tail: ZS_FIN or ZS_RST */
     _Atomic uint32_t want_space; /* ZS_WANT_*: who waits for room */
     _Atomic uint32_t lock; /* client id of the holder; used once several threads or processes may write */
     /* The reference ring for lent data (zero-copy sends): block of struct zs_ref and its producer index. */
     _Atomic uint32_t ref_ring;
     _Atomic uint32_t ref_tail;
+    _Atomic uint32_t others; /* not 0: who waits stands in the session's fourth line, too. Stays so; set by the receiving end */
     _Atomic uint64_t urgent; /* ZS_URGENT(): the urgent byte of this direction, 0 none ever. Stored before the byte is published */
     _Atomic uint64_t urgent_skip; /* position + 1 of an earlier urgent byte that is not part of the stream any more */
-    uint8_t pad[16];
+    _Atomic uint64_t sub; /* the first subscriber, ZS_SUB(): by the receiving end, rarely */
 };
+/* Rings are numbered from 0, the newest is number count - 1; ref 0: it was given back to the arena, or there is none yet. */
+#define ZS_NEWEST(count, ref) ((uint64_t)(count) << 32 | (ref))
+#define ZS_NEWEST_COUNT(word) ((uint32_t)((word) >> 32))
+#define ZS_NEWEST_REF(word) ((zs_block_ref)(word))
 /* Urgent data (RFC 9293 3.8.5, RFC 6093): one byte, as every socket interface has it. Position of the byte in the stream + 1,
  * whether it is known yet, and the byte. A later one takes the place of an earlier one. */
 #define ZS_URGENT_KNOWN 0x100u
@@ -160,7 +171,7 @@ struct zs_dir_cons {
 
 /* The data rings of a direction. Ring number i is at [i % ZS_DIR_RINGS] and holds the positions from its base to the base of
  * ring i + 1; a producer that needs more room attaches a larger one and goes on there, the consumer frees each as it
- * leaves it. Whoever frees a ring takes its reference by exchanging it for 0. */
+ * leaves it. Whoever frees a ring takes its reference by exchanging it for 0; the producer takes it out of rx_prod.newest before. */
 #define ZS_DIR_RINGS 4u
 struct zs_dir_rings {
     _Atomic uint64_t base[ZS_DIR_RINGS];
@@ -271,7 +282,7 @@ struct zs_session {
     uint32_t pad1;
     /* line 2, 4: the direction that ends here */
     struct zs_dir_prod rx_prod; /* written by the peer */
-    /* line 3: who waits. Read by the peer on each publish, written rarely. */
+    /* line 3: who waits but for the first subscriber. Read by the peer on each publish once rx_prod.others is set, written rarely. */
     _Atomic uint64_t subs[ZS_SUBS_INLINE];
     _Atomic uint32_t subs_block; /* overflow block reference */
     _Atomic uint32_t rx_wait;    /* futex: 1 while threads sleep for data, EOF or error */
@@ -599,6 +610,7 @@ struct zs_arena {
     _Alignas(4096) struct zs_loan loan[ZS_MAX_LOANS];
     _Alignas(4096) struct zs_client client[ZS_MAX_CLIENTS];
     _Alignas(4096) struct zs_session session[ZS_MAX_SESSIONS];
+    _Alignas(4096) uint8_t small[ZS_MAX_SESSIONS][ZS_RING_SMALL];
     _Alignas(4096) struct zs_waiter waiter[ZS_MAX_WAITERS];
     _Alignas(4096) struct zs_listener listener[ZS_MAX_LISTENERS];
     _Alignas(4096) struct zs_capture capture;
@@ -611,6 +623,7 @@ _Static_assert(sizeof(struct zs_dir_cons) == 64, "zs_dir_cons is a cache line");
 _Static_assert(sizeof(struct zs_ref) == 32, "two entries in a cache line");
 _Static_assert(sizeof(struct zs_loan) == 64, "zs_loan is a cache line");
 _Static_assert(sizeof(struct zs_opts) <= 64, "zs_opts fits a cache line");
+_Static_assert(ZS_NCLASS + 1u < 16u && ZS_MAX_SESSIONS <= 0x10000000u, "ZS_SMALL is a block reference");
 _Static_assert(sizeof(struct zs_session) == 448, "zs_session is seven cache lines");
 _Static_assert(offsetof(struct zs_session, local) == 64, "line 1");
 _Static_assert(offsetof(struct zs_session, rx_prod) == 128, "line 2");
@@ -635,6 +648,19 @@ static inline uint8_t *zs_block_ptr(struct zs_arena *arena, zs_block_ref ref)
     if (c >= ZS_NCLASS || i >= ZS_CLASS_COUNT(c))
         return NULL;
     return arena->data[c] + ((uint64_t)i << ZS_CLASS_SHIFT(c));
+}
+
+/* The same for what a ring may be: a block, or a session's ZS_SMALL(). */
+static inline uint8_t *zs_ring_ptr(struct zs_arena *arena, zs_block_ref ref)
+{
+    if (ZS_BLOCK_CLASS(ref) == ZS_NCLASS)
+        return ZS_BLOCK_INDEX(ref) < ZS_MAX_SESSIONS ? arena->small[ZS_BLOCK_INDEX(ref)] : NULL;
+    return zs_block_ptr(arena, ref);
+}
+
+static inline uint64_t zs_ring_size(zs_block_ref ref)
+{
+    return ZS_BLOCK_CLASS(ref) == ZS_NCLASS ? ZS_RING_SMALL : ZS_CLASS_SIZE(ZS_BLOCK_CLASS(ref));
 }
 
 #endif
