@@ -18,6 +18,7 @@ static void child_begins(int flags)
         zs_forked_same_files();
     else
         zs_after_fork_child();
+    netns_child((uint64_t)flags);
 }
 
 static int in_fork(void *arg)
@@ -41,7 +42,10 @@ int zsp_clone(int (*fn)(void *), void *stack, int flags, void *arg, void *ptid, 
         return REAL(clone)(fn, stack, flags, arg, ptid, tls, ctid);
     if (!(flags & CLONE_VM)) {
         zs_before_fork();
-        return REAL(clone)(fn != NULL ? in_fork : NULL, stack, flags, &s, ptid, tls, ctid);
+        netns_before_clone((uint64_t)flags);
+        int pid = REAL(clone)(fn != NULL ? in_fork : NULL, stack, flags, &s, ptid, tls, ctid);
+        netns_parent();
+        return pid;
     }
     if (!(flags & CLONE_VFORK))
         return REAL(clone)(fn, stack, flags, arg, ptid, tls, ctid);
@@ -65,10 +69,14 @@ long zsp_clone_syscall(long n, const long a[6])
     else if (n == SYS_clone3)
         flags = CLONE_VM;
     bool fork = !(flags & CLONE_VM);
-    if (fork)
+    if (fork) {
         zs_before_fork();
+        netns_before_clone(flags);
+    }
     long r = REAL(syscall)(n, a[0], a[1], a[2], a[3], a[4], a[5]);
     if (fork && r == 0)
         child_begins((int)flags);
+    else if (fork)
+        netns_parent();
     return r;
 }

@@ -262,6 +262,7 @@ struct zs_thread {
     } under[4];
     bool registered;         /* thread_exit will run */
     struct zs_spare spare[ZS_SPARE_USES];
+    int home1; /* while a child of another network namespace begins: what it attaches by (zs_attach_args) */
     struct zs_wait wait;     /* for poll and select */
     uint32_t wait_generation;
 };
@@ -605,6 +606,10 @@ void space_exec_failed(uint64_t room); /* keeps errno */
 void zs_process_init(void);
 void zs_before_fork(void);
 void zs_after_fork_child(void);
+/* Around a clone with these flags, and in its child after zs_after_fork_child. */
+void netns_before_clone(uint64_t flags);
+void netns_parent(void);
+void netns_child(uint64_t flags);
 void zs_forked_same_files(void); /* in place of the latter, with CLONE_FILES */
 void share_all(void); /* before a fork: every socket may have two holders */
 /* It may soon have a second holder, who has it as fd. False: it was shared before, and the engine knows. */

@@ -163,7 +163,14 @@ static void attach_again(struct zs_proc *p)
         atomic_store(&d->alive, false);
         return;
     }
-    const struct zs_attach_args args = {.engine = p->conf.engine, .run = p->conf.run, .token = p->conf.token, .host = &p->host};
+    const struct zs_attach_args args = {
+        .engine = p->conf.engine,
+        .run = p->conf.run,
+        .token = p->conf.token,
+        .home1 = zs_thread.home1,
+        .host = &p->host,
+    };
+    zs_thread.home1 = 0;
     if (zs_domain_reattach(d, &args) < 0)
         zs_engine_lost(d);
     else
@@ -208,8 +215,49 @@ pid_t zsp__Fork(void)
 
 /* ---- namespaces ---- */
 
+/* Engines are found in the network namespace that they are in, and serve that one only: a child that begins in another attaches by
+ * a socket that was made here, for the sockets that it inherits and is sent. New ones are the kernel's there. */
+void netns_before_clone(uint64_t flags)
+{
+    struct zs_domain *d = atomic_load(&zs_proc.domain);
+    int fd = -1;
+    if ((flags & CLONE_NEWNET) && !(flags & CLONE_FILES) && !zs_proc.other_netns && d != NULL && atomic_load(&d->alive))
+        fd = (int)zs_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    zs_thread.home1 = fd < 0 ? 0 : fd + 1;
+}
+
+void netns_parent(void)
+{
+    if (zs_thread.home1 > 0)
+        zs_sys(SYS_close, zs_thread.home1 - 1);
+    zs_thread.home1 = 0;
+}
+
+void netns_child(uint64_t flags)
+{
+    if (!(flags & CLONE_NEWNET))
+        return;
+    if (zs_thread.home1 > 0) {
+        frame_enter();
+        client_self();
+        frame_end();
+    }
+    netns_parent(); /* not taken: nothing was to be attached */
+    zs_proc.other_netns = true;
+}
+
+/* A forked child that moves attaches before it does. */
+static void netns_leave(void)
+{
+    frame_enter();
+    client_self();
+    frame_end();
+}
+
 int zsp_unshare(int flags)
 {
+    if ((flags & CLONE_NEWNET) && !zs_passthrough())
+        netns_leave();
     int r = REAL(unshare)(flags);
     if (r == 0 && (flags & CLONE_NEWNET))
         zs_proc.other_netns = true;
@@ -218,6 +266,8 @@ int zsp_unshare(int flags)
 
 int zsp_setns(int fd, int type)
 {
+    if ((type == 0 || (type & CLONE_NEWNET)) && !zs_passthrough())
+        netns_leave();
     int r = REAL(setns)(fd, type);
     if (r == 0 && (type == 0 || (type & CLONE_NEWNET)))
         zs_proc.other_netns = true;

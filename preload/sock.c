@@ -95,7 +95,7 @@ int zsp_socket(int domain, int type, int protocol)
     int base = type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK);
     bool tcp = base == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP) && zs_proc.conf.tcp;
     bool udp = base == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP) && zs_proc.conf.udp;
-    if ((domain != AF_INET && domain != AF_INET6) || !(tcp || udp) || !zs_proc.conf.enabled || zs_passthrough())
+    if ((domain != AF_INET && domain != AF_INET6) || !(tcp || udp) || !zs_proc.conf.enabled || zs_proc.other_netns || zs_passthrough())
         return REAL(socket)(domain, type, protocol);
     frame_begin();
     struct zs_domain *d = zs_attached();

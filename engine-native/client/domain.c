@@ -137,13 +137,14 @@ int zs_rpc2(struct zs_domain *d, uint32_t op, uint32_t a, uint32_t b, int send_f
 
 /* ---- Attach ---- */
 
-static int connect_engine(const char *engine, pid_t *pid)
+/* A socket looks names up in the network namespace that it was made in. Takes `home1`. */
+static int connect_engine(const char *engine, int home1, pid_t *pid)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     int n = snprintf(sun.sun_path + 1, sizeof sun.sun_path - 1, ZS_CTL_NAME_PREFIX "%s", engine);
     if (n < 0 || (size_t)n >= sizeof sun.sun_path - 1)
         return -EINVAL;
-    int sock = (int)zs_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int sock = home1 > 0 ? home1 - 1 : (int)zs_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (sock < 0)
         return sock;
     long r;
@@ -298,7 +299,7 @@ static int hello(struct zs_domain *d, const struct zs_attach_args *args)
 
 static int establish(struct zs_domain *d, const struct zs_attach_args *args)
 {
-    int sock = connect_engine(args->engine, &d->engine_pid);
+    int sock = connect_engine(args->engine, args->home1, &d->engine_pid);
     if (sock < 0)
         return sock;
     d->ctl_fd = d->host->keep_fd(sock);

@@ -52,6 +52,7 @@ struct zs_attach_args {
     const char *engine;       /* "<uid>-<name>" */
     const char *run;          /* run token or "" */
     const uint8_t *token;     /* parent's token, or NULL */
+    int home1;                /* an AF_UNIX socket of the engine's network namespace to attach by, + 1; 0: one of the current's */
     const struct zs_host *host;
 };
 

@@ -182,6 +182,84 @@ static void new_connection(void)
         OK(close(fds[i]));
 }
 
+static void show_text(const char *what, int fd, size_t n)
+{
+    char buf[32] = "";
+    CHECK(n < sizeof buf);
+    read_exact(fd, buf, n);
+    trace("%s: %s", what, buf);
+}
+
+struct away {
+    int p[2], u[2]; /* inherited; by which another is sent */
+    const struct addr *listener;
+    bool by_unshare;
+};
+
+/* In a network namespace of its own: what it has and is sent goes on, nobody listens there. */
+static int away(void *arg)
+{
+    struct away *w = arg;
+    int got, s;
+    char byte;
+    if (w->by_unshare)
+        OK(unshare(CLONE_NEWNET));
+    OK(close(w->p[0]));
+    send_text(w->p[1], "from far");
+    got = recv_fd(w->u[1], 0);
+    send_text(got, "with this");
+    show_text("sent to it", got, 4);
+    s = OK(socket(AF_INET, SOCK_STREAM, 0));
+    trace("loopback is down there: %d", connect(s, SA(w->listener), w->listener->len) < 0);
+    OK(close(s));
+    R(read(w->p[1], &byte, 1));
+    return 0;
+}
+
+static void other_namespace(bool by_unshare, bool by_syscall)
+{
+    struct away w = {.by_unshare = by_unshare};
+    struct addr a;
+    int q[2];
+    tcp_pair(w.p);
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, w.u));
+    int l = tcp_listen(AF_INET, 4, &a);
+    w.listener = &a;
+    int flags = by_unshare ? 0 : CLONE_NEWNET;
+    pid_t pid = by_syscall ? (pid_t)OK(syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0)) : clone_of(away, flags, &w);
+    if (pid == 0)
+        _exit(away(&w));
+    OK(close(w.p[1]));
+    show_text("inherited", w.p[0], 8);
+    tcp_pair(q);
+    send_fd(w.u[0], q[1]);
+    OK(close(q[1]));
+    show_text("sent", q[0], 9);
+    send_text(q[0], "back");
+    OK(close(w.p[0]));
+    reap(pid);
+    show_poll("its end", q[0], POLLIN | POLLRDHUP, 2000);
+    show_recv("its end", q[0]);
+    int fds[] = {q[0], w.u[0], w.u[1], l};
+    for (size_t i = 0; i < COUNT(fds); i++)
+        OK(close(fds[i]));
+}
+
+static void namespace_of_clone(void)
+{
+    other_namespace(false, false);
+}
+
+static void namespace_of_syscall(void)
+{
+    other_namespace(false, true);
+}
+
+static void namespace_of_unshare(void)
+{
+    other_namespace(true, false);
+}
+
 const struct conf_case clones_cases[] = {
     {"clone_as_fork", as_fork, TCP, NULL},
     {"clone_last_holder", last_holder, TCP, NULL},
@@ -189,5 +267,8 @@ const struct conf_case clones_cases[] = {
     {"clone_as_vfork", as_vfork, TCP, NULL},
     {"clone_by_syscall", by_syscall, TCP, NULL},
     {"clone_new_connection", new_connection, TCP, NULL},
+    {"clone_namespace", namespace_of_clone, TCP, NULL},
+    {"clone_namespace_syscall", namespace_of_syscall, TCP, NULL},
+    {"clone_namespace_unshare", namespace_of_unshare, TCP, NULL},
     {0},
 };

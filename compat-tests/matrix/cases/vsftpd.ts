@@ -18,7 +18,6 @@ async function transfers(t: Ground, flags: readonly string[]): Promise<void> {
     'anonymous_enable=YES',
     `anon_root=${at(t, 'html')}`,
     `secure_chroot_dir=${at(t, 'empty')}`,
-    'isolate_network=NO', // sockets sent to a process of another network namespace stay with the kernel
     'seccomp_sandbox=NO', // its filter is of an older C library: it ends the kernel's sessions, too
   ];
   writeFileSync(at(t, 'vsftpd.conf'), `${lines.join('\n')}\n`);
