@@ -150,10 +150,16 @@ static uint8_t *piece_of(uint64_t stream, uint64_t pos)
 
 uint64_t sock_write(struct sock *s, uint64_t n, uint64_t now)
 {
+    uint8_t few[PIECE];
     uint64_t done = 0;
     struct zs_session *peer = zs_session_peer(&s->bed->app, zs_session_at(&s->bed->app, s->app));
     while (peer != NULL && done < n) {
-        struct iovec iov = {piece_of(s->write_stream, s->written), RTE_MIN(n - done, PIECE)};
+        uint64_t len = RTE_MIN(n - done, PIECE);
+        struct iovec iov = {few, len};
+        if (n > 4 * PIECE) /* as much as it takes, which may be little: what is left is asked for again and again */
+            iov.iov_base = piece_of(s->write_stream, s->written);
+        else
+            bytes_at(s->write_stream, s->written, few, len);
         int64_t put = zs_tx_write(&s->bed->app, peer, &s->tx, &iov, 0, iov.iov_len, s->bed->sndbuf);
         if (put <= 0)
             break;
