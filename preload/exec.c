@@ -152,13 +152,17 @@ static void build_env(struct env_plan *plan, char *const envp[], char **out)
         build_env(&plan, (envp), env_out);                                                    \
     }
 
+/* Becomes the program that `call`, with env_out, starts; returns if it cannot. */
+#define EXEC(envp, call)                                                                      \
+    WITH_ENV(envp, zs_passthrough() && any_sock(), true)                                      \
+    uint64_t room = space_before_exec();                                                      \
+    int r = (int)call;                                                                        \
+    space_exec_failed(room);                                                                  \
+    return r;
+
 int zsp_execve(const char *path, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp, zs_passthrough() && any_sock(), true)
-    uint64_t room = space_before_exec();
-    int r = REAL(execve)(path, argv, env_out);
-    space_exec_failed(room);
-    return r;
+    EXEC(envp, REAL(execve)(path, argv, env_out))
 }
 
 int zsp_execv(const char *path, char *const argv[])
@@ -168,11 +172,7 @@ int zsp_execv(const char *path, char *const argv[])
 
 int zsp_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp, zs_passthrough() && any_sock(), true)
-    uint64_t room = space_before_exec();
-    int r = REAL(execvpe)(file, argv, env_out);
-    space_exec_failed(room);
-    return r;
+    EXEC(envp, REAL(execvpe)(file, argv, env_out))
 }
 
 int zsp_execvp(const char *file, char *const argv[])
@@ -182,20 +182,12 @@ int zsp_execvp(const char *file, char *const argv[])
 
 int zsp_fexecve(int fd, char *const argv[], char *const envp[])
 {
-    WITH_ENV(envp, zs_passthrough() && any_sock(), true)
-    uint64_t room = space_before_exec();
-    int r = REAL(fexecve)(fd, argv, env_out);
-    space_exec_failed(room);
-    return r;
+    EXEC(envp, REAL(fexecve)(fd, argv, env_out))
 }
 
 int zsp_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    WITH_ENV(envp, zs_passthrough() && any_sock(), true)
-    uint64_t room = space_before_exec();
-    int r = (int)REAL(execveat)(dir, path, argv, env_out, flags);
-    space_exec_failed(room);
-    return r;
+    EXEC(envp, REAL(execveat)(dir, path, argv, env_out, flags))
 }
 
 /* File actions may give the new program any of our sockets under any number. */

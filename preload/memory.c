@@ -198,38 +198,38 @@ static int lock_current(bool on_fault)
     return r;
 }
 
+static void locks_memory(bool future)
+{
+    struct zs_domain *d = atomic_load(&zs_proc.domain);
+    zs_proc.locks_memory = future;
+    if (d != NULL)
+        d->view.locked = future;
+}
+
+/* mlockall but for the segments, with flags that the kernel would take. */
+static int lock_all(int flags)
+{
+    if ((flags & MCL_FUTURE) && REAL(mlockall)(flags & ~MCL_CURRENT) < 0)
+        return -1;
+    int r = lock_current((flags & MCL_ONFAULT) != 0);
+    if (r < 0)
+        errno = -r;
+    return r < 0 ? -1 : 0;
+}
+
 int zsp_mlockall(int flags)
 {
-    const int known = MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT;
-    struct zs_domain *d = atomic_load(&zs_proc.domain);
-    bool current = (flags & MCL_CURRENT) != 0, future = (flags & MCL_FUTURE) != 0, bad = (flags & ~known) != 0;
-    int r = 0;
-    if (bad || !current || d == NULL)
-        r = REAL(mlockall)(flags);
-    else if (future)
-        r = REAL(mlockall)(flags & ~MCL_CURRENT);
-    if (r == 0 && current && d != NULL && !bad) {
-        r = lock_current((flags & MCL_ONFAULT) != 0);
-        if (r < 0) {
-            errno = -r;
-            r = -1;
-        }
-    }
-    if (r == 0) {
-        zs_proc.locks_memory = future;
-        if (d != NULL)
-            d->view.locked = future;
-    }
+    bool ours = (flags & MCL_CURRENT) && !(flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) && atomic_load(&zs_proc.domain) != NULL;
+    int r = ours ? lock_all(flags) : REAL(mlockall)(flags);
+    if (r == 0)
+        locks_memory((flags & MCL_FUTURE) != 0);
     return r;
 }
 
 int zsp_munlockall(void)
 {
-    struct zs_domain *d = atomic_load(&zs_proc.domain);
     int r = REAL(munlockall)();
     if (r == 0)
-        zs_proc.locks_memory = false;
-    if (r == 0 && d != NULL)
-        d->view.locked = false;
+        locks_memory(false);
     return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * poll and ppoll over both worlds; select comes through here, too. A call with no socket of ours is the kernel's alone. A thread that must
- * sleep subscribes its waiter to the sockets, and sleeps in the kernel's ppoll with the waiter's doorbell beside the kernel
- * descriptors. */
+ * poll and ppoll over both worlds; select comes through here, too. A call with no socket of ours is the kernel's alone. A thread
+ * that must sleep subscribes its waiter to the sockets, and sleeps in the kernel's ppoll with the waiter's doorbell beside the
+ * kernel descriptors. */
 #include "poll.h"
 
 #include <sys/mman.h>
@@ -327,12 +327,10 @@ int wait_fd(int fd, short events, uint64_t deadline_ns, bool restartable)
 
 /* ---- The calls ---- */
 
-static long framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
+int poll_end(const char *name, int what, int r)
 {
-    frame_begin();
-    int r = poll_core(p, n, timeout_ns, mask, false);
     if (ZS_UNLIKELY(zs_proc.conf.trace))
-        zs_trace(name, n > 0 ? p[0].fd : -1, r);
+        zs_trace(name, what, r);
     frame_end();
     if (r < 0) {
         errno = -r;
@@ -341,11 +339,17 @@ static long framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout
     return r;
 }
 
+static int framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
+{
+    frame_begin();
+    return poll_end(name, n > 0 ? p[0].fd : -1, poll_core(p, n, timeout_ns, mask, false));
+}
+
 int zsp_poll(struct pollfd *p, nfds_t n, int timeout)
 {
     if (!poll_possible() || !any_shm(p, n))
         return REAL(poll)(p, n, timeout);
-    return (int)framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL);
+    return framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL);
 }
 
 int64_t poll_ns(const struct timespec *t)
@@ -364,5 +368,5 @@ int zsp_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset
 {
     if (!poll_possible() || poll_bad_time(t, mask) || !any_shm(p, n))
         return REAL(ppoll)(p, n, t, mask);
-    return (int)framed("ppoll", p, n, poll_ns(t), mask);
+    return framed("ppoll", p, n, poll_ns(t), mask);
 }

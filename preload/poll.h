@@ -26,6 +26,9 @@ bool poll_bad_time(const struct timespec *t, const sigset_t *mask); /* the kerne
 /* Waits, within a frame, at most timeout_ns (-1: for ever). Returns how many have revents, 0 at the timeout, -errno (-EINTR, -ENOMEM). */
 int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *mask, bool restartable);
 
+/* The end of the frame and of the call: traced with `what`, errno from -errno. */
+int poll_end(const char *name, int what, int r);
+
 /* ---- Memory for calls with more descriptors than the stack has room for ---- */
 
 /* A thread keeps what its last such call had, lest each one maps pages, faults them in and unmaps them. */

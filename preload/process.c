@@ -215,6 +215,14 @@ pid_t zsp__Fork(void)
 
 /* ---- namespaces ---- */
 
+/* A forked child that has not used a socket yet. */
+static void attach_now(void)
+{
+    frame_enter();
+    client_self();
+    frame_end();
+}
+
 /* Engines are found in the network namespace that they are in, and serve that one only: a child that begins in another attaches by
  * a socket that was made here, for the sockets that it inherits and is sent. New ones are the kernel's there. */
 void netns_before_clone(uint64_t flags)
@@ -237,27 +245,16 @@ void netns_child(uint64_t flags)
 {
     if (!(flags & CLONE_NEWNET))
         return;
-    if (zs_thread.home1 > 0) {
-        frame_enter();
-        client_self();
-        frame_end();
-    }
+    if (zs_thread.home1 > 0)
+        attach_now();
     netns_parent(); /* not taken: nothing was to be attached */
     zs_proc.other_netns = true;
-}
-
-/* A forked child that moves attaches before it does. */
-static void netns_leave(void)
-{
-    frame_enter();
-    client_self();
-    frame_end();
 }
 
 int zsp_unshare(int flags)
 {
     if ((flags & CLONE_NEWNET) && !zs_passthrough())
-        netns_leave();
+        attach_now(); /* while the engine is in reach */
     int r = REAL(unshare)(flags);
     if (r == 0 && (flags & CLONE_NEWNET))
         zs_proc.other_netns = true;
@@ -267,7 +264,7 @@ int zsp_unshare(int flags)
 int zsp_setns(int fd, int type)
 {
     if ((type == 0 || (type & CLONE_NEWNET)) && !zs_passthrough())
-        netns_leave();
+        attach_now(); /* while the engine is in reach */
     int r = REAL(setns)(fd, type);
     if (r == 0 && (type == 0 || (type & CLONE_NEWNET)))
         zs_proc.other_netns = true;

@@ -136,15 +136,7 @@ static int select_core(const struct selsets *s, int64_t timeout_ns, const sigset
 static int select_framed(const struct selsets *s, int64_t timeout_ns, const sigset_t *mask)
 {
     frame_begin();
-    int res = select_core(s, timeout_ns, mask);
-    if (ZS_UNLIKELY(zs_proc.conf.trace))
-        zs_trace("select", s->n, res);
-    frame_end();
-    if (res < 0) {
-        errno = -res;
-        return -1;
-    }
-    return res;
+    return poll_end("select", s->n, select_core(s, timeout_ns, mask));
 }
 
 static bool bad_timeval(struct timeval *t)

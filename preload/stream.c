@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Data over a TCP connection in shared memory, with the order of checks that tcp_recvmsg and tcp_sendmsg have: data first,
- * then the end of the stream, then the pending error. */
-#include "preload.h"
+ * Data into a TCP connection in shared memory, with the order of checks that tcp_sendmsg has; and what both directions need. */
+#include "stream.h"
 #include "capring.h"
 
 /* Default capacity when SO_SNDBUF and SO_RCVBUF were left alone; Linux' autotuning ends in the same region. */
 #define DEFAULT_CAP (UINT64_C(4) << 20)
-#define IDLE_NS 900000000u /* a sleep of this length without data: the connection is idle */
 
 static uint64_t ring_cap(const struct zsock *k)
 {
@@ -25,7 +23,7 @@ static uint64_t cap_for(struct zsock *k, uint64_t n)
     return zs_tx_fits(&k->d->view, k->peer, &k->tx, n) ? DEFAULT_CAP : ring_cap(k);
 }
 
-static void fault(struct zsock *k)
+void stream_fault(struct zsock *k)
 {
     zs_log(ZS_LOG_WARN, "shared memory of a connection is inconsistent: it was reset");
     zs_session_fault(&k->d->view, k->index);
@@ -39,7 +37,7 @@ void stream_abandon(struct zsock *k)
 }
 
 /* A dead engine cannot tell us of a dead peer. */
-static void check_peer_alive(struct zsock *k)
+void stream_check_peer(struct zsock *k)
 {
     if (atomic_load(&k->d->alive) || k->peer == NULL)
         return;
@@ -69,38 +67,6 @@ void stream_idle(struct zsock *k)
 }
 
 /* ---- Waiting ---- */
-
-static bool rx_ready(const struct zs_session *s)
-{
-    return zs_rx_avail(s) != 0 || atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire) != 0 ||
-           atomic_load_explicit(&s->error, memory_order_relaxed) != 0 ||
-           (atomic_load_explicit(&s->flags, memory_order_relaxed) & ZS_F_SHUT_RD);
-}
-
-static int wait_rx(struct zsock *k, uint64_t deadline, bool restartable)
-{
-    struct zs_session *s = k->s;
-    struct zs_spin spin = {.limit_us = zs_proc.conf.spin_us};
-    bool spinning = spin.limit_us != 0 && zs_spin_begin(k->d);
-    while (spinning && !rx_ready(s) && zs_thread.npending == 0 && zs_spin_round(k->d, &spin))
-        ;
-    if (spinning)
-        zs_spin_end(k->d, &spin);
-    int r = spin_signals(restartable);
-    if (r < 0 || rx_ready(s))
-        return r;
-    atomic_store(&s->rx_prod.others, 1);
-    atomic_store(&s->rx_wait, 1);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
-    if (rx_ready(s))
-        return 0;
-    uint64_t before = zs_now_ns();
-    r = wait_word(k->d, &s->rx_wait, 1, deadline, restartable);
-    if (r == 0 && !rx_ready(s) && zs_now_ns() - before > IDLE_NS)
-        stream_idle(k);
-    check_peer_alive(k);
-    return r;
-}
 
 /* What the stack has not sent yet. It tells how far it is while TCP_NOTSENT_LOWAT is set; what is acknowledged was sent. */
 uint64_t stream_unsent(const struct zsock *k)
@@ -152,7 +118,7 @@ static int wait_tx(struct zsock *k, uint64_t deadline, bool restartable, bool *s
     if (tx_ready(k))
         return 0;
     r = wait_word(k->d, want, val, deadline, restartable);
-    check_peer_alive(k);
+    stream_check_peer(k);
     return r;
 }
 
@@ -166,143 +132,6 @@ uint64_t stream_reserve(struct zsock *k, uint64_t size)
     if (locked)
         zs_unlock(v, &k->peer->rx_prod.lock);
     return room;
-}
-
-static uint64_t deadline_of(uint64_t timeout_us)
-{
-    return timeout_us != 0 ? zs_now_ns() + timeout_us * 1000u : 0;
-}
-
-/* ---- Receive ---- */
-
-/* A lent range is taken over; bytes that are not lent are left for a read, and so is what an urgent byte is ahead in. */
-static int64_t take_once(struct zs_view *v, struct zs_session *s, struct zs_taken *taken)
-{
-    uint64_t avail = zs_rx_avail(s), readable = urgent_readable(s, avail);
-    if (ZS_UNLIKELY(readable != avail || urgent_before_mark(s, avail) != avail)) {
-        *taken = (struct zs_taken){.len = readable};
-        return (int64_t)readable;
-    }
-    int r = zs_rx_take(v, s, taken);
-    return r < 0 ? r : (int64_t)taken->len;
-}
-
-/* SO_PEEK_OFF goes forth with what is peeked at and back with what is taken (socket(7)). */
-static void peek_moves(struct zsock *k, int64_t n, bool peeked)
-{
-    int64_t off = (int64_t)k->pre.peek_off + (peeked ? n : -n);
-    k->pre.peek_off = off < 0 ? 0 : (int32_t)(off < INT32_MAX ? off : INT32_MAX);
-}
-
-/* One look at the stream: bytes, 0 end of stream, -EAGAIN nothing yet, other negative errno. */
-static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, size_t n, int flags, struct zs_taken *taken)
-{
-    struct zs_view *v = &k->d->view;
-    struct zs_session *s = k->s;
-    bool locked = sock_locked(k);
-    if (locked)
-        zs_lock(v, &s->rx_cons.lock, false);
-    /* The end flag before the data: what was published before it is then seen. */
-    uint32_t fin = atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire);
-    int64_t got = 0;
-    uint64_t avail = zs_rx_avail(s), skipped = 0;
-    if (flags & MSG_PEEK && k->pre.peek_off >= 0) {
-        skipped = (uint64_t)k->pre.peek_off < avail ? (uint64_t)k->pre.peek_off : avail;
-        avail -= skipped;
-    }
-    bool there = avail == 0 || taken != NULL || (flags & MSG_TRUNC) || user_iov(iov, SIZE_MAX, skip, avail < n ? avail : n, true);
-    if (taken != NULL) {
-        got = take_once(v, s, taken);
-    } else if (avail != 0 && there) {
-        uint64_t off, most = urgent_limit(v, s, n, flags & MSG_PEEK, &off);
-        off = skipped > off ? skipped : off;
-        got = zs_rx_peek(v, s, off, flags & MSG_TRUNC ? NULL : iov, skip, most);
-        if (got > 0 && !(flags & MSG_PEEK))
-            zs_rx_consume(v, s, (uint64_t)got);
-        k->rx.next = zs_rx_next(v, s);
-        if (got > 0 && ZS_UNLIKELY(k->pre.peek_off >= 0))
-            peek_moves(k, got, flags & MSG_PEEK);
-    }
-    if (locked)
-        zs_unlock(v, &s->rx_cons.lock);
-    if (got > 0)
-        return got;
-    if (!there)
-        return -EFAULT;
-    if (got == -ENOBUFS) /* lent, and not to be mapped now: it stays */
-        return got;
-    if (got < 0) {
-        fault(k);
-        return -(int64_t)atomic_exchange(&s->error, 0);
-    }
-    if (fin == ZS_FIN || (atomic_load(&s->flags) & ZS_F_SHUT_RD))
-        return 0;
-    uint32_t err = atomic_load(&s->error);
-    if (err == EPIPE)
-        return 0; /* reset after its FIN: the end of the stream comes first (SOCK_DONE) */
-    if (err != 0)
-        return -(int64_t)atomic_exchange(&s->error, 0);
-    if (fin == ZS_RST)
-        return atomic_load(&s->state) == ZS_S_EMBRYO ? -ENOTCONN : 0; /* a connect that failed */
-    return atomic_load(&s->state) == ZS_S_EMBRYO && !k->connecting && !stream_syn_waits(k) ? -ENOTCONN : -EAGAIN;
-}
-
-static void count_in(struct zsock *k, uint64_t n)
-{
-    _Atomic uint64_t *in = &k->d->view.stats->bytes_in;
-    atomic_store_explicit(in, atomic_load_explicit(in, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags)
-{
-    size_t done = 0;
-    uint64_t deadline = 0;
-    size_t lowat = sock_rcvlowat(k);
-    size_t target = n == 0 ? 1 : flags & MSG_WAITALL ? n : lowat < n ? lowat : n;
-    bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
-    if (flags & MSG_OOB)
-        return urgent_recv(k, iov, n, flags);
-    for (;;) {
-        if (n == 0 && zs_rx_avail(k->s) != 0)
-            return 0; /* recv of no bytes looks at the queue, as tcp_recvmsg */
-        int64_t got = recv_once(k, iov, done, n - done, flags, NULL);
-        if (got > 0)
-            done += (size_t)got;
-        if (done >= target || got == 0 || (got > 0 && ((flags & MSG_PEEK) || urgent_at_mark(k->s))))
-            break;
-        if (got > 0)
-            continue;
-        if (got != -EAGAIN || !block)
-            return done > 0 ? (ssize_t)done : (ssize_t)got;
-        uint64_t timeout = atomic_load_explicit(&k->s->opts.rcvtimeo_us, memory_order_relaxed);
-        if (deadline == 0)
-            deadline = deadline_of(timeout);
-        int r = wait_rx(k, deadline, timeout == 0 && done == 0); /* a part is returned, never begun again */
-        if (r < 0)
-            return done > 0 ? (ssize_t)done : r;
-    }
-    if (!(flags & MSG_PEEK))
-        count_in(k, done);
-    return (ssize_t)done;
-}
-
-int64_t stream_take(struct zsock *k, struct zs_taken *t, int flags)
-{
-    uint64_t timeout = atomic_load_explicit(&k->s->opts.rcvtimeo_us, memory_order_relaxed), deadline = deadline_of(timeout);
-    bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
-    uint32_t has = atomic_load_explicit(&k->s->flags, memory_order_relaxed);
-    if ((has & (ZS_F_WIRE | ZS_F_HOLDS)) == ZS_F_WIRE)
-        atomic_fetch_or(&k->s->flags, ZS_F_HOLDS);
-    for (;;) {
-        int64_t got = recv_once(k, NULL, 0, 0, 0, t);
-        if (got > 0 && t->data != NULL)
-            count_in(k, (uint64_t)got);
-        if (got != -EAGAIN || !block)
-            return got;
-        int r = wait_rx(k, deadline, timeout == 0);
-        if (r < 0)
-            return r;
-    }
 }
 
 /* ---- Send ---- */
@@ -351,7 +180,7 @@ static int64_t sent(struct zsock *k, int64_t put)
     if (put > 0)
         zs_notify(&k->d->view, k->peer);
     if (put == -EPROTO) {
-        fault(k);
+        stream_fault(k);
         return -(int64_t)atomic_exchange(&k->s->error, 0);
     }
     return put == 0 ? ask_for_room(k) : put;
@@ -513,7 +342,7 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
             break;
         uint64_t timeout = atomic_load_explicit(&k->s->opts.sndtimeo_us, memory_order_relaxed);
         if (deadline == 0)
-            deadline = deadline_of(timeout);
+            deadline = stream_deadline(timeout);
         r = wait_tx(k, deadline, timeout == 0 && done == 0, &spun);
         if (r < 0)
             break;

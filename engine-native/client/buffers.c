@@ -30,13 +30,12 @@ static int put(struct zs_domain *d, uint32_t segment, int fd, uint64_t size, boo
 {
     uint32_t i = ZS_SEGMENT_INDEX(segment);
     struct zs_mapped *m = &d->view.mapped[i];
-    int64_t room = m->base == NULL && d->host->mapped != NULL ? ZS_MAPPED_SPACE : 0;
+    int64_t room = m->base == NULL ? ZS_MAPPED_SPACE : 0;
     m->sparse = d->view.locked;
-    if (room != 0)
-        d->host->mapped(room);
+    zs_domain_mapped(d, room);
     int r = zs_mapped_put(m, segment, fd, size, own);
-    if (r < 0 && room != 0)
-        d->host->mapped(-room);
+    if (r < 0)
+        zs_domain_mapped(d, -room);
     if (r == 0 && i >= d->mapped_top)
         d->mapped_top = i + 1;
     return r;

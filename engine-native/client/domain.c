@@ -167,7 +167,7 @@ static int connect_engine(const char *engine, int home1, pid_t *pid)
     return sock;
 }
 
-static void tell_mapped(const struct zs_domain *d, int64_t bytes)
+void zs_domain_mapped(const struct zs_domain *d, int64_t bytes)
 {
     if (d->host->mapped != NULL)
         d->host->mapped(bytes);
@@ -205,23 +205,28 @@ static int check_arena(const struct zs_domain *d, int fd)
     return same ? 0 : -ESTALE;
 }
 
+static void unmap_arena(struct zs_domain *d)
+{
+    munmap(d->view.arena, sizeof(struct zs_arena));
+    zs_domain_mapped(d, -ARENA_SPACE);
+    d->view.arena = NULL;
+}
+
 static int map_arena(struct zs_domain *d, int fd)
 {
     if (d->view.arena != NULL)
         return check_arena(d, fd);
-    tell_mapped(d, ARENA_SPACE);
+    zs_domain_mapped(d, ARENA_SPACE);
     void *p = map_aligned(fd);
     if (p == NULL) {
-        tell_mapped(d, -ARENA_SPACE);
+        zs_domain_mapped(d, -ARENA_SPACE);
         return -ENOMEM;
     }
     madvise(p, sizeof(struct zs_arena), MADV_DONTDUMP);
     struct zs_arena_header *h = &((struct zs_arena *)p)->header;
     d->view.arena = p;
     if (h->magic != ZS_SHM_MAGIC || h->layout_version != ZS_LAYOUT_VERSION || h->layout_size != sizeof(struct zs_arena)) {
-        munmap(p, sizeof(struct zs_arena));
-        tell_mapped(d, -ARENA_SPACE);
-        d->view.arena = NULL;
+        unmap_arena(d);
         return -EPROTO;
     }
     d->view.mem_limit = h->mem_limit;
@@ -243,7 +248,7 @@ static int map_segment(struct zs_domain *d)
         return r == -ENOENT ? 0 : r < 0 ? r : -EPROTO;
     r = (int)zs_sys(SYS_fstat, fd, &st);
     if (r == 0 && st.st_size > 0) {
-        tell_mapped(d, st.st_size);
+        zs_domain_mapped(d, st.st_size);
         void *p = zs_map_sparse(NULL, (uint64_t)st.st_size, PROT_READ, fd);
         r = p == NULL ? -ENOMEM : 0;
         if (r == 0) {
@@ -251,7 +256,7 @@ static int map_segment(struct zs_domain *d)
             d->view.rx_seg = p;
             d->view.rx_size = (uint64_t)st.st_size;
         } else {
-            tell_mapped(d, -st.st_size);
+            zs_domain_mapped(d, -st.st_size);
         }
     } else if (r == 0) {
         r = -EPROTO;
@@ -340,18 +345,15 @@ int zs_domain_attach(struct zs_domain *d, const struct zs_attach_args *args)
     if (r < 0) { /* no socket uses the mappings; who retries must not collect them */
         if (d->view.rx_seg != NULL) {
             munmap((void *)(uintptr_t)d->view.rx_seg, d->view.rx_size);
-            tell_mapped(d, -(int64_t)d->view.rx_size);
+            zs_domain_mapped(d, -(int64_t)d->view.rx_size);
         }
-        if (d->view.arena != NULL) {
-            munmap(d->view.arena, sizeof(struct zs_arena));
-            tell_mapped(d, -ARENA_SPACE);
-        }
+        if (d->view.arena != NULL)
+            unmap_arena(d);
         if (d->doorbell != NULL)
             munmap(d->doorbell, ZS_MAX_WAITERS * sizeof *d->doorbell);
         if (d->view.mapped != NULL)
             munmap(d->view.mapped, ZS_MAX_SEGMENTS * sizeof *d->view.mapped);
         d->view.rx_seg = NULL;
-        d->view.arena = NULL;
         d->view.mapped = NULL;
         d->doorbell = NULL;
     }

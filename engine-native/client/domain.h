@@ -64,6 +64,9 @@ int zs_domain_reattach(struct zs_domain *d, const struct zs_attach_args *args);
 /* Lets go of descriptors; the mapping stays, since sockets may use it. */
 void zs_domain_disconnect(struct zs_domain *d);
 
+/* Tells the host that so many bytes of addresses are about to be mapped, or (negative) were unmapped. */
+void zs_domain_mapped(const struct zs_domain *d, int64_t bytes);
+
 /* One request and its reply. *fd: descriptor to send (or -1); on return the descriptor received (or -1).
  * -EPIPE: the engine is gone (the domain is then no longer alive). */
 int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply *reply, int *fd);

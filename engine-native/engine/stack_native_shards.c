@@ -141,9 +141,9 @@ void native_hand_over(void *shard, const struct net_port *port, struct rte_mbuf 
 static void give_copies(struct native *n, uint32_t port, const struct rte_mbuf *m)
 {
     for (uint32_t to = 0; to < n->first->nshards; to++) {
-        struct rte_mbuf *copy = to == n->number ? NULL : rte_pktmbuf_copy(m, n->first->tx, 0, UINT32_MAX);
         if (to == n->number)
             continue;
+        struct rte_mbuf *copy = rte_pktmbuf_copy(m, n->first->tx, 0, UINT32_MAX);
         if (copy != NULL)
             give(n, port, copy, to);
         else

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ip.h"
+#include "ipv6.h"
 
 #define BSD_AF_INET 2
 #define BSD_AF_LINK 18
@@ -181,7 +181,7 @@ static bool read_ip(const uint8_t *sockaddr, struct ip_addr *a)
     if (sockaddr[1] != BSD_AF_INET6 || sockaddr[0] < offsetof(struct bsd_in6, scope))
         return false;
     memcpy(a->b, sockaddr + offsetof(struct bsd_in6, addr), 16);
-    if (a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80)
+    if (ip6_is_link_local(a))
         a->b[2] = a->b[3] = 0; /* FreeBSD's zone */
     return true;
 }

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "bsd_route.h"
-#include "ip.h"
+#include "ipv6.h"
 #include "route.h"
 
 #define ASK_NS NS_PER_S
@@ -80,7 +80,7 @@ struct fs_hop fs_next_hop(const struct fstack *fs, const struct zs_addr *remote)
     memcpy(dst.b, remote->ip, sizeof dst.b);
     if (is_group(&dst))
         return hop;
-    if (dst.b[0] == 0xfe && (dst.b[1] & 0xc0) == 0x80)
+    if (ip6_is_link_local(&dst))
         return (struct fs_hop){.addr = dst, .port = scope <= fs->nports ? scope : 0};
     for (uint32_t i = 0; i < fs->nports; i++)
         prefer_own(&dst, &fs->device[i].at.conf, i + 1, &longest, &hop);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "bsd_route.h"
-#include "ip.h"
+#include "ipv6.h"
 #include "route.h"
 
 #define SOLICITATIONS 3u /* RFC 4861 10 MAX_RTR_SOLICITATIONS */
@@ -101,7 +101,7 @@ static void collect(void *arg, const struct fs_route_entry *e)
     struct found *f = arg;
     uint32_t port = port_with(f->fs, e->ifindex);
     const struct net_port_conf *c = port == 0 ? NULL : &f->fs->device[port - 1].at.conf;
-    bool special = e->addr.b[0] == 0xff || (e->addr.b[0] == 0xfe && (e->addr.b[1] & 0xc0) == 0x80);
+    bool special = ip6_is_multicast(&e->addr) || ip6_is_link_local(&e->addr);
     if (c == NULL || !c->ra || special || e->host || f->n == FS_LEARNED_MAX || configured(c, e))
         return;
     f->now[f->n++] = (struct fs_learned){.addr = e->addr, .hop = e->hop, .prefix_len = e->prefix_len, .port = (uint8_t)port, .own = e->own};

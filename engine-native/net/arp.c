@@ -69,8 +69,8 @@ void arp_input(struct net_port *port, struct rte_mbuf *m)
     bool bad = rte_pktmbuf_data_len(m) < sizeof *arp || arp->arp_hardware != RTE_BE16(RTE_ARP_HRD_ETHER) ||
                arp->arp_protocol != RTE_BE16(RTE_ETHER_TYPE_IPV4) || arp->arp_hlen != RTE_ETHER_ADDR_LEN ||
                arp->arp_plen != sizeof(rte_be32_t) ||
-               (arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REQUEST) && arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REPLY)) || !rte_is_unicast_ether_addr(&arp->arp_data.arp_sha) ||
-               rte_is_zero_ether_addr(&arp->arp_data.arp_sha);
+               (arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REQUEST) && arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REPLY)) ||
+               !rte_is_unicast_ether_addr(&arp->arp_data.arp_sha) || rte_is_zero_ether_addr(&arp->arp_data.arp_sha);
     if (bad) {
         net_drop(st, m, NET_ARP_BAD);
         return;

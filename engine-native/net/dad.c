@@ -16,6 +16,12 @@ static uint8_t bit_of(const struct net_port *port, const struct ip_addr *addr)
     return ip_eq(addr, &port->link_local) ? DAD_LINK_LOCAL : ip_eq(addr, &port->conf.addr6) ? DAD_ADDR6 : 0;
 }
 
+/* The bits of all that the port has. */
+static uint8_t all_of(const struct net_port *port)
+{
+    return ip_eq(&port->conf.addr6, &port->link_local) ? DAD_LINK_LOCAL : DAD_LINK_LOCAL | DAD_ADDR6;
+}
+
 bool dad_is_unsure(const struct net_port *port, const struct ip_addr *addr)
 {
     return port->dad_unsure & bit_of(port, addr);
@@ -68,9 +74,8 @@ static void due(void *ctx, struct wheel_timer *t)
 
 void dad_prepare(struct net_port *port)
 {
-    uint8_t both = ip_eq(&port->conf.addr6, &port->link_local) ? DAD_LINK_LOCAL : DAD_LINK_LOCAL | DAD_ADDR6;
     port->dad.fire = due;
-    port->dad_unsure = port->conf.probe ? both : 0;
+    port->dad_unsure = port->conf.probe ? all_of(port) : 0;
 }
 
 void dad_start(struct net_port *port)
@@ -78,7 +83,7 @@ void dad_start(struct net_port *port)
     if (port->conf.probe)
         ask(port, port->dad_unsure);
     else
-        announce(port, ip_eq(&port->conf.addr6, &port->link_local) ? DAD_LINK_LOCAL : DAD_LINK_LOCAL | DAD_ADDR6);
+        announce(port, all_of(port));
 }
 
 void dad_new_address(struct net_port *port)

@@ -49,12 +49,14 @@ struct ip_how {
     uint8_t pmtu;          /* enum ip_pmtu */
 };
 
-/* What an ICMP error or the lack of a neighbour says about a packet of ours. */
+/* That there is a better first hop to where a packet of ours went. */
 struct ip_redirect {
     struct net_port *port;
     struct ip_addr from, hop; /* the gateway that says it, the better one */
     const struct rte_ether_addr *mac; /* of the better one; NULL: not told */
 };
+
+/* What an ICMP error, a redirect or the lack of a neighbour says about a packet of ours. */
 struct ip_error {
     struct ip_addr local, remote;
     const uint8_t *l4; /* the first 8 bytes of its TCP or UDP header */
@@ -107,6 +109,11 @@ bool ip_route(struct stack *st, const struct ip_addr *dst, struct ip_route *rout
 /* Of broadcasts and groups, too; on that port if not NULL. */
 bool ip_route_by(struct stack *st, const struct ip_addr *dst, struct net_port *port, struct ip_route *route);
 bool ip_is_group(const struct ip_addr *a); /* a multicast address */
+/* For tables by address: the highest bits are the best spread. */
+static inline uint32_t ip_hash(const struct ip_addr *a)
+{
+    return (a->w[0] ^ a->w[1] * 31u ^ a->w[2] * 961u ^ rte_be_to_cpu_32(a->w[3])) * 0x9e3779b1u;
+}
 /* The address that packets to dst have when their sender leaves it open (RFC 6724, for one global address per port). */
 struct ip_addr ip_source(const struct ip_route *route, const struct ip_addr *dst);
 /* The port that has this address; NULL: none of ours. */

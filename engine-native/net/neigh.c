@@ -43,7 +43,7 @@ struct neigh_table *neigh_create(uint32_t max)
 
 static uint32_t bucket_of(const struct ip_addr *a)
 {
-    return ((a->w[0] ^ a->w[1] * 31u ^ a->w[2] * 961u ^ rte_be_to_cpu_32(a->w[3])) * 0x9e3779b1u) >> 22;
+    return ip_hash(a) >> 22;
 }
 
 struct neigh *neigh_find(struct stack *st, const struct net_port *port, const struct ip_addr *addr)

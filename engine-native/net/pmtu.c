@@ -33,8 +33,7 @@ void pmtu_destroy(struct stack *st)
 
 static struct pmtu_line *line_of(struct stack *st, const struct ip_addr *dst)
 {
-    uint32_t h = (dst->w[0] ^ dst->w[1] * 31u ^ dst->w[2] * 961u ^ rte_be_to_cpu_32(dst->w[3])) * 0x9e3779b1u;
-    return &st->pmtu->line[h >> 22];
+    return &st->pmtu->line[ip_hash(dst) >> 22];
 }
 
 uint32_t pmtu_find(struct stack *st, const struct ip_addr *dst)

@@ -38,8 +38,7 @@ void redirects_destroy(struct stack *st)
 
 static struct redirect_line *line_of(struct stack *st, const struct ip_addr *dst)
 {
-    uint32_t h = (dst->w[0] ^ dst->w[1] * 31u ^ dst->w[2] * 961u ^ rte_be_to_cpu_32(dst->w[3])) * 0x9e3779b1u;
-    return &st->redirects->line[h >> 24];
+    return &st->redirects->line[ip_hash(dst) >> 24];
 }
 
 /* The line of dst, while it is valid for packets that would go to `gateway`. */

@@ -169,11 +169,11 @@ void zs_loan_free(struct zs_view *v, uint32_t loan);
 void zs_loan_tell(struct zs_view *v, uint32_t loan);
 
 /* ---- Segments of buffers (mapped.c) ---- the callers see to it that each is changed by one thread at a time */
-/* Maps one in place of what was there: 0, -ENOMEM. own: for writing. */
 /* Maps `size` bytes of shared memory, at `at` (MAP_FIXED) unless that is NULL, without filling them, also for a program that locks
  * what it maps: mmap would make every page of it. NULL: no room. */
 void *zs_map_sparse(void *at, uint64_t size, int prot, int fd);
 #define ZS_MAPPED_SPACE ((int64_t)(ZS_BUFFERS_MAX + (UINT64_C(2) << 20))) /* addresses that the first one takes */
+/* Maps one in place of what was there: 0, -ENOMEM. own: for writing. */
 int zs_mapped_put(struct zs_mapped *m, uint32_t segment, int fd, uint64_t size, bool own);
 /* It is no more, or no longer wanted. */
 void zs_mapped_drop(struct zs_mapped *m);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Congestion control: the list, what all have in common, and Reno's part (RFC 5681 3.1, with byte counting, RFC 3465). What happens during recovery is recovery.c's. */
+ * Congestion control: the list, what all have in common, and Reno's part (RFC 5681 3.1, with byte counting, RFC 3465). What
+ * happens during recovery is recovery.c's. */
 #include "tcp_conn.h"
 
 /* ---- In common ---- */

@@ -265,9 +265,10 @@ bool tcp_tfo_accept(struct tcp_conn *c, struct tcp_seg *s, struct tcp_listener *
     s->seq = seq_add(s->seq, 1);
     s->flags &= (uint8_t)~RTE_TCP_SYN_FLAG;
     c->info.segs_in++;
-    c->info.data_in += s->len > 0;
-    if (s->len > 0)
+    if (s->len > 0) {
+        c->info.data_in++;
         tcp_receive(c, s);
+    }
     if (c->state == TCP_CLOSED)
         return true;
     c->flags |= TCP_F_RTT_TIMED;

@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** Apache's event MPM: processes of threads that share a listener; siege asks select before each read. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { assert, at, content, fetchFiles, wrk, type Case, type Ground, type Running } from '../lib/kit.js';
+import {
+  assert,
+  at,
+  content,
+  fetchFiles,
+  type Case,
+  type Ground,
+  type Running,
+  fetchAndLoad,
+  FILE_SIZES,
+} from '../lib/kit.js';
 
-const SIZES = [0, 1, 1448, 30_721, 1 << 20, 8 << 20];
 const MODULES = '/usr/lib/apache2/modules';
 const needs = ['apache2', `${MODULES}/mod_mpm_event.so`, 'curl', 'wrk'];
 
@@ -22,6 +31,8 @@ async function start(t: Ground): Promise<{ port: number; server: Running }> {
     'Group nogroup',
     `Listen ${t.host}:${port}`,
     'MaxKeepAliveRequests 0',
+    // Processes enough for every connection, and none that ends because there are too many: its connections would end with it.
+    ...['StartServers 2', 'ThreadsPerChild 64', 'MaxRequestWorkers 128', 'MinSpareThreads 64', 'MaxSpareThreads 128'],
     `DocumentRoot ${at(t, 'html')}`,
     `<Directory ${at(t, 'html')}>`,
     'Require all granted',
@@ -40,10 +51,9 @@ export default [
     needs,
     least: { connections: 40, bytes: 18_000_000 },
     async run(t) {
-      const hashes = await content(t, SIZES);
+      const hashes = await content(t, FILE_SIZES);
       const { port, server } = await start(t);
-      await fetchFiles(t, `http://${t.host}:${port}`, hashes);
-      await wrk(t, `http://${t.host}:${port}/1448`, ['-t1', '-c40', '-d1s']);
+      await fetchAndLoad(t, `http://${t.host}:${port}`, hashes);
       await server.end('SIGTERM');
     },
   },
@@ -53,7 +63,7 @@ export default [
     needs,
     least: { connections: 20, bytes: 18_000_000 },
     async run(t) {
-      const hashes = await content(t, SIZES);
+      const hashes = await content(t, FILE_SIZES);
       const { port, server } = await start(t);
       const load = t.client(['wrk', '-t1', '-c20', '-d3s', '--timeout', '10', `http://${t.host}:${port}/1448`]);
       await t.until('the server restarts', () => {

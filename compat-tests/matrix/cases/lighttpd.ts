@@ -6,13 +6,13 @@ import {
   content,
   endsWell,
   fetchFiles,
-  wrk,
   type Case,
   type Ground,
   type Running,
+  fetchAndLoad,
+  FILE_SIZES,
 } from '../lib/kit.js';
 
-const SIZES = [0, 1, 1448, 30_721, 1 << 20, 8 << 20];
 const needs = ['lighttpd', 'curl', 'wrk'];
 
 async function start(t: Ground, more: readonly string[] = []): Promise<{ port: number; server: Running }> {
@@ -39,10 +39,9 @@ export default [
     quick: true,
     least: { connections: 40, bytes: 18_000_000 },
     async run(t) {
-      const hashes = await content(t, SIZES);
+      const hashes = await content(t, FILE_SIZES);
       const { port, server } = await start(t);
-      await fetchFiles(t, `http://${t.host}:${port}`, hashes);
-      await wrk(t, `http://${t.host}:${port}/1448`, ['-t1', '-c40', '-d1s']);
+      await fetchAndLoad(t, `http://${t.host}:${port}`, hashes);
       await endsWell(server, 'SIGINT');
     },
   },
@@ -52,10 +51,9 @@ export default [
     needs,
     least: { connections: 40, bytes: 18_000_000 },
     async run(t) {
-      const hashes = await content(t, SIZES);
+      const hashes = await content(t, FILE_SIZES);
       const { port } = await start(t, ['server.max-worker = 3']);
-      await fetchFiles(t, `http://${t.host}:${port}`, hashes);
-      await wrk(t, `http://${t.host}:${port}/1448`, ['-t1', '-c40', '-d1s']);
+      await fetchAndLoad(t, `http://${t.host}:${port}`, hashes);
     },
   },
   {
@@ -64,10 +62,9 @@ export default [
     needs,
     least: { connections: 40, bytes: 18_000_000 },
     async run(t) {
-      const hashes = await content(t, SIZES);
+      const hashes = await content(t, FILE_SIZES);
       const { port, server } = await start(t, ['server.event-handler = "poll"', 'server.network-backend = "writev"']);
-      await fetchFiles(t, `http://${t.host}:${port}`, hashes);
-      await wrk(t, `http://${t.host}:${port}/1448`, ['-t1', '-c40', '-d1s']);
+      await fetchAndLoad(t, `http://${t.host}:${port}`, hashes);
       await endsWell(server, 'SIGINT');
     },
   },
@@ -77,7 +74,7 @@ export default [
     needs: [...needs, 'openssl', '/usr/lib/lighttpd/mod_openssl.so'],
     least: { connections: 1, bytes: 9_000_000 },
     async run(t) {
-      const hashes = await content(t, SIZES);
+      const hashes = await content(t, FILE_SIZES);
       const { key, cert } = await certificate(t);
       const { port, server } = await start(t, [
         'server.modules += ( "mod_openssl" )',

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** A cache before nginx: a manager process, a worker of many threads, which poll and read with timeouts. */
 import { writeFileSync } from 'node:fs';
-import { assert, at, content, fetchFiles, nginx, wrk, type Case } from '../lib/kit.js';
-
-const SIZES = [0, 1, 1448, 30_721, 1 << 20, 8 << 20];
+import { assert, at, content, fetchFiles, nginx, wrk, type Case, FILE_SIZES } from '../lib/kit.js';
 
 export default [
   {
@@ -12,7 +10,7 @@ export default [
     needs: ['varnishd', 'nginx', 'curl', 'wrk'],
     least: { connections: 20, bytes: 36_000_000 },
     async run(t) {
-      const hashes = await content(t, SIZES);
+      const hashes = await content(t, FILE_SIZES);
       const { port: behind } = await nginx(t);
       const port = await t.port();
       const lines = ['vcl 4.0;', `backend default { .host = "${t.host}"; .port = "${behind}"; }`];

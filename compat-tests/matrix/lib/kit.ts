@@ -53,6 +53,17 @@ export async function fetchFiles(
   for (const [size, hash] of hashes) assert.equal(await sha256(at(t, `got-${size}`)), hash, `file of ${size} bytes`);
 }
 
+/** The file of this size is what {@link fetchAndLoad} asks for again and again. */
+export const LOAD_SIZE = 1448;
+/** What a server of files is asked for: every protocol's edges, and more than its buffers hold. */
+export const FILE_SIZES = [0, 1, LOAD_SIZE, 30_721, 1 << 20, 8 << 20];
+
+/** Fetches the files one after the other, then one of them over 40 connections for a second. */
+export async function fetchAndLoad(t: Ground, url: string, hashes: ReadonlyMap<number, string>): Promise<void> {
+  await fetchFiles(t, url, hashes);
+  await wrk(t, `${url}/${LOAD_SIZE}`, ['-t1', '-c40', '-d1s']);
+}
+
 /** A key and a certificate for `localhost` and 127.0.0.1, in `key.pem` and `cert.pem`. */
 export async function certificate(t: Ground): Promise<{ key: string; cert: string }> {
   const [key, cert] = [at(t, 'key.pem'), at(t, 'cert.pem')];

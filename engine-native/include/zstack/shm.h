@@ -21,6 +21,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <zstack/addr.h>
+#include <zstack/captured.h>
+#include <zstack/clients.h>
+
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
 #define ZS_LAYOUT_VERSION 15u
 #define ZS_CACHE_LINE 64
@@ -78,16 +82,6 @@ struct zs_block_class {
     /* Owner words: 0 free, else client id << 32 | session index. */
     _Atomic uint64_t owner[ZS_BLOCKS_MAX];
     ZS_HINTMAP(ZS_BLOCKS_MAX) hint;
-};
-
-/* ---- Addresses ---------------------------------------------------------------------------------------------------- */
-
-/* An IP endpoint. IPv4 is kept v4-mapped (::ffff:a.b.c.d), so that one comparison serves both families. */
-struct zs_addr {
-    uint8_t ip[16];    /* network order */
-    uint16_t port;     /* network order */
-    uint16_t family;   /* AF_INET or AF_INET6 as the socket's owner sees it; 0 unset */
-    uint32_t scope_id; /* IPv6 zone, RFC 4007 */
 };
 
 /* ---- Sessions ----------------------------------------------------------------------------------------------------- */
@@ -395,63 +389,6 @@ struct zs_waiter {
 };
 _Static_assert(ZS_WAITER_SLOTS <= 1u << ZS_HINT_SLOT_BITS, "a slot fits an entry");
 
-/* ---- Clients ------------------------------------------------------------------------------------------------------ */
-
-#define ZS_WHY_ENTRIES 1024u /* by descriptor modulo this */
-
-/* Why a socket is where it is, for `zstack-run why`. */
-struct zs_why {
-    _Atomic uint32_t fd1;    /* descriptor + 1; 0 unused */
-    uint8_t verdict;         /* enum zs_verdict */
-    uint8_t reason;          /* enum zs_reason */
-    uint8_t proto;           /* IPPROTO_TCP, IPPROTO_UDP */
-    uint8_t pad;
-    uint32_t session;        /* ZS_NO_SESSION when it has none */
-    uint32_t session_gen;
-};
-
-struct zs_client {
-    _Atomic uint32_t id; /* client id; 0 free */
-    _Atomic uint32_t pid;
-    char name[16];
-    char run[32];
-    _Atomic uint32_t spinners;
-    uint8_t pad[4];
-    /* counters */
-    _Atomic uint64_t connects, accepts, closes, bytes_in, bytes_out, sleeps, wakeups, faults;
-    _Atomic uint64_t udp_in, udp_out;
-    /* zero-copy sockets: bytes, and segments that the program forgot to release */
-    _Atomic uint64_t zc_out_lent, zc_out_copied, zc_in_lent, zc_in_copied, zc_forgotten;
-    struct zs_why why[ZS_WHY_ENTRIES];
-};
-
-#define ZS_VERDICTS(X)                                            \
-    X(UNDECIDED, "undecided", "neither connected nor listening")  \
-    X(LOCAL, "local", "served by shared memory")                  \
-    X(BOTH, "both", "served by shared memory and by the kernel")  \
-    X(WIRE, "wire", "served by the engine's stack")               \
-    X(KERNEL, "kernel", "left to the kernel")
-#define ZS_REASONS(X)                                                                      \
-    X(NONE, "NONE", "no decision yet")                                                     \
-    X(PEER_LOCAL, "PEER_LOCAL", "the listener belongs to a program of this engine")        \
-    X(LISTENER, "LISTENER", "programs of this engine connect through shared memory")       \
-    X(WIRE_ROUTE, "WIRE_ROUTE", "a port of the engine leads to that address")              \
-    X(NO_LISTENER, "NO_LISTENER", "no program of this engine listens at that address")     \
-    X(NOT_HOST, "NOT_HOST", "the address is not one of this host and no engine route leads to it") \
-    X(BY_CONFIG, "BY_CONFIG", "configuration leaves this protocol to the kernel")          \
-    X(ENGINE_GONE, "ENGINE_GONE", "no engine answers")                                     \
-    X(NO_MEMORY, "NO_MEMORY", "the engine's memory or tables are exhausted")               \
-    X(OPTION, "OPTION", "a socket option or flag that only the kernel implements")         \
-    X(DATAGRAM, "DATAGRAM", "each datagram goes where its destination is served")          \
-    X(OTHER_NETNS, "OTHER_NETNS", "the process left the engine's network namespace")
-
-#define X(id, name, text) ZS_VERDICT_##id,
-enum zs_verdict { ZS_VERDICTS(X) ZS_VERDICT_COUNT };
-#undef X
-#define X(id, name, text) ZS_REASON_##id,
-enum zs_reason { ZS_REASONS(X) ZS_REASON_COUNT };
-#undef X
-
 /* ---- UDP records -------------------------------------------------------------------------------------------------- */
 
 /* Before each datagram in a UDP session's ring; records start at multiples of 8 and may wrap. */
@@ -478,49 +415,6 @@ struct zs_udp_error {
 #define ZS_UDP_QUOTE_MAX 1232u /* bytes */
 #define ZS_UDP_RECORD_SPACE(len) ((sizeof(struct zs_udp_record) + (uint64_t)(len) + 7u) & ~UINT64_C(7))
 #define ZS_UDP_MAX_PAYLOAD 65507u /* 65535 - 20 - 8 */
-
-/* ---- Capture ------------------------------------------------------------------------------------------------------ */
-
-/* What goes between programs, for the engine's capture file; written while zs_arena_header.capture is not 0. A ring of records,
- * each of one piece: a record that does not fit before the ring's end is preceded by one of kind ZS_CAP_SKIP up to there. Writers
- * hold `lock` and publish by `tail`; the engine alone reads, and trusts nothing. */
-enum zs_capture_kind { ZS_CAP_SKIP, ZS_CAP_CONNECT, ZS_CAP_DATA, ZS_CAP_FIN, ZS_CAP_RST, ZS_CAP_DATAGRAM };
-
-#define ZS_CAP_ALIGN 64u
-struct zs_capture_record {
-    uint32_t size; /* with what follows, a multiple of ZS_CAP_ALIGN */
-    uint32_t kind; /* enum zs_capture_kind */
-    uint32_t session, gen; /* the end that did it */
-    uint32_t peer, peer_gen;
-    uint32_t listener; /* CONNECT, DATAGRAM: session of the endpoint that it goes to, which the engine knows the program of */
-    uint32_t pid;      /* of who did it, 0: the engine, for one that died */
-    uint64_t time_ns;  /* CLOCK_REALTIME */
-    uint64_t pos;      /* position of the first byte in its direction */
-    uint64_t taken;    /* what the other end has read of that direction */
-    uint64_t got;      /* what this end has read of the other direction */
-    uint32_t len;      /* bytes sent */
-    uint32_t kept;     /* of them, these follow */
-    uint32_t urgent;   /* urgent byte within them, from 1; 0 none */
-    uint32_t pad;
-    char name[16];     /* of the program */
-    struct zs_addr from, to;
-    uint8_t pad1[48];
-};
-#define ZS_CAP_PIECE 32768u /* bytes of the stream in one record at most; datagrams are not divided */
-#define ZS_CAP_RECORD_MAX (sizeof(struct zs_capture_record) + 65536u)
-#define ZS_CAP_RING (UINT64_C(16) << 20)
-
-struct zs_capture {
-    _Atomic uint32_t lock;    /* client id of who writes; broken by the engine after its death */
-    _Atomic uint32_t stalled; /* a writer has waited in vain for the engine to read: do not wait again */
-    _Atomic uint64_t dropped; /* records without room */
-    uint8_t pad[48];
-    _Atomic uint64_t tail; /* bytes ever written */
-    uint8_t pad1[56];
-    _Atomic uint64_t head; /* bytes ever read */
-    uint8_t pad2[56];
-    uint8_t data[ZS_CAP_RING];
-};
 
 /* ---- The arena ---------------------------------------------------------------------------------------------------- */
 

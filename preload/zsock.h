@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A socket as this process has it, and the options that it remembers. */
+#ifndef ZSTACK_PRELOAD_ZSOCK_H
+#define ZSTACK_PRELOAD_ZSOCK_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "domain.h"
+
+enum zk {
+    ZK_FREE,
+    ZK_TCP,    /* TCP, undecided: neither connected nor listening */
+    ZK_CONN,   /* TCP connection in shared memory */
+    ZK_LISTEN, /* listens in both worlds */
+    ZK_UDP,    /* receives from both worlds; registered with the engine once bound (s != NULL) */
+};
+
+/* Options set before the socket's fate is decided; given to the session then. */
+struct zs_preopts {
+    int32_t peek_off; /* SO_PEEK_OFF, -1 off */
+    uint32_t rcvlowat; /* 0: 1 */
+    uint32_t sndbuf, rcvbuf, bits;
+    uint64_t sndtimeo_us, rcvtimeo_us;
+    int32_t linger;
+    uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion, maxseg, syncnt, defer_accept, notsent_lowat, fastopen;
+    int32_t linger2;
+};
+
+/* F_SETOWN, F_SETSIG, O_ASYNC: fields of struct zs_session, for a socket that has none yet. */
+struct zs_async {
+    int32_t owner, tgid;
+    uint32_t born, word;
+    uint8_t sig;
+};
+
+/* Options of UDP sockets that datagrams over rings and wire need: X(identifier, level, name). */
+#define DG_OPTIONS(X) \
+    X(TTL, IPPROTO_IP, IP_TTL) X(TOS, IPPROTO_IP, IP_TOS) X(PMTU, IPPROTO_IP, IP_MTU_DISCOVER) \
+    X(MCAST_TTL, IPPROTO_IP, IP_MULTICAST_TTL) X(MCAST_LOOP, IPPROTO_IP, IP_MULTICAST_LOOP) \
+    X(MCAST_ALL, IPPROTO_IP, IP_MULTICAST_ALL) X(PKTINFO, IPPROTO_IP, IP_PKTINFO) X(RECVTTL, IPPROTO_IP, IP_RECVTTL) \
+    X(RECVTOS, IPPROTO_IP, IP_RECVTOS) X(RECVERR, IPPROTO_IP, IP_RECVERR) X(RECVORIGDST, IPPROTO_IP, IP_RECVORIGDSTADDR) \
+    X(HOPS, IPPROTO_IPV6, IPV6_UNICAST_HOPS) X(TCLASS, IPPROTO_IPV6, IPV6_TCLASS) X(PMTU6, IPPROTO_IPV6, IPV6_MTU_DISCOVER) \
+    X(MCAST_HOPS, IPPROTO_IPV6, IPV6_MULTICAST_HOPS) X(MCAST_LOOP6, IPPROTO_IPV6, IPV6_MULTICAST_LOOP) \
+    X(MCAST_ALL6, IPPROTO_IPV6, 29 /* IPV6_MULTICAST_ALL */) X(PKTINFO6, IPPROTO_IPV6, IPV6_RECVPKTINFO) \
+    X(RECVHOPS, IPPROTO_IPV6, IPV6_RECVHOPLIMIT) X(RECVTCLASS, IPPROTO_IPV6, IPV6_RECVTCLASS) \
+    X(RECVERR6, IPPROTO_IPV6, IPV6_RECVERR) X(RECVORIGDST6, IPPROTO_IPV6, 74 /* IPV6_RECVORIGDSTADDR */) \
+    X(BROADCAST, SOL_SOCKET, SO_BROADCAST) X(TIMESTAMP, SOL_SOCKET, SO_TIMESTAMP) X(TIMESTAMPNS, SOL_SOCKET, SO_TIMESTAMPNS)
+enum dg_option {
+#define X(id, level, name) DG_##id,
+    DG_OPTIONS(X)
+#undef X
+    DG_N
+};
+
+#define DG_PORT_KERNEL UINT32_MAX /* an interface that is the kernel's alone */
+struct zs_dgopts {
+    int value[DG_N];
+    uint32_t port;          /* of the engine, bound to (SO_BINDTODEVICE), from 1; 0: to none */
+    uint32_t mcast_port[2]; /* IP_MULTICAST_IF, IPV6_MULTICAST_IF: likewise */
+};
+
+/* An option that only placeholders know. */
+struct zs_plainopt {
+    int level, name, value;
+};
+
+struct epitem;
+
+/* One open file description. Memory of this type is never unmapped, so that a racing look-up reads sane values. */
+struct zsock {
+    /* The first two lines are all that a message through shared memory needs. */
+    _Alignas(ZS_CACHE_LINE) _Atomic uint32_t refs; /* descriptors and calls under way */
+    _Atomic uint32_t fds;  /* descriptors that name it in this process */
+    _Atomic uint8_t kind;  /* enum zk */
+    _Atomic bool nonblock; /* mirror of O_NONBLOCK; the kernel keeps the truth on the placeholder */
+    _Atomic bool left;     /* its placeholder may be held by another process, too */
+    uint8_t soft_error;    /* undecided TCP: error that the next call reports, after connect(AF_UNSPEC) */
+    bool connecting;       /* EINPROGRESS was reported; the next connect() reports success once */
+    bool deferred;         /* the engine completes the connection */
+    bool v6only, bound, reuseport;
+    bool accepted;         /* by accept, not connect */
+    bool kernel_peer;      /* UDP: connected to an address outside the domain */
+    bool shut_wr, shut_rd;      /* UDP: shut down; the kernel has the errors */
+    uint16_t family;       /* AF_INET, AF_INET6 */
+    int fd;                /* a descriptor of the placeholder (the first one) */
+    int pool;              /* its entry of the placeholder pool, -1 none */
+    uint32_t index;        /* of s */
+    struct zs_domain *d;
+    struct zs_session *s;    /* own session */
+    struct zs_session *peer; /* ZK_CONN: the other end, which stays until both are closed */
+    struct zs_tx tx;
+    struct zs_rx rx;
+    _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
+    _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
+    _Atomic uint32_t lock;    /* guards items */
+    uint32_t gen;             /* of s */
+    struct epitem *items;     /* memberships in epoll sets */
+    struct zs_preopts pre;    /* its first two: of each read */
+    int backlog;           /* listener: as listen() was given it */
+    struct zs_session *wire_tx; /* UDP: the ring from which the engine sends over its ports, once asked for */
+    uint32_t wire_gen;
+    struct zs_session *errq; /* UDP: in whose ring errors about datagrams over the wire are, once asked for */
+    uint32_t errq_gen;
+    struct zs_dgopts dg;
+    struct zs_groups *groups; /* UDP: joined at the engine */
+    uint32_t lent_segment; /* the segment of buffers that was lent from last, */
+    uint32_t lent_at;      /* and zs_tx_lent() after the first range of it in a row */
+    struct zs_async async; /* of the description: not inherited by accept */
+    struct zs_plainopt plain[6]; /* a listener's other options, for what it accepts */
+    uint32_t nplain;
+    struct zsock *next_free;
+};
+
+
+#endif
