@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ipv6.h"
+#include "ip.h"
 
 #define BSD_AF_INET 2
 #define BSD_AF_LINK 18

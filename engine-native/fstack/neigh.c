@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "bsd_route.h"
-#include "ipv6.h"
+#include "ip.h"
 #include "route.h"
 
 #define ASK_NS NS_PER_S

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "bsd_route.h"
-#include "ipv6.h"
+#include "ip.h"
 #include "route.h"
 
 #define SOLICITATIONS 3u /* RFC 4861 10 MAX_RTR_SOLICITATIONS */

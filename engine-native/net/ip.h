@@ -109,6 +109,14 @@ bool ip_route(struct stack *st, const struct ip_addr *dst, struct ip_route *rout
 /* Of broadcasts and groups, too; on that port if not NULL. */
 bool ip_route_by(struct stack *st, const struct ip_addr *dst, struct net_port *port, struct ip_route *route);
 bool ip_is_group(const struct ip_addr *a); /* a multicast address */
+static inline bool ip6_is_link_local(const struct ip_addr *a)
+{
+    return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+static inline bool ip6_is_multicast(const struct ip_addr *a)
+{
+    return a->b[0] == 0xff;
+}
 /* For tables by address: the highest bits are the best spread. */
 static inline uint32_t ip_hash(const struct ip_addr *a)
 {

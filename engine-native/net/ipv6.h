@@ -7,14 +7,6 @@
 
 /* ---- Addresses ---- */
 
-static inline bool ip6_is_link_local(const struct ip_addr *a)
-{
-    return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
-}
-static inline bool ip6_is_multicast(const struct ip_addr *a)
-{
-    return a->b[0] == 0xff;
-}
 /* Takes the zone off an address and returns it; 0: it had none. */
 static inline unsigned ip6_unzone(struct ip_addr *a)
 {
