@@ -90,6 +90,8 @@ export interface WireStatus {
 export interface PortStatus {
   readonly device: string;
   readonly ip: readonly string[];
+  readonly mac: string;
+  readonly link: boolean;
   readonly kind: string;
   readonly sleep: string;
   readonly queues: number;

@@ -124,22 +124,16 @@ describe.each(CASES)('%s, %d workers, %d queues', (kind, count, queues) => {
     expect((await storm.ended()).status).toBe(0);
   }, 60_000);
 
-  // A memif's engines find each other again when it suits them.
-  const restart = kind === 'memif' ? test.skip : test;
-  restart(
-    'the engine ends with connections open: both ends see it; the next one serves',
-    async () => {
-      const { port, server } = await serve('wrapped');
-      const client = stage.far(many('connect', port, COUNT, 'hold', NEAR, NEAR6));
-      await client.says(/open\n/);
-      await stage.engine.stop();
-      await client.says(new RegExp(`closed ${2 * COUNT}\n`));
-      server.signal('SIGKILL');
-      await stage.startEngine();
-      const again = await serve('wrapped');
-      const next = stage.far(many('connect', again.port, COUNT, 1000, NEAR, NEAR6), { input: 'open' });
-      await next.says(new RegExp(`exact ${2 * COUNT}\n`));
-    },
-    60_000,
-  );
+  test('the engine ends with connections open: both ends see it; the next one serves', async () => {
+    const { port, server } = await serve('wrapped');
+    const client = stage.far(many('connect', port, COUNT, 'hold', NEAR, NEAR6));
+    await client.says(/open\n/);
+    await stage.engine.stop();
+    await client.says(new RegExp(`closed ${2 * COUNT}\n`));
+    server.signal('SIGKILL');
+    await stage.startEngine();
+    const again = await serve('wrapped');
+    const next = stage.far(many('connect', again.port, COUNT, 1000, NEAR, NEAR6), { input: 'open' });
+    await next.says(new RegExp(`exact ${2 * COUNT}\n`));
+  }, 60_000);
 });

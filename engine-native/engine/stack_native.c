@@ -162,6 +162,15 @@ static void native_unlisten(void *stack, void *listener)
 
 /* ---- Polling ---- */
 
+static void tell_link(struct native *n, uint32_t i, uint64_t now)
+{
+    uint32_t ups = port_link_ups(n->first->at[i].port);
+    if (ups == n->link_ups[i])
+        return;
+    n->link_ups[i] = ups;
+    net_link_up(n->net[i], now);
+}
+
 static bool native_poll(void *stack, uint32_t budget, uint64_t now)
 {
     struct native *n = stack;
@@ -170,6 +179,7 @@ static bool native_poll(void *stack, uint32_t budget, uint64_t now)
     for (uint32_t i = 0; i < n->first->nports; i++) {
         for (uint32_t left = budget; left > 0;) {
             uint16_t want = (uint16_t)RTE_MIN(left, NATIVE_BURST), got = port_rx(n->first->at[i].port, n->number, frames, want);
+            tell_link(n, i, now);
             uint16_t ours = several ? native_distribute(n, i, frames, got) : got;
             if (ours > 0)
                 net_input(n->st, n->net[i], frames, ours, now);

@@ -143,10 +143,17 @@ static void merge(const struct group *g, bool *exclude, struct ip_addr *source, 
     }
 }
 
+static void tell_all(struct group *g)
+{
+    struct stack *st = g->port->stack;
+    g->changes_left = GROUP_ROBUSTNESS;
+    g->change_at = st->now;
+    due(st, &g->timer);
+}
+
 static void changed(struct group *g)
 {
     struct ip_addr source[NET_GROUP_SOURCES_MAX];
-    struct stack *st = g->port->stack;
     uint32_t n;
     bool exclude;
     merge(g, &exclude, source, &n);
@@ -156,11 +163,8 @@ static void changed(struct group *g)
     g->exclude = exclude;
     g->nsources = n;
     memcpy(g->source, source, n * sizeof source[0]);
-    if (equal)
-        return;
-    g->changes_left = GROUP_ROBUSTNESS;
-    g->change_at = st->now;
-    due(st, &g->timer);
+    if (!equal)
+        tell_all(g);
 }
 
 static struct group *group_new(struct net_port *port, const struct ip_addr *addr)
@@ -234,6 +238,13 @@ void groups_destroy(struct net_port *port)
         }
         group_free(g);
     }
+}
+
+void groups_link_up(struct net_port *port)
+{
+    struct group *g;
+    LIST_FOREACH(g, &port->groups, link)
+        tell_all(g);
 }
 
 /* ---- Queries ---- */

@@ -53,6 +53,8 @@ bool group_eth_ours(const struct net_port *port, const struct rte_ether_addr *ma
 void group_query(struct net_port *port, bool v6, const struct ip_addr *group, uint64_t delay);
 /* Another host reported it, and the old protocol has one report suffice. */
 void group_heard(struct net_port *port, const struct ip_addr *group);
+/* What is wanted is reported as if it was new. */
+void groups_link_up(struct net_port *port);
 uint32_t group_count(const struct net_port *port);
 
 /* ---- igmp.c (RFC 3376, 2236) ---- */

@@ -25,7 +25,7 @@ static struct ip_addr link_local_of(const struct rte_ether_addr *mac)
     return (struct ip_addr){.b = {0xfe, 0x80, [8] = m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}};
 }
 
-void ip6_port_up(struct net_port *port)
+void ip6_port_addresses(struct net_port *port)
 {
     if (ip_is_any(&port->conf.addr6)) { /* until a router gives one */
         port->conf.addr6 = link_local_of(&port->conf.mac);
@@ -37,9 +37,6 @@ void ip6_port_up(struct net_port *port)
     ip6_zone(&port->conf.gateway6, port->number);
     port->group[0] = nd_solicited_node(&port->link_local);
     port->group[1] = nd_solicited_node(&port->conf.addr6);
-    dad_prepare(port);
-    mld_start(port); /* first, so that switches let the answers pass */
-    dad_start(port);
 }
 
 static bool in_group(const struct net_port *port, const struct ip_addr *a, const struct ip_addr *source)

@@ -37,7 +37,7 @@ static inline struct ip_addr ip6_get(const struct net_port *port, const uint8_t 
 extern const struct ip_addr ip6_all_nodes;
 
 /* ---- ipv6.c ---- */
-void ip6_port_up(struct net_port *port); /* its addresses, groups, and their announcement */
+void ip6_port_addresses(struct net_port *port); /* and their groups */
 void ip6_input(struct net_port *port, struct rte_mbuf *m);
 struct rte_ether_addr ip6_multicast_mac(const struct ip_addr *group); /* RFC 2464 7 */
 /* A multicast address of Ethernet for a group that the port is in (RFC 2464 7). */

@@ -169,6 +169,25 @@ struct neigh *neigh_new(struct net_port *port, const struct ip_addr *addr)
     return e;
 }
 
+void neigh_link_up(const struct net_port *port)
+{
+    struct stack *st = port->stack;
+    for (uint32_t i = 0; i < NEIGH_BUCKETS; i++) {
+        struct neigh *e = LIST_FIRST(&st->neigh->bucket[i]);
+        for (struct neigh *next; e != NULL; e = next) {
+            next = LIST_NEXT(e, link);
+            if (e->port != port)
+                continue;
+            if (e->state != NEIGH_INCOMPLETE) {
+                entry_free(st, e);
+                continue;
+            }
+            e->tries = 0;
+            ask(st, e);
+        }
+    }
+}
+
 static void send_to(struct neigh *e, struct rte_mbuf *m)
 {
     eth_send(e->port, m, &e->mac, ip_is_v4(&e->addr) ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);

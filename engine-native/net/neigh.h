@@ -55,6 +55,8 @@ bool neigh_known(struct net_port *port, const struct ip_addr *addr, const struct
 /* Prepends the Ethernet header to an IP packet and sends it to `hop` on that port, now or once it is resolved. Takes
  * the buffer. */
 void neigh_send(struct net_port *port, struct rte_mbuf *m, const struct ip_addr *hop);
+/* Others may be there now: what was known of the port's neighbours is forgotten, those that packets wait for are asked for anew. */
+void neigh_link_up(const struct net_port *port);
 /* State of a neighbour, or -1 when it is unknown. */
 int neigh_state(struct stack *st, const struct net_port *port, const struct ip_addr *addr);
 

@@ -12,6 +12,7 @@
 #include "group.h"
 #include "ipv4.h"
 #include "ipv6.h"
+#include "neigh.h"
 #include "route.h"
 #include "tcp.h"
 #include "udp.h"
@@ -83,6 +84,19 @@ void stack_destroy(struct stack *st)
     free(st);
 }
 
+/* What a host says first on a link. */
+static void begin(struct net_port *port)
+{
+    if (port->conf.addr != 0 && net_speaks(port->stack))
+        acd_start(port);
+    if (!port->conf.has6)
+        return;
+    dad_prepare(port);
+    mld_start(port); /* first, so that switches let the answers pass */
+    dad_start(port);
+    ra_start(port);
+}
+
 struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *conf, uint64_t now)
 {
     struct net_port *port = st->ports < NET_MAX_PORTS ? calloc(1, sizeof *port) : NULL;
@@ -94,15 +108,21 @@ struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *co
     port->mask = conf->prefix_len == 0 ? 0 : rte_cpu_to_be_32(UINT32_MAX << (32 - conf->prefix_len));
     st->port[st->ports++] = port;
     port->number = (uint8_t)st->ports;
-    if (conf->addr != 0 && net_speaks(st))
-        acd_start(port);
     if (conf->has6)
-        ip6_port_up(port);
+        ip6_port_addresses(port);
     routes_of_port(port);
     routes_static(port);
-    if (conf->has6)
-        ra_start(port);
+    begin(port);
     return port;
+}
+
+void net_link_up(struct net_port *port, uint64_t now)
+{
+    port->stack->now = now;
+    net_trace(port->stack, "port %s: link up", port->conf.name);
+    neigh_link_up(port);
+    begin(port);
+    groups_link_up(port);
 }
 
 void net_trace(struct stack *st, const char *format, ...)

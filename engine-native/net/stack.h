@@ -214,8 +214,12 @@ struct stack {
 struct stack *stack_create(const struct stack_conf *conf, uint64_t now);
 /* Frees everything, packets included. Connections end silently, as by a crash. */
 void stack_destroy(struct stack *st);
-/* NULL when there are NET_MAX_PORTS or memory is exhausted. Probes and announces the port's addresses. */
+/* NULL when there are NET_MAX_PORTS or memory is exhausted. Probes and announces the port's addresses, as if its link came up now. */
 struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *conf, uint64_t now);
+
+/* The port's link came up, again or for the first time: nothing that was sent before need have reached anybody, and other hosts may be
+ * there. Addresses are probed and announced anew (RFC 5227 2.1, 4862 5.4), groups reported, routers asked for, neighbours too. */
+void net_link_up(struct net_port *port, uint64_t now);
 
 void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames, uint16_t n, uint64_t now);
 void net_run(struct stack *st, uint64_t now);

@@ -95,6 +95,7 @@ struct memif {
     struct memif_hold *hold;
     bool held; /* the connection is up and stays up */
     uint64_t next_service, next_start;
+    uint64_t busy_since; /* frames at each look; 0: none at the last one */
 };
 
 bool memif_devargs(struct memif *m, const char *args, struct port_failure *f);
@@ -102,6 +103,9 @@ bool memif_start(struct port *p, struct port_failure *f);
 void memif_close_device(struct port *p);
 void memif_service(struct port *p);
 bool memif_is_ready(const struct memif *m); /* bursts may run */
+/* After a burst of n: is the connection to be looked after now? The other engine may have ended, and its last frames go with the
+ * connection: not before they are taken. */
+bool memif_is_due(struct memif *m, uint16_t n);
 
 /* ---- Long segments cut for devices that cannot (gso.c) ---- */
 
@@ -135,6 +139,21 @@ void queue_fds_list(struct queue_fds *fds, enum queue_fd_type type, unsigned ifi
 void queue_fds_subtract(struct queue_fds *fds, const struct queue_fds *others);
 /* Closes those that still are of that type. */
 void queue_fds_close(const struct queue_fds *fds, enum queue_fd_type type);
+
+/* ---- The link (link.c) ---- */
+
+struct link_watch {
+    int fd; /* where the kernel tells of its interfaces; -1: it does not */
+    bool up;
+    _Atomic uint32_t ups; /* times that it came up */
+    uint64_t ask_at;
+};
+
+void link_start(struct port *p); /* of a started port */
+void link_stop(struct link_watch *l);
+void link_set(struct port *p, bool up);
+void link_event(struct port *p); /* the kernel told something */
+void link_ask(struct port *p);   /* before a sleep */
 
 /* ---- Queues (queues.c) ---- */
 
@@ -207,6 +226,7 @@ struct port {
     struct tap tap;
     struct bell bell;
     struct memif memif;
+    struct link_watch link;
     uint64_t rx_missed;
     port_tap_fn *tapped; /* is told of each frame; NULL: nobody */
     void *tapped_arg;
@@ -217,6 +237,7 @@ struct port {
 };
 
 void port_fail(struct port_failure *f, const char *hint, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool port_link_up(struct port *p); /* asks the device; it is the first thread's */
 uint64_t port_now(void);
 bool port_watch(int set, int fd, bool add);
 const char *port_devargs(const struct rte_eth_dev_info *info);

@@ -3,8 +3,8 @@
  *
  * The driver tears a connection down in EAL's interrupt thread as soon as the other engine dies, and unmaps the rings that
  * a burst of ours may just be reading. So while a connection is up that thread is kept waiting in a callback of ours, but
- * for a moment every SERVICE_NS, when no burst runs. And a client whose server is not there, or went away, has to be
- * started again by somebody. */
+ * for a moment every SERVICE_NS, when no burst runs. A client whose server is not there, or went away, has to be
+ * started again by somebody. And a server greets whoever connects, and must live when he is gone by then. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -152,6 +153,30 @@ static void release(struct memif *m)
         release_thread(m->hold);
 }
 
+/* ---- Greetings ---- */
+
+#define MESSAGE_SIZE 128u /* of memif's control protocol: its type, then what belongs to it */
+#define MESSAGE_HELLO 2u
+
+static bool is_greeting(const struct msghdr *msg)
+{
+    uint16_t type;
+    if (msg->msg_iovlen != 1 || msg->msg_iov->iov_len != MESSAGE_SIZE)
+        return false;
+    memcpy(&type, msg->msg_iov->iov_base, sizeof type);
+    return type == MESSAGE_HELLO;
+}
+
+/* In place of the C library's, for the driver, too, whose call the dynamic linker binds to the program's. A server of DPDK 22.11 that
+ * cannot greet closes the connection, but leaves it to the interrupt thread, which then panics: anybody who connects and is gone at
+ * once would end the engine. Told that the greeting was sent, it finds the connection's end, and does all that belongs to one. */
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    bool greets = rte_thread_is_intr() && is_greeting(msg);
+    ssize_t n = syscall(SYS_sendmsg, fd, msg, greets ? flags | MSG_NOSIGNAL : flags);
+    return greets && n < 0 && (errno == EPIPE || errno == ECONNRESET) ? (ssize_t)MESSAGE_SIZE : n;
+}
+
 /* ---- The connection ---- */
 
 bool memif_devargs(struct memif *m, const char *args, struct port_failure *f)
@@ -269,6 +294,18 @@ bool memif_is_ready(const struct memif *m)
     return m->held && m->hold->holds;
 }
 
+bool memif_is_due(struct memif *m, uint16_t n)
+{
+    uint64_t now = n > 0 ? port_now() : 0;
+    if (n > 0 && m->busy_since == 0)
+        m->busy_since = now;
+    /* Nor do frames without end keep the interrupt thread for ever. */
+    if (n > 0 && now - m->busy_since < SERVICE_NS)
+        return false;
+    m->busy_since = 0;
+    return true;
+}
+
 void memif_service(struct port *p)
 {
     struct memif *m = &p->memif;
@@ -293,4 +330,5 @@ void memif_service(struct port *p)
         release(m);
         restart(p, now);
     }
+    link_set(p, m->held);
 }

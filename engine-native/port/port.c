@@ -391,8 +391,11 @@ struct port *port_open(const struct port_spec *spec, const struct port_threads *
         p->queue_fd[q] = -1;
     p->iface.promisc_fd = -1;
     p->bell.listen_fd = p->bell.conn = p->bell.page_fd = -1;
-    if (open_device(p, f))
+    p->link.fd = -1;
+    if (open_device(p, f)) {
+        link_start(p);
         return p;
+    }
     port_close(p);
     return NULL;
 }
@@ -400,6 +403,7 @@ struct port *port_open(const struct port_spec *spec, const struct port_threads *
 void port_close(struct port *p)
 {
     bell_stop(&p->bell);
+    link_stop(&p->link);
     if (p->owned) {
         if (p->kind == PORT_TAP) {
             tap_close_device(p->id, p->queue_fd[0], p->started);

@@ -142,6 +142,8 @@ bool port_sleep(struct port *p, uint32_t thread);
 void port_wake(struct port *p, uint32_t thread);
 
 void port_stats(struct port *p, struct port_stats *stats);
+/* How often the link came up since the port was opened; the first connection of a memif counts. For any thread. */
+uint32_t port_link_ups(const struct port *p);
 void port_thread_stats(const struct port *p, uint32_t thread, struct port_thread_stats *stats);
 /* A line that deserves to be logged and was not yet, or NULL: frames that were cut off, a device that went away. */
 const char *port_warning(struct port *p);

@@ -128,7 +128,7 @@ uint16_t port_rx(struct port *p, uint32_t thread, struct rte_mbuf **frames, uint
         return from_stash(l, frames, n);
     if (l->nrx == 0)
         return 0;
-    if (p->kind == PORT_MEMIF)
+    if (p->kind == PORT_MEMIF && !is_ready(p))
         service(p);
     if (!is_ready(p))
         return 0;
@@ -143,6 +143,8 @@ uint16_t port_rx(struct port *p, uint32_t thread, struct rte_mbuf **frames, uint
         n = inspect(l, frames, n);
     if (p->tapped != NULL)
         tell(p, false, frames, n);
+    if (p->kind == PORT_MEMIF && memif_is_due(&p->memif, n))
+        service(p);
     return n;
 }
 
@@ -293,8 +295,8 @@ bool port_sleep(struct port *p, uint32_t thread)
     struct lane *l = p->lane[thread];
     if (l->nrx == 0)
         return true;
-    if (p->kind == PORT_MEMIF)
-        service(p);
+    if (thread == 0)
+        link_ask(p);
     l->quiet++;
     if (p->bell.up)
         bell_asleep(&p->bell, true);
@@ -334,7 +336,9 @@ static void queue_error(struct lane *l, int fd)
 static void look_at(struct lane *l, const struct epoll_event *event)
 {
     struct port *p = l->port;
-    if (p->kind == PORT_MEMIF)
+    if (event->data.fd == p->link.fd)
+        link_event(p);
+    else if (p->kind == PORT_MEMIF)
         bell_event(&p->bell, l->set, event->data.fd);
     else if (event->events & (EPOLLERR | EPOLLHUP))
         queue_error(l, event->data.fd);
@@ -362,7 +366,7 @@ void port_wake(struct port *p, uint32_t thread)
 
 /* ---- Figures ---- */
 
-static bool link_up(struct port *p)
+bool port_link_up(struct port *p)
 {
     struct rte_eth_link link;
     if (!p->started || p->queue_gone)
@@ -420,7 +424,7 @@ void port_stats(struct port *p, struct port_stats *s)
     p->rx_missed += missed_since(p);
     *s = (struct port_stats){.driver = p->driver, .kind = kinds[p->kind].name, .copies = kinds[p->kind].copies,
                              .tso = !(p->caps & NET_CAP_TX_TSO4) ? "off" : p->gso.heads != NULL ? "port" : "device",
-                             .link_up = link_up(p), .bell_up = p->bell.up, .queue_fd = p->queue_fd[0], .caps = p->caps,
+                             .link_up = port_link_up(p), .bell_up = p->bell.up, .queue_fd = p->queue_fd[0], .caps = p->caps,
                              .rx_packets = eth.ipackets, .rx_bytes = eth.ibytes, .rx_missed = eth.imissed + p->rx_missed,
                              .rx_errors = eth.ierrors, .rx_nombuf = eth.rx_nombuf, .tx_packets = eth.opackets,
                              .tx_bytes = eth.obytes, .tx_errors = eth.oerrors, .tx_cut_lost = sum_of(p, offsetof(struct lane, cut_lost)),

@@ -6,6 +6,7 @@
 #include <rte_arp.h>
 
 #include "acd.h"
+#include "neigh.h"
 
 #define PROBE "arp request 00000000 for 0a000001 broadcast"
 #define ANNOUNCEMENT "arp request 0a000001 for 0a000001 broadcast"
@@ -232,6 +233,82 @@ static void test_takeover(void **state)
     assert_int_equal(counter("arp_probes_tx"), 0);
 }
 
+/* A link that comes up: a switch between two hosts of one address, a memif's peer that came late. */
+static void test_probed_again_when_the_link_comes_up(void **state)
+{
+    (void)state;
+    sent(PROBE, NULL);
+    probed_twice_more();
+    announced();
+    pass(1000 * SEC);
+    net_link_up(port, now);
+    sent(PROBE, NULL); /* at once */
+    claim(7); /* he was on the other side, and this host came to him */
+    assert_int_equal(conflicts, 1);
+    assert_int_equal(port->acd_state, ACD_CONTESTED);
+    sent(NULL, NULL);
+    net_link_up(port, now); /* not his link any more */
+    sent(PROBE, NULL);
+    probed_twice_more();
+    announced();
+    pass(1000 * SEC);
+    sent(NULL, NULL);
+    assert_int_equal(counter("arp_announced"), 4);
+}
+
+/* Nor does one that comes up several times over have several probes at a time. */
+static void test_link_flaps_while_probing(void **state)
+{
+    (void)state;
+    sent(PROBE, NULL);
+    for (int i = 0; i < 5; i++) {
+        pass(100 * MS);
+        net_link_up(port, now);
+        sent(PROBE, NULL);
+    }
+    probed_twice_more();
+    announced();
+    assert_int_equal(counter("arp_probes_tx"), 8);
+}
+
+static void test_taken_over_again_when_the_link_comes_up(void **state)
+{
+    (void)state;
+    sent(ANNOUNCEMENT, NULL);
+    until_sent(ANNOUNCEMENT);
+    pass(100 * SEC);
+    net_link_up(port, now);
+    sent(ANNOUNCEMENT, NULL);
+    assert_in_range(until_sent(ANNOUNCEMENT), 2000, 2001);
+    pass(100 * SEC);
+    sent(NULL, NULL);
+}
+
+/* What waits for a neighbour is not lost, and who had the address before is asked for again. */
+static void test_neighbours_are_asked_for_again_when_the_link_comes_up(void **state)
+{
+    (void)state;
+    struct udp_sock *s = open_at(ANY4, 7);
+    sent(ANNOUNCEMENT, NULL);
+    until_sent(ANNOUNCEMENT);
+    arp(RTE_ARP_OP_REQUEST, 1, HOST_IP(1), HOST_IP(0));
+    sent("arp reply 0a000001 for 0a000002", NULL);
+    assert_int_equal(send_to(s, HOST(2), 10), 0);
+    sent("arp request 0a000001 for 0a000003 broadcast", NULL);
+    pass(500 * MS);
+    net_link_up(port, now);
+    sent("arp request 0a000001 for 0a000003 broadcast", ANNOUNCEMENT, NULL);
+    struct ip_addr peer = HOST(1);
+    assert_int_equal(neigh_state(st, port, &peer), -1);
+    arp(RTE_ARP_OP_REPLY, 2, HOST_IP(2), HOST_IP(0));
+    sent("udp 7 > 9 len 18", NULL);
+    assert_int_equal(send_to(s, HOST(1), 10), 0);
+    sent("arp request 0a000001 for 0a000002 broadcast", NULL);
+    arp(RTE_ARP_OP_REPLY, 5, HOST_IP(1), HOST_IP(0)); /* another card than before */
+    sent("udp 7 > 9 len 18", NULL);
+    assert_int_equal(counter("arp_unresolved"), 0);
+}
+
 /* ---- IPv6 ---- */
 
 static void advertise(const struct ip_addr *target, int mac)
@@ -330,6 +407,34 @@ static void test_duplicate_is_told_to_whom_we_precede(void **state)
     assert_int_equal(counter("nd_conflict"), 102);
 }
 
+/* RFC 4862 5.4: also after a re-initialisation. */
+static void test_asked_again_when_the_link_comes_up(void **state)
+{
+    struct ip_addr ours = host6(0);
+    (void)state;
+    pass(1000 * SEC);
+    skip_sent();
+    net_link_up(port, now);
+    sent("mld 1 records, type 4, ff02::1:ff00:1", LINK_ASKED, ASKED, NULL);
+    pass(500 * MS);
+    advertise(&ours, 7);
+    assert_int_equal(conflicts, 1);
+    assert_true(port->dad_unsure != 0);
+    assert_int_equal(until_sent(LINK_OURS), 500);
+    pass(2 * SEC);
+    skip_sent();
+    net_link_up(port, now); /* what was contested on the last link is not on this one */
+    skip_sent();
+    pass(900 * MS);
+    assert_true(nothing_sent());
+    pass(100 * MS);
+    assert_true(!nothing_sent());
+    sent(LINK_OURS, OURS, NULL);
+    assert_int_equal(port->dad_unsure, 0);
+    pass(1000 * SEC);
+    assert_true(nothing_sent());
+}
+
 #define T4(name) cmocka_unit_test_setup_teardown(name, begin4, down)
 #define T6(name) cmocka_unit_test_setup_teardown(name, begin6, down)
 int main(void)
@@ -339,7 +444,10 @@ int main(void)
         T4(test_who_had_it_first_is_told_of), T4(test_answer_may_come_late), T4(test_another_host_probes_too),
         T4(test_probes_for_others_are_nothing), T4(test_address_is_defended),
         cmocka_unit_test_setup_teardown(test_takeover, begin4_known, down),
-        T6(test_duplicate_is_told_of), T6(test_both_ask_for_it), T6(test_own_question_comes_back),
+        T4(test_probed_again_when_the_link_comes_up), T4(test_link_flaps_while_probing),
+        cmocka_unit_test_setup_teardown(test_taken_over_again_when_the_link_comes_up, begin4_known, down),
+        cmocka_unit_test_setup_teardown(test_neighbours_are_asked_for_again_when_the_link_comes_up, begin4_known, down),
+        T6(test_asked_again_when_the_link_comes_up), T6(test_duplicate_is_told_of), T6(test_both_ask_for_it), T6(test_own_question_comes_back),
         T6(test_duplicate_is_told_to_whom_we_precede),
     };
     bed_start(&bed);

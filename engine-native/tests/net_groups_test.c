@@ -94,6 +94,25 @@ static void test_join_and_leave(void **state)
     sent(NULL);
 }
 
+/* The router that knew of it may be on the other side now. */
+static void test_reported_again_when_the_link_comes_up(void **state)
+{
+    struct ip_addr g = group4(), left = ip_from_v4(IP(239, 1, 2, 4));
+    (void)state;
+    set(&g, 0, true, NULL, 0);
+    set(&left, 0, true, NULL, 0);
+    pass(3 * SEC);
+    set(&left, 0, false, NULL, 0);
+    pass(3 * SEC);
+    net_flush(st);
+    capture_clear(&cap);
+    net_link_up(port, now);
+    sent("arp request 0a000001 for 0a000001 broadcast", JOINED, NULL);
+    pass(1500 * MS);
+    sent(JOINED, NULL);
+    assert_int_equal(group_count(port), 1);
+}
+
 static void test_queries_are_answered_once(void **state)
 {
     struct ip_addr g = group4();
@@ -326,7 +345,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T4(test_join_and_leave), T4(test_queries_are_answered_once), T4(test_routers_of_version_2), T4(test_routers_of_version_1),
-        T4(test_sources), T4(test_reception), T4(test_sending), T4(test_bounds), T6(test_mld), T6(test_mld_version_1),
+        T4(test_reported_again_when_the_link_comes_up), T4(test_sources), T4(test_reception), T4(test_sending), T4(test_bounds), T6(test_mld), T6(test_mld_version_1),
         T4(test_damaged),
     };
     bed_start(&bed);

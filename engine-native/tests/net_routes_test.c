@@ -138,6 +138,28 @@ static void test_routers_are_asked_for(void **state)
     quiet();
 }
 
+/* RFC 4861 6.3.7: also after a re-initialisation. What the last link's routers gave is kept until its lifetime ends. */
+static void test_routers_are_asked_for_when_the_link_comes_up(void **state)
+{
+    (void)state;
+    begin_ra(true);
+    ra_new(1800);
+    ra_prefix("2001:db8:1::", 64, LINK | AUTO, 3600, 3600);
+    ra_send();
+    pass(20 * SEC);
+    uint64_t before = counter("ra_solicitations_tx");
+    net_link_up(port, now);
+    pass(20 * SEC);
+    assert_int_equal(counter("ra_solicitations_tx") - before, 3);
+    net_link_up(port, now);
+    ra_new(1800);
+    ra_send(); /* one answers at once */
+    pass(20 * SEC);
+    assert_in_range(counter("ra_solicitations_tx") - before, 3, 4);
+    assert_false(ip_eq(&port->conf.addr6, &port->link_local));
+    quiet();
+}
+
 static void test_only_where_configured(void **state)
 {
     struct ip_route r;
@@ -383,7 +405,7 @@ static void test_stale_neighbours_give_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_routers_are_asked_for), T(test_only_where_configured), T(test_advertisement), T(test_goodbye),
+        T(test_routers_are_asked_for), T(test_routers_are_asked_for_when_the_link_comes_up), T(test_only_where_configured), T(test_advertisement), T(test_goodbye),
         T(test_lifetime_is_not_cut_short), T(test_what_is_not_taken), T(test_configuration_stays), T(test_routes_are_bounded),
         T(test_damaged_advertisements), T(test_static_routes), T(test_stale_neighbours_give_way),
     };

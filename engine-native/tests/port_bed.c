@@ -288,6 +288,23 @@ void bed_settle(struct port *p)
     bed_failed(__FILE__, __LINE__, "the port does not come to rest");
 }
 
+void bed_link(struct port *p, bool up, uint32_t ups)
+{
+    struct port_stats s;
+    struct rte_mbuf *m;
+    time_t end = time(NULL) + SECONDS;
+    do {
+        CHECK(time(NULL) <= end);
+        while (port_rx(p, 0, &m, 1) == 1)
+            rte_pktmbuf_free(m);
+        struct pollfd fd = {.fd = port_sleep_fd(p, 0), .events = POLLIN};
+        if (port_sleep(p, 0))
+            poll(&fd, 1, 200);
+        port_wake(p, 0);
+        port_stats(p, &s);
+    } while (s.link_up != up || port_link_ups(p) != ups);
+}
+
 /* ---- Descriptors ---- */
 
 void bed_fds(struct bed_fds *fds)

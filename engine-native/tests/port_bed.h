@@ -57,6 +57,8 @@ struct rte_mbuf *bed_next(struct port *p);
 void bed_send(struct port *p, struct rte_mempool *pool, const uint8_t *frame, size_t len, unsigned segments, bool external);
 /* Asleep with nothing there. */
 void bed_settle(struct port *p);
+/* Sleeps and wakes as an engine does until the link is `up` and has come up so often; fails after five seconds. */
+void bed_link(struct port *p, bool up, uint32_t ups);
 
 /* Descriptors that are open, as a set. */
 struct bed_fds {

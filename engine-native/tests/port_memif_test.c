@@ -27,6 +27,7 @@
 #include "port_bed.h"
 
 #define FRAMES 300
+#define LAST_WORDS 20u
 
 struct pair {
     bool server; /* this side of the test is memif's server */
@@ -78,15 +79,21 @@ static int echo_main(char **argv)
     }
 }
 
-static pid_t echo(const struct pair *pair)
+/* The other side, as a program of its own. */
+static pid_t other_main(const struct pair *pair, const char *what)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        execl("/proc/self/exe", "port_memif_test", "--echo", pair->server ? "client" : "server", pair->bell ? "bell" : "none",
+        execl("/proc/self/exe", "port_memif_test", what, pair->server ? "client" : "server", pair->bell ? "bell" : "none",
               pair->dir, NULL);
         _exit(127);
     }
     return pid;
+}
+
+static pid_t echo(const struct pair *pair)
+{
+    return other_main(pair, "--echo");
 }
 
 static void until_linked(struct port *p, bool up, bool bell)
@@ -193,6 +200,7 @@ static void run_pair(void *arg)
     if (other == 0)
         other = echo(pair);
     until_linked(p, true, pair->bell);
+    CHECK(port_link_ups(p) == 1);
     talk(p, pool, 0);
     if (pair->bell)
         bell_wakes(p, pool);
@@ -207,6 +215,7 @@ static void run_pair(void *arg)
         CHECK(port_sleep_max_ns(p, 0) == 10000000);
         other = echo(pair);
         until_linked(p, true, pair->bell);
+        CHECK(port_link_ups(p) == 2u + (uint32_t)i);
         talk(p, pool, 50);
     }
     kill(other, SIGKILL);
@@ -241,6 +250,67 @@ static void test_without_bell(void **state)
     assert_true(bed_run(run_pair, &(struct pair){.server = true, .bell = false}));
 }
 
+/* The other engine ends in good order: what it says last, and then closes the port, is received, however late this side looks. */
+static int last_words_main(char **argv)
+{
+    struct pair pair = {.server = strcmp(argv[2], "server") == 0, .bell = strcmp(argv[3], "bell") == 0};
+    struct rte_mempool *pool;
+    struct bed_fds before;
+    uint8_t frame[60];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(pair.dir, sizeof pair.dir, "%s", argv[4]);
+    struct port *p = start(&pair, pair.server, "10.9.0.2", &pool, &before);
+    until_linked(p, true, pair.bell);
+    usleep(SERVICE_NS * 3 / 1000);
+    for (unsigned i = 0; i < LAST_WORDS; i++) {
+        bed_fill(frame, sizeof frame, (uint8_t)i);
+        bed_send(p, pool, frame, sizeof frame, 1, false);
+    }
+    port_close(p);
+    return 0;
+}
+
+static void run_last_words(void *arg)
+{
+    struct pair *pair = arg;
+    struct bed_fds before;
+    struct rte_mempool *pool;
+    strcpy(pair->dir, "/tmp/zsportXXXXXX");
+    CHECK(mkdtemp(pair->dir) != NULL);
+    struct port *p = start(pair, pair->server, "10.9.0.1", &pool, &before);
+    for (int round = 0; round < 5; round++) {
+        pid_t other = other_main(pair, "--last-words");
+        until_linked(p, true, pair->bell);
+        waitpid(other, NULL, 0); /* a machine with much to do: all is over before this side looks again */
+        for (unsigned i = 0; i < LAST_WORDS; i++) {
+            struct rte_mbuf *m = bed_next(p);
+            CHECK(m != NULL && bed_is(m, 60, (uint8_t)i));
+            rte_pktmbuf_free(m);
+        }
+        until_linked(p, false, false);
+    }
+    port_close(p);
+    bed_command("rm -f %s/memif %s/bell; rmdir %s", pair->dir, pair->dir, pair->dir);
+}
+
+static void test_last_words_to_a_server(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_last_words, &(struct pair){.server = true, .bell = true}));
+}
+
+static void test_last_words_to_a_client(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_last_words, &(struct pair){.server = false, .bell = true}));
+}
+
+static void test_last_words_without_bell(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_last_words, &(struct pair){.server = true, .bell = false}));
+}
+
 /* A server that is late, on a machine with much to do, finds its client still there. */
 static void run_late(void *arg)
 {
@@ -271,6 +341,82 @@ static void test_late_server(void **state)
 {
     (void)state;
     assert_true(bed_run(run_late, NULL));
+}
+
+/* ---- Strangers at the server's socket ---- */
+
+#define STRANGERS 2000u
+#define MESSAGE 128u /* of memif, all of them */
+
+static void serve(struct port *p, uint64_t ns)
+{
+    struct rte_mbuf *m;
+    for (uint64_t end = port_now() + ns; port_now() < end;) {
+        while (port_rx(p, 0, &m, 1) == 1)
+            rte_pktmbuf_free(m);
+        if (port_sleep(p, 0))
+            usleep(500);
+        port_wake(p, 0);
+    }
+}
+
+/* Connects, says `len` bytes and is gone; false: too many wait there already. */
+static bool visit(const char *dir, const void *data, size_t len)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    snprintf(at.sun_path, sizeof at.sun_path, "%s/memif", dir);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool in = fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0;
+    CHECK(in || errno == EAGAIN);
+    if (in && len > 0)
+        send(fd, data, len, MSG_NOSIGNAL);
+    close(fd);
+    return in;
+}
+
+/* They go before they are greeted, while the interrupt thread is free to greet them and while it is held; with nonsense, with the
+ * first message of the protocol and no second. The right one is served before, meanwhile and after. */
+static void run_strangers(void *arg)
+{
+    struct pair pair = {.server = true, .bell = true};
+    struct bed_fds before, after;
+    struct rte_mempool *pool;
+    uint8_t nonsense[MESSAGE] = {2, 0, 0xff}, init[MESSAGE] = {3, 0, 0, 2}; /* HELLO, INIT: version 2.0, id 0 */
+    unsigned gone = 0;
+    (void)arg;
+    strcpy(pair.dir, "/tmp/zsportXXXXXX");
+    CHECK(mkdtemp(pair.dir) != NULL);
+    struct port *p = start(&pair, true, "10.9.0.1", &pool, &before);
+    serve(p, 50 * MS_NS);
+    bed_fds(&before);
+    for (unsigned i = 0; gone < STRANGERS; i++) {
+        gone += visit(pair.dir, i % 8 == 1 ? nonsense : init, i % 8 == 1 ? MESSAGE : i % 8 == 2 ? 5 : i % 8 == 3 ? MESSAGE : 0);
+        if (i % 64 == 0)
+            serve(p, MS_NS);
+    }
+    serve(p, 200 * MS_NS);
+    bed_fds(&after);
+    CHECK(memcmp(&before, &after, sizeof before) == 0);
+    pid_t other = echo(&pair);
+    until_linked(p, true, true);
+    talk(p, pool, 0);
+    for (int round = 0; round < 10; round++) { /* between two of its moments the thread is held */
+        CHECK(visit(pair.dir, nonsense, 0));
+        visit(pair.dir, init, round % 2 ? MESSAGE : 0);
+        serve(p, 2 * SERVICE_NS);
+    }
+    talk(p, pool, 7);
+    CHECK(port_link_ups(p) >= 1);
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+    port_close(p);
+    bed_command("rm -f %s/memif %s/bell; rmdir %s", pair.dir, pair.dir, pair.dir);
+}
+
+static void test_strangers(void **state)
+{
+    (void)state;
+    assert_true(bed_run(run_strangers, NULL));
 }
 
 /* ---- The bell alone ---- */
@@ -433,6 +579,8 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "--echo") == 0)
         return echo_main(argv);
+    if (argc == 5 && strcmp(argv[1], "--last-words") == 0)
+        return last_words_main(argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bell_enemies),
         cmocka_unit_test(test_bell_file),
@@ -440,7 +588,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_client),
         cmocka_unit_test(test_client_second),
         cmocka_unit_test(test_without_bell),
+        cmocka_unit_test(test_last_words_to_a_server),
+        cmocka_unit_test(test_last_words_to_a_client),
+        cmocka_unit_test(test_last_words_without_bell),
         cmocka_unit_test(test_late_server),
+        cmocka_unit_test(test_strangers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

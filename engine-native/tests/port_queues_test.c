@@ -164,6 +164,26 @@ static void run_one(void *arg)
     port_close(p);
 }
 
+/* A card is asked: nobody tells. */
+static void run_link(void *arg)
+{
+    uint16_t id;
+    (void)arg;
+    bed_eal(NULL, 0);
+    struct rte_mempool *pool = bed_pool();
+    ring_device(1);
+    struct port *p = bed_open("net_ring_q" ADDRESS, pool);
+    CHECK(rte_eth_dev_get_port_by_name("net_ring_q", &id) == 0);
+    bed_link(p, true, 0);
+    CHECK(rte_eth_dev_set_link_down(id) == 0);
+    bed_link(p, false, 0);
+    usleep(1100000);
+    bed_settle(p);
+    CHECK(rte_eth_dev_set_link_up(id) == 0);
+    bed_link(p, true, 1);
+    port_close(p);
+}
+
 /* ---- Receive side scaling ---- */
 
 static void check_rule(uint16_t id, uint32_t threads, uint32_t queues)
@@ -370,6 +390,7 @@ static void run_long(void *arg)
 IN_CHILD(test_each_thread_has_its_own, run_own, NULL)
 IN_CHILD(test_fewer_than_threads, run_fewer, NULL)
 IN_CHILD(test_one_thread, run_one, NULL)
+IN_CHILD(test_link, run_link, NULL)
 IN_CHILD(test_rss, run_rss, NULL)
 IN_CHILD(test_af_packet_one_thread, run_both, NULL)
 IN_CHILD(test_af_packet_long, run_long, NULL)
@@ -383,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_each_thread_has_its_own),
         cmocka_unit_test(test_fewer_than_threads),
         cmocka_unit_test(test_one_thread),
+        cmocka_unit_test(test_link),
         cmocka_unit_test(test_rss),
         cmocka_unit_test(test_af_packet_one_thread),
         cmocka_unit_test(test_af_packet_long),

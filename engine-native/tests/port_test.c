@@ -204,17 +204,49 @@ static void run_tap_moved(void *arg)
     bed_command("ip link show zsa | grep -q 'mtu 1400'");
     int raw = bed_raw("zsa");
     CHECK(setns(home, CLONE_NEWNET) == 0);
-    port_stats(p, &s);
-    CHECK(s.link_up);
+    bed_link(p, true, 1);
     wakes(p, raw);
     bed_command("ip link set zsa down");
     port_stats(p, &s);
     CHECK(s.link_up);
     bed_command("ip link set zsa up");
+    bed_enter(holder);
+    bed_command("ip link set zsa down");
+    bed_link(p, false, 1);
+    bed_command("ip link set zsa up");
+    bed_link(p, true, 2);
+    CHECK(setns(home, CLONE_NEWNET) == 0);
     port_close(p);
     bed_command("ip link show zsa | grep -q UP");
     bed_enter(holder);
     CHECK(if_nametoindex("zsa") == 0);
+}
+
+/* The cable of an interface is pulled and put in again, or another one's. */
+static void run_carrier(void *arg)
+{
+    const char *kind = arg;
+    char vdev[64], spec[64];
+    const char *args = vdev;
+    bed_own_network();
+    snprintf(vdev, sizeof vdev, "--vdev=net_%s0,iface=zsa", kind);
+    snprintf(spec, sizeof spec, "net_%s0" ADDRESS, kind);
+    bed_veth_pair();
+    bed_command("ip link add zsx type veth peer name zsy");
+    bed_eal(&args, 1);
+    struct port *p = bed_open(spec, bed_pool());
+    bed_link(p, true, 0);
+    for (uint32_t i = 1; i <= 3; i++) {
+        bed_command("ip link set zsx up");
+        bed_command("ip link set zsb down");
+        bed_link(p, false, i - 1);
+        bed_command("ip link set zsb up");
+        bed_command("ip link set zsx down");
+        bed_link(p, true, i);
+    }
+    wakes(p, bed_raw("zsb"));
+    CHECK(port_link_ups(p) == 3);
+    port_close(p);
 }
 
 /* The interface goes: nothing spins, and it is said once. */
@@ -486,6 +518,8 @@ IN_CHILD(test_tap_moved, run_tap_moved, NULL)
 IN_CHILD(test_tap_gone, run_gone, "tap")
 IN_CHILD(test_af_packet, run_af_packet, NULL)
 IN_CHILD(test_af_packet_gone, run_gone, "af_packet")
+IN_CHILD(test_af_packet_carrier, run_carrier, "af_packet")
+IN_CHILD(test_af_xdp_carrier, run_carrier, "af_xdp")
 IN_CHILD(test_af_packet_udp, run_kernel_udp, "af_packet")
 IN_CHILD(test_af_packet_long, run_long_frames, NULL)
 IN_CHILD(test_af_xdp, run_af_xdp, NULL)
@@ -503,6 +537,8 @@ int main(void)
         cmocka_unit_test(test_tap_gone),
         cmocka_unit_test(test_af_packet),
         cmocka_unit_test(test_af_packet_gone),
+        cmocka_unit_test(test_af_packet_carrier),
+        cmocka_unit_test(test_af_xdp_carrier),
         cmocka_unit_test(test_af_packet_udp),
         cmocka_unit_test(test_af_packet_long),
         cmocka_unit_test(test_af_xdp),
