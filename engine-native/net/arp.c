@@ -89,7 +89,7 @@ void arp_input(struct net_port *port, struct rte_mbuf *m)
     bool for_us = data.arp_tip == port->conf.addr;
     /* RFC 826's merge flag: refresh what we know; learn from what is for us. A reply nobody asked for creates nothing. */
     if (e == NULL && neighbour && for_us && op == RTE_ARP_OP_REQUEST)
-        e = neigh_new(port, &sender);
+        e = neigh_met(port, &sender);
     if (e != NULL)
         neigh_confirmed(st, e, &data.arp_sha);
     if (for_us && op == RTE_ARP_OP_REQUEST && (neighbour || data.arp_sip == 0) && net_speaks(st)) {

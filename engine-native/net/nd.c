@@ -142,9 +142,7 @@ static void solicited(struct stack *st, const struct received *r)
         return;
     }
     if (r->has_mac && ip6_on_link(port, &r->src)) {
-        struct neigh *e = neigh_find(st, port, &r->src);
-        if (e == NULL)
-            e = neigh_new(port, &r->src);
+        struct neigh *e = neigh_met(port, &r->src);
         if (e != NULL && (e->state == NEIGH_INCOMPLETE || !rte_is_same_ether_addr(&e->mac, &r->mac)))
             neigh_heard(st, e, &r->mac);
     }

@@ -22,10 +22,10 @@ static const char *const state_names[] = {
 
 /* What the protocols count. */
 static const struct {
-    enum net_counter pending_full, unresolved, table_full, evicted;
+    enum net_counter pending_full, unresolved, table_full, evicted, not_learned;
 } family[2] = {
-    {NET_ARP_PENDING_FULL, NET_ARP_UNRESOLVED, NET_ARP_TABLE_FULL, NET_ARP_EVICTED},
-    {NET_ND_PENDING_FULL, NET_ND_UNRESOLVED, NET_ND_TABLE_FULL, NET_ND_EVICTED},
+    {NET_ARP_PENDING_FULL, NET_ARP_UNRESOLVED, NET_ARP_TABLE_FULL, NET_ARP_EVICTED, NET_ARP_NOT_LEARNED},
+    {NET_ND_PENDING_FULL, NET_ND_UNRESOLVED, NET_ND_TABLE_FULL, NET_ND_EVICTED, NET_ND_NOT_LEARNED},
 };
 
 static unsigned family_of(const struct ip_addr *a)
@@ -152,7 +152,7 @@ static void evict(struct stack *st, unsigned f)
     entry_free(st, oldest);
 }
 
-struct neigh *neigh_new(struct net_port *port, const struct ip_addr *addr)
+static struct neigh *neigh_new(struct net_port *port, const struct ip_addr *addr)
 {
     struct stack *st = port->stack;
     unsigned f = family_of(addr);
@@ -166,6 +166,14 @@ struct neigh *neigh_new(struct net_port *port, const struct ip_addr *addr)
     e->timer.fire = entry_due;
     LIST_INSERT_HEAD(&st->neigh->bucket[bucket_of(addr)], e, link);
     st->neigh->count[f]++;
+    return e;
+}
+
+struct neigh *neigh_met(struct net_port *port, const struct ip_addr *addr)
+{
+    struct neigh *e = neigh_find(port->stack, port, addr);
+    if (e == NULL && (e = neigh_new(port, addr)) == NULL)
+        port->stack->counters[family[family_of(addr)].not_learned]++;
     return e;
 }
 
@@ -263,13 +271,12 @@ void neigh_heard(struct stack *st, struct neigh *e, const struct rte_ether_addr 
 bool neigh_known(struct net_port *port, const struct ip_addr *addr, const struct rte_ether_addr *mac)
 {
     struct stack *st = port->stack;
-    struct neigh *e = neigh_find(st, port, addr);
-    bool fresh = e == NULL;
-    if (fresh && (e = neigh_new(port, addr)) == NULL)
+    struct neigh *e = neigh_met(port, addr);
+    if (e == NULL)
         return false;
     if (mac != NULL && (e->state == NEIGH_INCOMPLETE || !rte_is_same_ether_addr(&e->mac, mac)))
         neigh_heard(st, e, mac);
-    else if (fresh)
-        ask(st, e);
+    else if (e->state == NEIGH_INCOMPLETE && !e->timer.armed)
+        ask(st, e); /* new */
     return e->state != NEIGH_INCOMPLETE;
 }

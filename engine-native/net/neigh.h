@@ -44,8 +44,9 @@ struct neigh {
 struct neigh_table *neigh_create(uint32_t max); /* of each protocol */
 void neigh_destroy(struct stack *st);
 struct neigh *neigh_find(struct stack *st, const struct net_port *port, const struct ip_addr *addr);
-/* In INCOMPLETE, without a timer: what comes next gives it a state. NULL: the table is full. */
-struct neigh *neigh_new(struct net_port *port, const struct ip_addr *addr);
+/* One that was heard of just now: known, or new, in INCOMPLETE and without a timer: what comes next gives it a state. NULL, counted:
+ * the table is full. */
+struct neigh *neigh_met(struct net_port *port, const struct ip_addr *addr);
 /* Answered for just now. */
 void neigh_confirmed(struct stack *st, struct neigh *e, const struct rte_ether_addr *mac);
 /* Heard of, which shows that it can be heard, not that it hears. */

@@ -185,9 +185,8 @@ static bool options(struct net_port *port, const struct ip_addr *router, const u
         if (o[0] == OPT_SOURCE && o[1] == 1) {
             struct rte_ether_addr mac;
             memcpy(&mac, o + 2, sizeof mac);
-            struct neigh *e = neigh_find(port->stack, port, router);
-            if (rte_is_valid_assigned_ether_addr(&mac) && (e != NULL || (e = neigh_new(port, router)) != NULL) &&
-                (e->state == NEIGH_INCOMPLETE || !rte_is_same_ether_addr(&e->mac, &mac)))
+            struct neigh *e = rte_is_valid_assigned_ether_addr(&mac) ? neigh_met(port, router) : NULL;
+            if (e != NULL && (e->state == NEIGH_INCOMPLETE || !rte_is_same_ether_addr(&e->mac, &mac)))
                 neigh_heard(port->stack, e, &mac);
         }
     }

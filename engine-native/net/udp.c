@@ -209,8 +209,10 @@ static bool append(struct stack *st, struct rte_mbuf *m, const struct iovec *iov
         uint16_t room = rte_pktmbuf_tailroom(last);
         if (room == 0) {
             struct rte_mbuf *more = ip_alloc(st);
-            if (more == NULL || rte_pktmbuf_chain(m, more) != 0) {
-                rte_pktmbuf_free(more);
+            if (more == NULL)
+                return false;
+            if (rte_pktmbuf_chain(m, more) != 0) { /* more pieces than an mbuf can count: cannot be with 64 KiB */
+                net_drop(st, more, NET_PKT_NO_MEMORY);
                 return false;
             }
             last = more;

@@ -111,6 +111,34 @@ static void test_reassembly_is_bounded(void **state)
     assert_int_equal(box.count, 1);
 }
 
+/* A datagram that buffers end in the middle of: told, counted once, and none is lost. */
+static void test_no_buffers(void **state)
+{
+    struct rte_mbuf *taken[8192];
+    struct udp_sock *s;
+    uint32_t n = 0;
+    (void)state;
+    s = open_socket(7);
+    meet_peer();
+    uint32_t used = rte_mempool_in_use_count(bed.pool);
+    while (n < RTE_DIM(taken) && (taken[n] = rte_pktmbuf_alloc(bed.pool)) != NULL)
+        n++;
+    assert_true(n < RTE_DIM(taken));
+    for (uint32_t have = 0; have < 3; have++) { /* none, the first, and two of the five that it takes */
+        assert_int_equal(send_to_peer(s, 8000), -ENOBUFS);
+        assert_int_equal(counter("pkt_no_memory"), have + 1);
+        rte_pktmbuf_free(taken[--n]);
+    }
+    rte_pktmbuf_free_bulk(taken, n);
+    assert_int_equal(rte_mempool_in_use_count(bed.pool), used);
+    assert_int_equal(counter("udp_tx"), 0);
+    sent(NULL, NULL);
+    assert_int_equal(send_to_peer(s, 8), 0);
+    assert_int_equal(counter("udp_tx"), 1);
+    net_flush(st);
+    capture_clear(&cap);
+}
+
 /* Fragments and all, between two stacks. */
 static void test_udp_across_the_wire(void **state)
 {
@@ -143,7 +171,7 @@ static void test_udp_across_the_wire(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_udp), T(test_udp_is_fragmented), T(test_reassembly), T(test_bad_fragments), T(test_reassembly_is_bounded),
+        T(test_udp), T(test_udp_is_fragmented), T(test_reassembly), T(test_bad_fragments), T(test_reassembly_is_bounded), T(test_no_buffers),
         T(test_udp_across_the_wire),
     };
     bed_start(&bed);

@@ -159,6 +159,12 @@ static void test_nd_table_is_bounded(void **state)
     assert_int_equal(state_of(16), NEIGH_STALE);
     assert_int_equal(state_of(17), -1);
     capture_clear(&cap);
+    assert_int_equal(counter("nd_not_learned"), 13);
+    struct udp_sock *s = open_socket(7);
+    assert_int_equal(send_to(s, host6(20), 10), 0);
+    assert_int_equal(counter("nd_table_full"), 1); /* a packet, which goes nowhere */
+    assert_int_equal(counter("nd_not_learned"), 13);
+    sent(NULL, NULL);
 }
 
 static void test_listener_query_is_answered(void **state)

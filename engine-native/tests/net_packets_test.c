@@ -96,6 +96,15 @@ static void test_arp_table_is_bounded(void **state)
     assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(16)}}), NEIGH_REACHABLE);
     assert_int_equal(neigh_state(st, port, &(struct ip_addr){.w = {0, 0, RTE_BE32(0xffff), HOST_IP(17)}}), -1);
     capture_clear(&cap);
+    assert_int_equal(counter("arp_not_learned"), 13);
+    arp(RTE_ARP_OP_REQUEST, host_mac(1), HOST_IP(1), HOST_IP(0)); /* known already */
+    arp(RTE_ARP_OP_REPLY, host_mac(20), HOST_IP(20), HOST_IP(0)); /* nothing to be learned */
+    assert_int_equal(counter("arp_not_learned"), 13);
+    struct udp_sock *s = open_socket(7);
+    assert_int_equal(send_to(s, HOST(20), 10), 0);
+    assert_int_equal(counter("arp_table_full"), 1); /* a packet, which goes nowhere */
+    assert_int_equal(counter("arp_not_learned"), 13);
+    sent("arp reply 0a000001 for 0a000002", NULL);
 }
 
 /* ---- IPv4 ---- */
