@@ -70,6 +70,7 @@ bool fs_defer(struct fs_listener *l, int fd, const struct zs_addr *local, const 
     d->local = *local;
     d->remote = *remote;
     d->until = fs->now + wait;
+    fs->defer_look = fs->ndeferred == 0 ? d->until : RTE_MIN(fs->defer_look, d->until);
     TAILQ_INSERT_TAIL(&l->deferred, d, link);
     l->ndeferred++;
     fs->ndeferred++;
@@ -87,11 +88,14 @@ void fs_deferred_event(struct fs_deferred *d, const struct kevent *e)
 
 static void run_listener(struct fs_listener *l)
 {
+    struct fstack *fs = l->sock.fs;
     struct fs_deferred *d, *next;
     for (d = TAILQ_FIRST(&l->deferred); d != NULL; d = next) {
         next = TAILQ_NEXT(d, link);
-        if (d->held || l->sock.fs->now >= d->until)
+        if (d->held || fs->now >= d->until)
             give(d);
+        else
+            fs->defer_look = RTE_MIN(fs->defer_look, d->until);
     }
 }
 
@@ -100,9 +104,14 @@ void fs_deferred_run(struct fstack *fs)
     struct fs_listener *l;
     if (fs->ndeferred == 0 || (fs->nheld == 0 && fs->now < fs->defer_look))
         return;
-    fs->defer_look = fs->now + TICK_NS;
+    fs->defer_look = UINT64_MAX;
     LIST_FOREACH(l, &fs->listeners, link)
         run_listener(l);
+}
+
+uint64_t fs_deferred_next(const struct fstack *fs)
+{
+    return fs->ndeferred > 0 ? fs->defer_look : UINT64_MAX;
 }
 
 void fs_deferred_end(struct fs_listener *l)

@@ -17,6 +17,7 @@
 
 #include "stack_ports.h" /* first: it settles whose NS_PER_S counts */
 
+#include "callouts.h"
 #include "ring.h"
 #include "rxpool.h"
 #include "wire_stack.h"
@@ -171,6 +172,7 @@ struct fstack {
     void (*tick)(struct rte_timer *, void *);
     void *tick_arg;
     uint64_t next_tick, tick_until;
+    struct callouts callouts;
     /* One turn of libfstack's loop */
     uint32_t rx_budget, rx_taken;
     bool rx_scarce; /* receive buffers: FreeBSD gets copies */
@@ -178,14 +180,14 @@ struct fstack {
     bool more_events; /* than one look at them takes */
     bool urgent; /* a segment with an urgent pointer has come; from then on each read looks for the mark */
     uint32_t congestion; /* ZS_CC_* of sockets that chose none */
-    /* TCP_DEFER_ACCEPT: of all listeners, and when they are looked at next */
+    /* TCP_DEFER_ACCEPT: of all listeners, and when the first of them has waited long enough, if not earlier */
     uint32_t ndeferred;
     uint64_t defer_look;
     /* Next hops (neigh.c) */
     struct fs_sought sought[FS_SOUGHT_MAX];
     struct fs_known known[FS_KNOWN];
     uint32_t nsought;
-    uint64_t neigh_look;
+    uint64_t neigh_look; /* when the first question or end is due */
     /* Routers' advertisements: whether a port believes them, what they gave, when that and they are looked at and asked next */
     bool ra;
     struct fs_learned learned[FS_LEARNED_MAX];
@@ -229,7 +231,7 @@ void fs_device_flush(struct fs_device *d);
 /* ---- clock.c ---- */
 void fs_clock_start(struct fstack *fs);
 void fs_clock_run(struct fstack *fs); /* the ticks that are due */
-uint64_t fs_clock_next(const struct fstack *fs);
+uint64_t fs_clock_next(const struct fstack *fs); /* when a tick is next of use; UINT64_MAX: not foreseen */
 void fs_clock_busy(struct fstack *fs); /* something happened that timers may follow */
 
 /* ---- sock.c ---- */
@@ -285,6 +287,7 @@ bool fs_offer(struct fs_listener *l, int fd, const struct zs_addr *local, const 
 bool fs_defer(struct fs_listener *l, int fd, const struct zs_addr *local, const struct zs_addr *remote);
 void fs_deferred_event(struct fs_deferred *d, const struct kevent *e);
 void fs_deferred_run(struct fstack *fs);
+uint64_t fs_deferred_next(const struct fstack *fs);
 void fs_deferred_end(struct fs_listener *l); /* the listener goes */
 
 /* ---- udp.c ---- */
@@ -304,12 +307,14 @@ void fs_neigh_sniff(struct fs_device *d, struct rte_mbuf *const *frames, uint16_
 /* A datagram was given to FreeBSD for a host. */
 void fs_neigh_sent(struct fs_udp *u, const struct zs_addr *remote, const void *data, uint32_t len);
 void fs_neigh_run(struct fstack *fs);
+uint64_t fs_neigh_next(const struct fstack *fs);
 void fs_neigh_close(struct fstack *fs);
 
 /* ---- ra.c ---- */
 bool fs_ra_start(struct fs_device *d, uint32_t index); /* false, errno: libfstack refuses */
 void fs_ra_heard(struct fstack *fs, uint32_t port);
 void fs_ra_run(struct fstack *fs);
+uint64_t fs_ra_next(const struct fstack *fs);
 const struct fs_learned *fs_ra_address(const struct fstack *fs, uint32_t port); /* NULL: none */
 
 /* ---- icmp.c ---- */

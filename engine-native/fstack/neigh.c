@@ -159,6 +159,7 @@ void fs_neigh_sniff(struct fs_device *d, struct rte_mbuf *const *frames, uint16_
         struct fs_sought *s = &fs->sought[fs->nsought++];
         *s = (struct fs_sought){.hop = hop, .asked = 1, .next = fs->now + ASK_NS};
         STAILQ_INIT(&s->quotes);
+        fs->neigh_look = fs->nsought == 1 ? s->next : RTE_MIN(fs->neigh_look, s->next);
     }
 }
 
@@ -225,22 +226,15 @@ static void mark_resolved(void *arg, const struct fs_route_entry *e)
     }
 }
 
-/* A question is due: is there an answer? */
-static bool look(struct fstack *fs)
-{
-    uint64_t next = UINT64_MAX;
-    for (uint32_t i = 0; i < fs->nsought; i++)
-        next = RTE_MIN(next, fs->sought[i].next);
-    return fs->now >= next && fs_route_walk(FS_NEIGHBOURS4, mark_resolved, fs) && fs_route_walk(FS_NEIGHBOURS6, mark_resolved, fs);
-}
-
 void fs_neigh_run(struct fstack *fs)
 {
     if (fs->nsought == 0 || fs->now < fs->neigh_look)
         return;
+    /* A question is due: is there an answer? */
     fs->neigh_look = fs->now + TICK_NS;
-    if (!look(fs))
+    if (!fs_route_walk(FS_NEIGHBOURS4, mark_resolved, fs) || !fs_route_walk(FS_NEIGHBOURS6, mark_resolved, fs))
         return;
+    fs->neigh_look = UINT64_MAX;
     for (uint32_t i = 0; i < fs->nsought;) {
         struct fs_sought *s = &fs->sought[i];
         bool due = fs->now >= s->next;
@@ -253,9 +247,15 @@ void fs_neigh_run(struct fstack *fs)
                 ask(&fs->device[s->hop.port - 1], ip_to_v4(&s->hop.addr));
             s->asked += due;
             s->next += due ? ASK_NS : 0;
+            fs->neigh_look = RTE_MIN(fs->neigh_look, s->next);
             i++;
         }
     }
+}
+
+uint64_t fs_neigh_next(const struct fstack *fs)
+{
+    return fs->nsought > 0 ? fs->neigh_look : UINT64_MAX;
 }
 
 /* Keeps the beginning of a datagram; of too many the oldest goes, as FreeBSD has it. */

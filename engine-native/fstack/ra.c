@@ -157,3 +157,8 @@ void fs_ra_run(struct fstack *fs)
             solicit(&fs->device[i]);
         }
 }
+
+uint64_t fs_ra_next(const struct fstack *fs)
+{
+    return fs->ra ? fs->ra_look : UINT64_MAX;
+}

@@ -100,7 +100,8 @@ void fs_flush(void *stack)
 
 static uint64_t fs_next(const void *stack)
 {
-    return fs_clock_next(stack);
+    const struct fstack *fs = stack;
+    return RTE_MIN(RTE_MIN(fs_clock_next(fs), fs_deferred_next(fs)), RTE_MIN(fs_neigh_next(fs), fs_ra_next(fs)));
 }
 
 /* ---- Sleep ---- */
