@@ -5,7 +5,7 @@ import { freePort } from '../lib/ports.js';
 import { describeOnStacks } from '../lib/stacks.js';
 import { type Direction, useStage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
-import { wireProgram } from './wire.js';
+import { bothEnds, wireProgram } from './wire.js';
 
 const UNREACHABLE = '198.51.100.0/24';
 const PROGRAM = [PYTHON, wireProgram('opening.py')];
@@ -53,5 +53,10 @@ describeOnStacks<[string]>([['tap']], (stack) => {
       for (const end of [silent, talks]) end.endInput();
       for (const end of [silent, talks]) expect((await end.ended()).status).toBe(0);
     }, 40_000);
+
+    test('who is accepted has been heard', async () => {
+      const { served } = await bothEnds<{ empty: number }>(stage.ends(direction), 'defer_many.py', '1000');
+      expect(served.empty).toBe(0);
+    }, 60_000);
   });
 });

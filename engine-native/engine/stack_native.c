@@ -66,9 +66,17 @@ static int on_accept(void *arg, struct tcp_conn *tcp, const struct tcp_flow *flo
     n->accepting = tcp;
     int err = n->events->accept(n->engine, &local, &remote, &own, &conn);
     n->accepting = NULL;
-    if (err == 0)
+    if (err == 0) {
         tcp_attach(tcp, own, &conn_ops, conn);
+        n->accepted = own;
+    }
     return err;
+}
+
+static void on_accepted(void *arg)
+{
+    struct native *n = arg;
+    n->events->accepted(n->engine, n->accepted);
 }
 
 static bool on_full(void *arg, const struct tcp_flow *flow)
@@ -100,7 +108,7 @@ static uint32_t on_fastopen_keys(void *arg, const struct tcp_flow *flow, uint8_t
 }
 
 static const struct tcp_listener_ops listener_ops = {
-    .accept = on_accept, .full = on_full, .options = on_options, .fastopen_keys = on_fastopen_keys};
+    .accept = on_accept, .accepted = on_accepted, .full = on_full, .options = on_options, .fastopen_keys = on_fastopen_keys};
 
 static int native_connect(void *stack, struct zs_addr *local, const struct zs_addr *remote, uint32_t port, uint32_t own,
                           void *conn, void **handle, uint64_t now)

@@ -35,6 +35,7 @@ void wire_repeat_warning(struct engine *e, const char *run)
 
 static const struct wire_events events = {
     .accept = wire_accept,
+    .accepted = wire_accepted,
     .accept_full = wire_accept_full,
     .listener_options = wire_listener_options,
     .listener_keys = wire_listener_keys,

@@ -127,6 +127,7 @@ bool wire_has_own(const struct engine *e); /* while all are frozen */
 /* ---- wire_tcp.c ---- */
 int wire_connect(struct engine *e, struct client *c, uint32_t session, uint32_t gen);
 int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn);
+void wire_accepted(void *worker, uint32_t own);
 bool wire_accept_full(void *worker, const struct zs_addr *local, const struct zs_addr *remote);
 const struct zs_opts *wire_listener_options(void *worker, const struct zs_addr *local, const struct zs_addr *remote);
 uint32_t wire_listener_keys(void *worker, const struct zs_addr *local, const struct zs_addr *remote,

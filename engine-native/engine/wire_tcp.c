@@ -23,14 +23,18 @@ static int64_t listener_for(struct wire_worker *k, const struct zs_addr *local, 
     return *entry == 0 ? -ECONNREFUSED : li;
 }
 
+static bool queue_full(const struct wire_worker *k, uint32_t listener)
+{
+    return zs_accept_count(k->view, listener) > atomic_load(&k->view->arena->listener[listener].backlog);
+}
+
 bool wire_accept_full(void *worker, const struct zs_addr *local, const struct zs_addr *remote)
 {
     struct wire_worker *k = worker;
     uint64_t entry;
     if (listener_for(k, local, remote, &entry) < 0)
         return false;
-    uint32_t l = WIRE_LISTENER(entry);
-    bool full = zs_accept_count(k->view, l) > atomic_load(&k->view->arena->listener[l].backlog);
+    bool full = queue_full(k, WIRE_LISTENER(entry));
     k->refused += full;
     return full;
 }
@@ -59,6 +63,8 @@ int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr 
     int64_t li = listener_for(k, local, remote, &entry);
     if (li < 0)
         return -ECONNREFUSED;
+    if (queue_full(k, WIRE_LISTENER(entry)))
+        return -EAGAIN;
     int64_t app = session_alloc(k->e, v, ZS_KIND_TCP);
     struct wire_own *o = app < 0 ? NULL : wire_own_new(k, WIRE_CONN, ZS_KIND_TCP);
     if (o == NULL) {
@@ -78,19 +84,26 @@ int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr 
     atomic_store(&s->state, ZS_S_QUEUED);
     /* Before it is in the queue: from then on the application's pokes come. */
     o->handle = k->e->wire->ops->accepting(k->stack);
-    int err = zs_accept_push(v, s->listener, s->listener_gen, (uint32_t)app, atomic_load(&s->gen));
-    if (err != 0) {
-        zs_session_free(v, (uint32_t)app);
-        zs_session_free(v, o->own);
-        wire_own_free(k, o);
-        return err;
-    }
     k->conns++;
-    COUNT(k, WIRE_ACCEPTED);
-    zs_notify(v, zs_session_at(v, (uint32_t)li));
     *own = o->own;
     *conn = o;
     return 0;
+}
+
+void wire_accepted(void *worker, uint32_t own)
+{
+    struct wire_worker *k = worker;
+    struct zs_view *v = k->view;
+    struct zs_session *app = zs_session_peer(v, zs_session_at(v, own));
+    if (app == NULL)
+        return;
+    uint32_t index = zs_session_index(v, app);
+    if (zs_accept_push_admitted(v, app->listener, app->listener_gen, index, atomic_load(&app->gen)) != 0) {
+        zs_session_close(v, index, true); /* the listener is gone, and with it who waits in its queue */
+        return;
+    }
+    COUNT(k, WIRE_ACCEPTED);
+    zs_notify(v, zs_session_at(v, v->arena->listener[app->listener].session));
 }
 
 /* ---- Active: in the engine's thread, in the shard that is to have it ---- */

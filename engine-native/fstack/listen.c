@@ -26,17 +26,18 @@ bool fs_offer(struct fs_listener *l, int fd, const struct zs_addr *local, const 
             fs_abort_fd(fd);
         return err != -EAGAIN;
     }
-    if (!fs_conn_start(c, own, conn)) {
+    if (fs_conn_start(c, own, conn)) {
+        struct kevent arrived = {.filter = EVFILT_READ};
+        fs_poke(fs, c, fs->now);
+        if (!c->sock.dead)
+            fs_conn_event(c, &arrived); /* with data, perhaps: before the event was asked for */
+    } else {
         zs_session_close(fs->view, own, true);
         fs->events->closed(fs->engine, conn);
         fs_abort_fd(fd);
         free(c);
-        return true;
     }
-    struct kevent arrived = {.filter = EVFILT_READ};
-    fs_poke(fs, c, fs->now);
-    if (!c->sock.dead)
-        fs_conn_event(c, &arrived); /* with data, perhaps: before the event was asked for */
+    fs->events->accepted(fs->engine, own);
     return true;
 }
 

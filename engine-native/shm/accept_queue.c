@@ -84,16 +84,13 @@ uint32_t zs_accept_count(struct zs_view *v, uint32_t listener)
     return tail - head <= AQ_SIZE ? (uint32_t)(tail - head) : 0;
 }
 
-int zs_accept_push(struct zs_view *v, uint32_t listener, uint32_t gen, uint32_t session, uint32_t session_gen)
+static int push(struct zs_listener *l, uint32_t gen, uint32_t session, uint32_t session_gen, bool admitted)
 {
-    struct zs_listener *l = listener_at(v, listener);
-    if (l == NULL)
-        return -ECONNREFUSED;
     for (uint32_t round = 0; round < 1u << 20; round++) {
         if (atomic_load(&l->gen) != gen)
             return -ECONNREFUSED;
         uint64_t tail = atomic_load(&l->tail), head = atomic_load(&l->head);
-        if (tail - head > atomic_load(&l->backlog)) /* Linux admits backlog + 1 */
+        if (tail - head > (admitted ? AQ_SIZE - 1 : atomic_load(&l->backlog))) /* Linux admits backlog + 1 */
             return -EAGAIN;
         uint64_t word = ZS_AQ_EMPTY(AQ_LAP(tail));
         bool pushed = atomic_compare_exchange_strong(&l->slot[tail % AQ_SIZE], &word,
@@ -107,6 +104,18 @@ int zs_accept_push(struct zs_view *v, uint32_t listener, uint32_t gen, uint32_t 
             return 0;
     }
     return -ECONNREFUSED; /* only a scribbled queue turns round for that long */
+}
+
+int zs_accept_push(struct zs_view *v, uint32_t listener, uint32_t gen, uint32_t session, uint32_t session_gen)
+{
+    struct zs_listener *l = listener_at(v, listener);
+    return l == NULL ? -ECONNREFUSED : push(l, gen, session, session_gen, false);
+}
+
+int zs_accept_push_admitted(struct zs_view *v, uint32_t listener, uint32_t gen, uint32_t session, uint32_t session_gen)
+{
+    struct zs_listener *l = listener_at(v, listener);
+    return l == NULL ? -ECONNREFUSED : push(l, gen, session, session_gen, true);
 }
 
 int64_t zs_accept_pop(struct zs_view *v, uint32_t listener)

@@ -195,6 +195,8 @@ void zs_listener_set_keys(struct zs_view *v, uint32_t listener, uint32_t gen, co
 uint32_t zs_listener_keys(struct zs_view *v, uint32_t listener, uint8_t keys[ZS_FASTOPEN_KEYS][ZS_FASTOPEN_KEY_LEN]);
 /* 0, -EAGAIN full (backlog), -ECONNREFUSED generation changed. */
 int zs_accept_push(struct zs_view *v, uint32_t listener, uint32_t gen, uint32_t session, uint32_t session_gen);
+/* As that, of one that was let in before: the backlog, which others may have filled since, is not asked again. */
+int zs_accept_push_admitted(struct zs_view *v, uint32_t listener, uint32_t gen, uint32_t session, uint32_t session_gen);
 /* Session index taken from the queue, or -EAGAIN. Entries whose session is stale are skipped. */
 int64_t zs_accept_pop(struct zs_view *v, uint32_t listener);
 uint32_t zs_accept_count(struct zs_view *v, uint32_t listener);

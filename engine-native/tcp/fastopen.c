@@ -249,7 +249,7 @@ bool tcp_tfo_accept(struct tcp_conn *c, struct tcp_seg *s, struct tcp_listener *
 {
     const struct zs_opts *o = l->ops->options == NULL ? NULL : l->ops->options(l->arg, &c->flow);
     uint32_t limit = o == NULL ? 0 : atomic_load_explicit(&o->fastopen, memory_order_relaxed);
-    if (limit == 0 || !may_take(c, s, l, o, limit) || l->ops->accept(l->arg, c, &c->flow) != 0)
+    if (limit == 0 || !may_take(c, s, l, o, limit) || tcp_accept(c, l) != 0)
         return false;
     NET_COUNT(c->st, TCP_TFO_ACCEPTED);
     NET_COUNT(c->st, TCP_OPENED_PASSIVE);

@@ -265,6 +265,22 @@ void tcp_syn_sent_input(struct tcp_conn *c, struct tcp_seg *s)
         tcp_send_data(c);
 }
 
+int tcp_accept(struct tcp_conn *c, struct tcp_listener *l)
+{
+    int r = l->ops->accept(l->arg, c, &c->flow);
+    if (r == 0)
+        c->st->tcp->accepted_by = l;
+    return r;
+}
+
+void tcp_tell_accepted(struct stack *st)
+{
+    struct tcp_listener *l = st->tcp->accepted_by;
+    st->tcp->accepted_by = NULL;
+    if (l != NULL && l->ops->accepted != NULL)
+        l->ops->accepted(l->arg);
+}
+
 bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s)
 {
     if (seq_leq(s->ack, c->snd_una) || seq_gt(s->ack, c->snd_max)) {
@@ -279,7 +295,7 @@ bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s)
             NET_COUNT(c->st, TCP_DEFERRED);
             return false;
         }
-        int r = l->ops->accept(l->arg, c, &c->flow);
+        int r = tcp_accept(c, l);
         if (r == -EAGAIN) {
             NET_COUNT(c->st, TCP_ACCEPT_FULL);
             return false;

@@ -392,6 +392,7 @@ void tcp_input(struct stack *st, struct ip_pkt *p)
         break;
     }
     rte_pktmbuf_free(s.m);
+    tcp_tell_accepted(st);
     tcp_reap(st);
 }
 

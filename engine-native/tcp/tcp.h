@@ -61,6 +61,8 @@ struct tcp_listener_ops {
     /* The handshake is complete. The callee gives the connection its sessions (tcp_attach) and returns 0, or -EAGAIN: later
      * (the final ACK is as good as lost, the peer's next segment asks again), or another error: reset. */
     int (*accept)(void *arg, struct tcp_conn *c, const struct tcp_flow *flow);
+    /* What the segment brought by which a connection was accepted is in its ring; it may have ended by it. May be NULL. */
+    void (*accepted)(void *arg);
     /* Would accept() say -EAGAIN now? Then a SYN is dropped at once, which costs little; the peer sends it again. May be NULL. */
     bool (*full)(void *arg, const struct tcp_flow *flow);
     /* The options of the socket that will get the connection: what is accepted has them from its SYN on. NULL: none. May be NULL. */

@@ -252,6 +252,7 @@ struct tcp_table {
     struct tcp_flows flows;
     struct tcp_burst burst;
     uint32_t ended; /* connections, counted */
+    struct tcp_listener *accepted_by; /* the segment at hand opened a connection of it, of which it is still to be told */
     uint32_t count, ooo_segs;
     uint16_t port_next;
     uint32_t lent, hold_max; /* buffers; see loans.c */
@@ -398,6 +399,9 @@ uint8_t tcp_syn_flags(const struct tcp_conn *c); /* of our SYN */
 void tcp_send_syn(struct tcp_conn *c);
 void tcp_passive_open(struct stack *st, struct tcp_seg *s, struct tcp_listener *l, const tcp_seq *iss_after);
 void tcp_syn_sent_input(struct tcp_conn *c, struct tcp_seg *s);
+/* Offers it to the listener; once for what was let in, after all that its segment brought, it is told that it may be had. */
+int tcp_accept(struct tcp_conn *c, struct tcp_listener *l);
+void tcp_tell_accepted(struct stack *st);
 /* ACK in SYN-RECEIVED. True: the connection is established and the segment goes on. */
 bool tcp_syn_received_ack(struct tcp_conn *c, const struct tcp_seg *s);
 
