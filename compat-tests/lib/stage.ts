@@ -143,6 +143,11 @@ export class Stage {
     return this.spawn(command, ours, options, this.link.far);
   }
 
+  /** Starts a program on the kernel of a namespace that a test made itself. */
+  inside(namespace: NetworkNamespace, command: readonly string[], options: StartOptions = {}): Program {
+    return this.spawn(command, {}, options, namespace);
+  }
+
   /** Both ends of the wire for a server at the near (`in`) or at the far end (`out`). */
   ends(direction: Direction): Ends {
     const [host, server, client] = direction === 'in' ? [NEAR, this.wrapped, this.far] : [FAR, this.far, this.wrapped];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** A program with datagram sockets that does what the test says: `programs/dgram.py`, at either end of the wire. */
+import type { NetworkNamespace } from '../lib/netns.js';
 import type { Program } from '../lib/processes.js';
 import type { Stage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
@@ -13,10 +14,16 @@ export class Datagrams {
 
   private constructor(private readonly process: Program) {}
 
-  static async start(stage: Stage, where: Where): Promise<Datagrams> {
+  static async start(stage: Stage, where: Where | NetworkNamespace): Promise<Datagrams> {
     const command = [PYTHON, wireProgram('dgram.py')];
     const options = { input: 'open' } as const;
-    const program = new Datagrams(where === 'near' ? stage.wrapped(command, options) : stage.far(command, options));
+    const process =
+      where === 'near'
+        ? stage.wrapped(command, options)
+        : where === 'far'
+          ? stage.far(command, options)
+          : stage.inside(where, command, options);
+    const program = new Datagrams(process);
     await program.answer();
     return program;
   }
