@@ -159,8 +159,9 @@ export class Engine {
     const log = join(directory, `engine-${name}.log`);
     const fd = openSync(log, 'a');
     const args = ['--name', name, '--linger', '0', '--memory', String(options.memory ?? 1024), '--log-level', 'info'];
-    const workers = options.workers ?? Number(process.env['ZSTACK_TEST_WORKERS'] ?? 1);
-    if (workers > 1 && options.port !== undefined && options.stack !== 'fstack') args.push('--workers', `${workers}`);
+    const several = options.stack === 'fstack' ? 1 : Number(process.env['ZSTACK_TEST_WORKERS'] ?? 1);
+    const workers = options.workers ?? several;
+    if (workers > 1 && options.port !== undefined) args.push('--workers', `${workers}`);
     if (options.ecn !== undefined) args.push('--ecn', options.ecn);
     for (const [key, value] of Object.entries(options.sysctls ?? {})) args.push('--fstack-sysctl', `${key}=${value}`);
     const dpdk = options.port === undefined ? ['--no-dpdk'] : ['--port', options.port.port, '--', ...options.port.eal];

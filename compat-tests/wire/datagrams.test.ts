@@ -23,6 +23,8 @@ const LEVEL = { 4: 'IPPROTO_IP', 6: 'IPPROTO_IPV6' } as const;
 describeOnStacks<[string]>([['tap']], (stack) => {
   const stage = useStage({ wire: 'tap', stack });
   const start = (where: Where) => Datagrams.start(stage, where);
+  /** Datagrams to one host that wait for its link address. */
+  const kept = stack === 'native' ? 4 : 16;
 
   describe.each(ENDS)('errors %s', (_, where) => {
     const peer = own(other(where));
@@ -103,6 +105,22 @@ describeOnStacks<[string]>([['tap']], (stack) => {
       },
       30_000,
     );
+
+    if (where === 'near')
+      test('nobody answers for the address: of many datagrams the latest are told of', async () => {
+        const p = await start(where);
+        await p.calls(['open', 'a', 4], ['set', 'a', 'IPPROTO_IP', 'IP_RECVERR', 1], ['connect', 'a', '192.0.2.78', 9]);
+        const texts = Array.from({ length: kept + 8 }, (_, i) => `number ${i}`);
+        await p.calls(...texts.map((text) => ['send', 'a', text] as const));
+        expect(await p.call('poll', 'a', 15)).toEqual(['ERR', 'OUT']);
+        const told: unknown[] = [];
+        for (;;) {
+          const error = (await p.call('errors', 'a')) as { data?: string };
+          if (error.data === undefined) break;
+          told.push(error.data);
+        }
+        expect(told).toEqual(texts.slice(-kept));
+      }, 30_000);
 
     test('a datagram that is not to be fragmented and is too long', async () => {
       const p = await start(where);

@@ -4,6 +4,7 @@
 import { FAR, FAR6, NEAR, NEAR6 } from '../lib/link.js';
 import { NetworkNamespace } from '../lib/netns.js';
 import { freePort } from '../lib/ports.js';
+import { describeOnFstack } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
 import { wireProgram } from './wire.js';
@@ -93,5 +94,20 @@ describe.each([1, 2])('workers: %d', (workers) => {
       expect([await withSyn(both), await withSyn(only)]).toEqual([true, true]);
       expect(await withSyn(old)).toBe(false);
     }, 60_000);
+  });
+});
+
+describeOnFstack('has no Fast Open', () => {
+  const stage = useStage({ wire: 'tap', stack: 'fstack' });
+
+  test.each(ADDRESSES)('%s: the key is kept, clients get no cookie and are served', async (_, host) => {
+    const port = await freePort();
+    const server = stage.wrapped(program('serve', host, port, KEY, 'before'));
+    await server.says(/ready/);
+    for (let i = 0; i < 2; i++) {
+      const client = await stage.far(program('connect', host, port)).ended();
+      expect({ stdout: client.stdout, stderr: client.stderr }).toEqual({ stdout: 'false\n', stderr: '' });
+    }
+    await server.end('SIGTERM');
   });
 });

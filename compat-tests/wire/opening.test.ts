@@ -54,6 +54,18 @@ describeOnStacks<[string]>([['tap']], (stack) => {
       for (const end of [silent, talks]) expect((await end.ended()).status).toBe(0);
     }, 40_000);
 
+    if (stack === 'fstack' && direction === 'in')
+      test('as many as the backlog wait, the oldest give way', async () => {
+        const ends = stage.ends(direction);
+        const port = `${await freePort()}`;
+        const server = ends.server([...PROGRAM, 'defer', ends.host, port, '60', '1']);
+        await server.says(/ready/);
+        // Three more than there is room for, see the program.
+        const { stdout } = await ends.ok([...PROGRAM, 'silent', ends.host, port, '131']);
+        expect(JSON.parse(stdout)).toEqual([0, 1, 2]);
+        expect((await server.ended()).stdout).toBe('ready\nhello\n');
+      }, 30_000);
+
     test('who is accepted has been heard', async () => {
       const { served } = await bothEnds<{ empty: number }>(stage.ends(direction), 'defer_many.py', '1000');
       expect(served.empty).toBe(0);

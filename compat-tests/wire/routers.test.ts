@@ -12,6 +12,9 @@ import { wireProgram } from './wire.js';
 const PREFIX = '2001:db8:77::';
 /** How addresses of it begin: a lone zero is written. */
 const BEGINS = '2001:db8:77:';
+/** Of a prefix that is advertised for seconds only. */
+const SHORT = '2001:db8:78::';
+const SHORT_BEGINS = '2001:db8:78:';
 const BEYOND = '198.51.100.1';
 /** Of the same kind over IPv6, and of networks that are on the link though no address here is theirs. */
 const BEYOND6 = '2001:db8:99::1';
@@ -39,8 +42,8 @@ describeOnStacks<[string]>([['tap']], (stack) => {
   }, 60_000);
 
   const addresses = async (): Promise<readonly string[]> => (await stage.engine.status()).ports?.[0]?.ip ?? [];
-  function advertise(lifetime: number, valid: number): void {
-    const program = [PYTHON, wireProgram('advertise.py'), 'far0', PREFIX, `${lifetime}`, `${valid}`];
+  function advertise(lifetime: number, valid: number, prefix = PREFIX): void {
+    const program = [PYTHON, wireProgram('advertise.py'), 'far0', prefix, `${lifetime}`, `${valid}`];
     const [file = '', ...args] = [...stage.link.far.prefix, ...program];
     execFileSync(file, args);
   }
@@ -75,6 +78,21 @@ describeOnStacks<[string]>([['tap']], (stack) => {
     advertise(0, 0); // RFC 4862 5.5.3: the address stays for two hours, the router and the link go
     expect(await addresses()).toContain(found);
   }, 30_000);
+
+  test('the lifetimes of a router and of its prefix: both are used, and end', async () => {
+    const p = await Datagrams.start(stage, 'near');
+    await p.calls(['open', 'a', 6]);
+    const send = () => p.call('sendto', 'a', 'hello', BEYOND6, 9);
+    const own = async () => (await addresses()).find((a) => a.startsWith(SHORT_BEGINS));
+    expect([await send(), await own()]).toEqual([{ error: 'ENETUNREACH' }, undefined]);
+    await until('the port has an address and a router', async () => {
+      advertise(3, 3, SHORT);
+      return (await own()) !== undefined && (await send()) === 5;
+    });
+    await until('the router is no more', async () => JSON.stringify(await send()).includes('ENETUNREACH'), 20_000);
+    await until('the address is no more', async () => (await own()) === undefined, 20_000);
+    expect(await send()).toEqual({ error: 'ENETUNREACH' });
+  }, 60_000);
 
   describe('static routes', () => {
     beforeAll(async () => {

@@ -6,6 +6,7 @@ import { FAR, FAR6, NEAR, NEAR6 } from '../lib/link.js';
 import type { Engine, WorkerStatus } from '../lib/engine.js';
 import { freePort } from '../lib/ports.js';
 import type { Program } from '../lib/processes.js';
+import { describeOnFstack } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
 import { PYTHON } from '../lib/talk.js';
 import { until } from '../lib/wait.js';
@@ -136,4 +137,18 @@ describe.each(CASES)('%s, %d workers, %d queues', (kind, count, queues) => {
     const next = stage.far(many('connect', again.port, COUNT, 1000, NEAR, NEAR6), { input: 'open' });
     await next.says(new RegExp(`exact ${2 * COUNT}\n`));
   }, 60_000);
+});
+
+describeOnFstack('has one thread', () => {
+  const stage = useStage({ wire: 'tap', stack: 'fstack' });
+
+  test('several workers are refused by name', async () => {
+    await stage.engine.stop();
+    await stage.link.gone();
+    await expect(stage.startEngine({ workers: 2 })).rejects.toThrow(
+      'error ZS2012: the stack fstack is served by one thread - hint: leave --workers out, or use --stack native',
+    );
+    await stage.link.gone();
+    await stage.startEngine();
+  });
 });
