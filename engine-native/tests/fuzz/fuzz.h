@@ -47,6 +47,7 @@ struct host {
     struct net_port *port;
     uint64_t now;
     struct sock sock[FUZZ_SOCKS];
+    struct udp_sock *udp[2]; /* of IPv4, IPv6: they answer */
     struct peer peer[FUZZ_PEERS];
     struct rte_mbuf *burst[NET_TX_BURST]; /* arrived, not handed over yet */
     uint16_t pending, hold;               /* how many are to arrive together */
@@ -70,7 +71,7 @@ void host_connect(struct host *h, bool ip6, rte_be16_t peer_port);
 /* Reads whatever is there, unchecked. */
 void host_drain(struct sock *s, uint64_t n, uint64_t now);
 /* Makes a frame that was changed at random one that a stack looks at: addresses, lengths, checksums. With `relative` its TCP
- * sequence and acknowledgement numbers count from where the conversation is. */
+ * sequence and acknowledgement numbers count from where the conversation is, those that an ICMP error quotes, too. */
 void host_mend(struct host *h, uint8_t *frame, uint16_t len, bool relative);
 
 #endif

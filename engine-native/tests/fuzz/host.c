@@ -136,20 +136,23 @@ void host_drain(struct sock *s, uint64_t n, uint64_t now)
         tcp_poke(s->conn, now);
 }
 
-static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, struct udp_addr from, struct udp_addr to)
+static void on_datagram(void *arg, struct rte_mbuf *m, uint16_t len, const struct udp_meta *meta)
 {
-    (void)arg;
-    (void)from;
-    (void)to;
+    struct host *h = arg;
+    uint8_t answer[20] = "answer";
+    const struct iovec iov = {answer, sizeof answer};
     assert_int_equal(rte_pktmbuf_pkt_len(m), len);
     rte_pktmbuf_free(m);
+    if (meta->from.port != 0)
+        udp_send(h->st, h->udp[!ip_is_v4(&meta->from.ip)], meta->from, NULL, &iov, sizeof answer, h->now);
 }
 
-static void on_error(void *arg, int err, struct udp_addr to)
+static void on_error(void *arg, const struct ip_error *e, struct udp_addr local, struct udp_addr remote)
 {
     (void)arg;
-    (void)to;
-    assert_true(err > 0);
+    (void)remote;
+    assert_true(e->err > 0);
+    assert_int_equal(local.port, RTE_BE16(53));
 }
 static const struct udp_sock_ops udp_ops = {on_datagram, on_error};
 
@@ -159,7 +162,6 @@ void host_begin(struct host *h, uint8_t mode)
 {
     struct bed *b = fuzz_bed();
     struct tcp_listener *l;
-    struct udp_sock *u;
     b->lend = mode & 1;
     b->without = (mode & 2 ? NET_WITHOUT_SACK : 0) | (mode & 4 ? NET_WITHOUT_TIMESTAMPS : 0);
     b->hold_max = mode & 8 ? 8 : 0;
@@ -168,13 +170,13 @@ void host_begin(struct host *h, uint8_t mode)
     struct net_port_conf conf = {.ops = &tx_ops, .dev = h, .name = "fuzz", .mac = host_mac(0), .mtu = 1500,
                                  .caps = (mode & 1 ? NET_CAP_TX_REFERS : 0) | (mode & 16 ? NET_CAP_TX_IPV4_CKSUM | NET_CAP_TX_L4_CKSUM : 0),
                                  .addr = HOST_IP(0), .prefix_len = 24, .gateway = IP(10, 0, 0, 254), .has6 = true, .probe = true, .redirects = true, .addr6 = host6(0),
-                                 .prefix6_len = 64};
+                                 .prefix6_len = 64, .gateway6 = {.b = {0xfe, 0x80, [15] = 0xfe}}};
     h->port = stack_add_port(h->st, &conf, h->now);
     assert_non_null(h->port);
     for (int v6 = 0; v6 < 2; v6++) {
         struct ip_addr any = v6 ? (struct ip_addr){0} : ANY4;
         assert_int_equal(tcp_listen(h->st, &any, RTE_BE16(80), 4, &listener_ops, h, &l), 0);
-        assert_int_equal(udp_open(h->st, (struct udp_addr){any, RTE_BE16(53)}, &udp_ops, h, &u), 0);
+        assert_int_equal(udp_open(h->st, (struct udp_addr){any, RTE_BE16(53)}, &udp_ops, h, &h->udp[v6]), 0);
     }
     /* The peer, as its own request and solicitation make it known. */
     struct {
@@ -254,6 +256,29 @@ void host_pass(struct host *h, uint64_t ns)
     net_flush(h->st);
 }
 
+/* Where the packet begins that an ICMP error or a redirect quotes. */
+static uint32_t quoted_at(const uint8_t *icmp, uint32_t len, bool v6)
+{
+    if (!v6 || icmp[0] != ICMP6_REDIRECT || len <= 40)
+        return 8;
+    return icmp[40] == ND_OPT_TARGET ? 40 + 8 + 8 : 40 + 8; /* options: the hop's hardware address, the packet */
+}
+
+/* The segment of ours that is quoted. */
+static void mend_quoted(const struct host *h, uint8_t *icmp, uint32_t len, bool v6)
+{
+    uint32_t head = quoted_at(icmp, len, v6);
+    const uint8_t *ip = icmp + head;
+    uint32_t hlen = v6 ? sizeof(struct rte_ipv6_hdr) : sizeof(struct rte_ipv4_hdr);
+    if (len < head + hlen + 8 || ip[v6 ? 6 : 9] != IPPROTO_TCP)
+        return;
+    struct rte_tcp_hdr *t = (void *)(icmp + head + hlen);
+    const struct peer *p = &h->peer[rte_be_to_cpu_16(t->dst_port) % FUZZ_PEERS];
+    t->sent_seq = rte_cpu_to_be_32(rte_be_to_cpu_32(t->sent_seq) + p->next);
+    if (t->src_port == 0)
+        t->src_port = p->port;
+}
+
 static void mend_l4(struct host *h, uint8_t proto, uint8_t *l4, uint32_t len, bool relative, void *ip, bool v6)
 {
     struct rte_tcp_hdr *t = (void *)l4;
@@ -272,8 +297,12 @@ static void mend_l4(struct host *h, uint8_t proto, uint8_t *l4, uint32_t len, bo
         u->dgram_len = rte_cpu_to_be_16((uint16_t)len);
         sum = l4 + offsetof(struct rte_udp_hdr, dgram_cksum);
     } else if (proto == IPPROTO_ICMPV6 && v6 && len >= 4) {
+        if (relative && (l4[0] < ICMP6_ECHO_REQUEST || l4[0] == ICMP6_REDIRECT))
+            mend_quoted(h, l4, len, true);
         sum = l4 + 2;
     } else if (!v6 && (proto == IPPROTO_ICMP || proto == IPPROTO_IGMP) && len >= 4) {
+        if (relative && proto == IPPROTO_ICMP)
+            mend_quoted(h, l4, len, false);
         memset(l4 + 2, 0, 2);
         uint16_t s = (uint16_t)~rte_raw_cksum(l4, len);
         memcpy(l4 + 2, &s, 2);
