@@ -189,6 +189,10 @@ static bool native_poll(void *stack, uint32_t budget, uint64_t now)
             uint16_t want = (uint16_t)RTE_MIN(left, NATIVE_BURST), got = port_rx(n->first->at[i].port, n->number, frames, want);
             tell_link(n, i, now);
             uint16_t ours = several ? native_distribute(n, i, frames, got) : got;
+            /* The time when they were taken, at the earliest: were it that of the turn's begin, and the engine had lost its CPU since,
+             * round trips would seem shorter than any is, and what is only late, lost. */
+            if (got > 0)
+                now = wire_clock();
             if (ours > 0)
                 net_input(n->st, n->net[i], frames, ours, now);
             work = work || got > 0;

@@ -102,7 +102,7 @@ struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *co
     struct net_port *port = st->ports < NET_MAX_PORTS ? calloc(1, sizeof *port) : NULL;
     if (port == NULL)
         return NULL;
-    st->now = now;
+    net_at(st, now);
     port->conf = *conf;
     port->stack = st;
     port->mask = conf->prefix_len == 0 ? 0 : rte_cpu_to_be_32(UINT32_MAX << (32 - conf->prefix_len));
@@ -190,7 +190,7 @@ static void eth_input(struct net_port *port, struct rte_mbuf *m)
 
 void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames, uint16_t n, uint64_t now)
 {
-    st->now = now;
+    net_at(st, now);
     st->counters[NET_PORT_RX] += n;
     if (n > 1 && port->conf.gro)
         n = gro_merge(st, frames, n);
@@ -210,8 +210,8 @@ void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames
 
 void net_run(struct stack *st, uint64_t now)
 {
-    st->now = now;
-    wheel_run(&st->wheel, now, st);
+    net_at(st, now);
+    wheel_run(&st->wheel, st->now, st);
 }
 
 uint64_t net_next(const struct stack *st)

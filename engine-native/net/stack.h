@@ -186,7 +186,7 @@ struct stack_conf {
 
 struct stack {
     struct stack_conf conf;
-    uint64_t now; /* as last handed in */
+    uint64_t now; /* the latest that was handed in */
     struct wheel wheel;
     struct net_port *port[NET_MAX_PORTS];
     uint32_t ports;
@@ -223,6 +223,12 @@ void net_link_up(struct net_port *port, uint64_t now);
 
 void net_input(struct stack *st, struct net_port *port, struct rte_mbuf **frames, uint16_t n, uint64_t now);
 void net_run(struct stack *st, uint64_t now);
+/* Time does not go back: a caller may know that of its turn's begin only, after frames were taken later. */
+static inline void net_at(struct stack *st, uint64_t now)
+{
+    if (now > st->now)
+        st->now = now;
+}
 void net_flush(struct stack *st);
 uint64_t net_next(const struct stack *st);
 void net_trace(struct stack *st, const char *format, ...) __attribute__((format(printf, 2, 3)));

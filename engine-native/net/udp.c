@@ -248,7 +248,7 @@ int udp_send(struct stack *st, struct udp_sock *sock, struct udp_addr to, const 
              uint64_t now)
 {
     struct udp_how how = wanted != NULL ? *wanted : (struct udp_how){.ip.pmtu = IP_PMTU_WANT};
-    st->now = now;
+    net_at(st, now);
     if (ip_is_v4(&to.ip) != ip_is_v4(&sock->local.ip))
         return -ENETUNREACH;
     /* The length field of IPv6 does not count its header. */

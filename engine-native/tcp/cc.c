@@ -6,7 +6,7 @@
 /* ---- In common ---- */
 
 /* RFC 6928 2: ten segments, but not many bytes of large ones. */
-static uint32_t initial_window(const struct tcp_conn *c)
+uint32_t tcp_initial_window(const struct tcp_conn *c)
 {
     return RTE_MIN(10u * c->mss, RTE_MAX(2u * c->mss, 14600u));
 }
@@ -16,12 +16,12 @@ static uint32_t initial_window(const struct tcp_conn *c)
  * one ACK is for a dozen. */
 void tcp_slow_start(struct tcp_conn *c, uint32_t bytes)
 {
-    c->cwnd += c->flags & TCP_F_SACK_SEND ? bytes : RTE_MIN(bytes, 2u * c->mss);
+    c->cwnd += c->flags & TCP_F_SACK_SEND ? tcp_hystart(c, bytes) : RTE_MIN(bytes, 2u * c->mss);
 }
 
 void tcp_cc_init(struct tcp_conn *c)
 {
-    c->cwnd = initial_window(c);
+    c->cwnd = tcp_initial_window(c);
     c->ssthresh = UINT32_MAX;
     c->cc->init(c);
 }
@@ -39,7 +39,7 @@ void tcp_cc_acked(struct tcp_conn *c, uint32_t bytes)
 
 void tcp_cc_idle(struct tcp_conn *c)
 {
-    c->cwnd = RTE_MIN(c->cwnd, initial_window(c)); /* RFC 5681 4.1 */
+    c->cwnd = RTE_MIN(c->cwnd, tcp_initial_window(c)); /* RFC 5681 4.1 */
     c->cc->idle(c);
 }
 

@@ -122,7 +122,7 @@ void tcp_set_state(struct tcp_conn *c, enum tcp_state state)
 void tcp_abort(struct tcp_conn *c, int err, uint64_t now)
 {
     struct stack *st = c->st;
-    st->now = now;
+    net_at(st, now);
     tcp_conn_abort(c, err);
     tcp_reap(st);
 }
@@ -131,7 +131,7 @@ void tcp_abort_all(struct stack *st, int err, uint64_t now)
 {
     struct tcp_conn *c;
     uint32_t bucket = 0;
-    st->now = now;
+    net_at(st, now);
     while ((c = tcp_flows_any(&st->tcp->flows, &bucket)) != NULL)
         tcp_conn_abort(c, err);
     tcp_reap(st);

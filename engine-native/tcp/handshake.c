@@ -51,7 +51,7 @@ int tcp_connect(struct stack *st, struct tcp_flow flow, uint32_t own, const stru
 {
     struct ip_route route;
     enum net_counter why;
-    st->now = now;
+    net_at(st, now);
     bool v4 = ip_is_v4(&flow.remote_ip);
     if (!ip_route(st, &flow.remote_ip, &route) || (v4 && ip4_is_broadcast(route.port, ip_to_v4(&flow.remote_ip))))
         return -ENETUNREACH;

@@ -400,7 +400,7 @@ void tcp_poke(struct tcp_conn *c, uint64_t now)
 {
     struct stack *st = c->st;
     struct zs_session *own = tcp_own(c);
-    st->now = now;
+    net_at(st, now);
     if (own == NULL || c->state == TCP_CLOSED)
         return;
     bool closed = atomic_load(&own->flags) & ZS_F_PEER_CLOSED;

@@ -116,7 +116,8 @@ bool tcp_rack_spares(const struct tcp_conn *c, const struct tcp_range *r)
 
 /* ---- Tail loss probe: 7 ---- */
 
-/* 7.2. After new data was sent, or some of it acknowledged. */
+/* 7.2. After new data was sent, or some of what was sent arrived. In recovery, too, as RFC 9002 6.2 has it for QUIC: when the last
+ * acknowledgement of a small window is lost, nothing would come any more but the retransmission timeout. */
 void tcp_probe_plan(struct tcp_conn *c)
 {
     if (!tcp_rack_on(c) || !(c->flags & TCP_F_PLAN_PROBE))
@@ -124,7 +125,8 @@ void tcp_probe_plan(struct tcp_conn *c)
     c->flags &= ~TCP_F_PLAN_PROBE;
     if (c->board != NULL && c->board->waits)
         return;
-    bool calm = !(c->flags & (TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_PROBE_OUT)) && tcp_sacked(c) == 0 && tcp_lost(c) == 0;
+    bool known = (c->flags & TCP_F_RECOVERY) || (tcp_sacked(c) == 0 && tcp_lost(c) == 0);
+    bool calm = known && !(c->flags & (TCP_F_LOSS | TCP_F_PROBE_OUT));
     if (!calm || tcp_flight(c) == 0 || !tcp_timer_on(c, TCP_T_RETRANSMIT)) {
         if (tcp_sacked(c) == 0)
             tcp_timer_clear(c, TCP_T_LOSS);
@@ -136,26 +138,38 @@ void tcp_probe_plan(struct tcp_conn *c)
     tcp_timer_set(c, TCP_T_LOSS, RTE_MIN(RTE_MAX(pto, WHEEL_TICK_NS), tcp_timer_left(c, TCP_T_RETRANSMIT)));
 }
 
-/* 7.3 */
+/* What is outstanding and may be a probe: the last segment, or in recovery the first, which everything else waits for. */
+static bool probe_again(struct tcp_conn *c)
+{
+    bool first = c->flags & TCP_F_RECOVERY;
+    const struct tcp_range *r = &c->board->range[first ? 0 : c->board->n - 1];
+    uint32_t space = RTE_MIN((uint32_t)seq_diff(r->end, r->start), tcp_mss_now(c));
+    tcp_seq at = first ? r->start : seq_sub(r->end, space);
+    c->send->probe_end = seq_add(at, space);
+    c->flags |= TCP_F_PROBE_RESENT;
+    return tcp_retransmit(c, at, space);
+}
+
+/* 7.3, and while something waits to be sent again, the first of that. */
+static bool send_probe(struct tcp_conn *c)
+{
+    c->flags &= ~TCP_F_PROBE_RESENT;
+    if (c->board->lost > 0) {
+        c->flags |= TCP_F_RESEND;
+        tcp_sack_resend(c, false);
+    } else if (!tcp_send_one_more(c)) {
+        return c->state != TCP_CLOSED && c->board != NULL && probe_again(c);
+    }
+    c->send->probe_end = c->snd_nxt;
+    return c->state != TCP_CLOSED;
+}
+
 static void probe(struct tcp_conn *c)
 {
-    struct tcp_board *b = c->board;
-    if (b == NULL || (c->flags & TCP_F_PROBE_OUT))
-        return;
-    c->flags &= ~TCP_F_PROBE_RESENT;
-    if (!tcp_send_one_more(c)) {
-        if (c->state == TCP_CLOSED || c->board == NULL)
-            return;
-        uint32_t space = RTE_MIN((uint32_t)seq_diff(c->snd_nxt, b->range[b->n - 1].start), tcp_mss_now(c));
-        if (!tcp_retransmit(c, seq_sub(c->snd_nxt, space), space))
-            return;
-        c->flags |= TCP_F_PROBE_RESENT;
-    }
-    if (c->state == TCP_CLOSED)
+    if ((c->flags & TCP_F_PROBE_OUT) || !send_probe(c))
         return;
     NET_COUNT(c->st, TCP_TAIL_PROBE);
     c->flags = (c->flags | TCP_F_PROBE_OUT) & ~TCP_F_PLAN_PROBE;
-    c->send->probe_end = c->snd_nxt;
     tcp_timer_set(c, TCP_T_RETRANSMIT, tcp_rto_ns(c));
 }
 
@@ -187,7 +201,8 @@ void tcp_loss_timeout(struct tcp_conn *c)
 {
     if (!tcp_may_retransmit(c) || c->board == NULL)
         return;
-    if (c->board->waits || c->board->sacked > 0 || (c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)))
+    bool known = (c->flags & TCP_F_RECOVERY) || c->board->sacked == 0;
+    if (c->board->waits || !known || (c->flags & TCP_F_LOSS))
         tcp_sack_consider(c);
     else
         probe(c);

@@ -105,7 +105,8 @@ static void prr(struct tcp_conn *c, uint32_t delivered, bool safe)
         uint64_t due = ((uint64_t)s->prr_delivered * c->ssthresh + s->prr_flight - 1) / s->prr_flight;
         n = due > s->prr_out ? (uint32_t)(due - s->prr_out) : 0;
     } else {
-        n = RTE_MAX(s->prr_delivered > s->prr_out ? s->prr_delivered - s->prr_out : 0, delivered) + (safe ? c->mss : 0);
+        uint32_t owed = s->prr_delivered > s->prr_out ? s->prr_delivered - s->prr_out : 0;
+        n = RTE_MIN(RTE_MAX(owed, delivered), 2 * delivered) + (safe ? c->mss : 0);
         n = RTE_MIN(n, c->ssthresh - pipe);
     }
     c->cwnd = pipe + n; /* TCP_F_RESEND: the first retransmission needs no room */
@@ -179,18 +180,19 @@ void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked)
     look_at_timeout(c, s, &news);
     tcp_undo_ack(c, s, &news, of_probe);
     if ((c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) && seq_geq(c->snd_una, c->recover)) {
-        if (recovering) /* after a timeout it grows from below */
-            c->cwnd = c->ssthresh;
+        /* After a timeout it grows from below anyway. Where the peer's window or ours kept new data back, ssthresh is far above what
+         * is on its way, and would leave in one burst. */
+        if (recovering)
+            c->cwnd = RTE_MIN(c->ssthresh, tcp_pipe(c) + RTE_MAX(news.delivered, tcp_initial_window(c)));
         c->flags &= ~(TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_RESEND | TCP_F_FRTO | TCP_F_FRTO_NEW);
         tcp_rack_recovered(c);
     } else if (recovering && acked > 0) {
         NET_COUNT(c->st, TCP_PARTIAL_ACK);
     }
-    if (acked > 0) {
+    if (acked > 0 || news.delivered > 0)
         c->flags |= TCP_F_PLAN_PROBE;
-        if (!recovering)
-            tcp_cc_acked(c, news.delivered);
-    }
+    if (acked > 0 && !recovering)
+        tcp_cc_acked(c, news.delivered);
     consider(c, news.delivered, acked > 0);
     if (c->board != NULL && c->board->n == 0)
         tcp_board_free(c);

@@ -118,7 +118,7 @@ void tcp_info(struct tcp_conn *c, uint64_t now, struct zs_tcp_info *o)
     const struct zs_session *own = tcp_own(c), *app = tcp_app(c);
     uint32_t mss = RTE_MAX(c->mss, (uint16_t)1), head = ip_header_len(&c->flow.remote_ip) + 20u;
     uint32_t ts = c->flags & TCP_F_TS ? 12 : 0;
-    c->st->now = now;
+    net_at(c->st, now);
     *o = (struct zs_tcp_info){
         .state = c->tfo & TCP_TFO_SYN_OUT && c->state == TCP_ESTABLISHED ? TCP_SYN_RECEIVED : c->state, .ca_state = info_ca_state(c), .retransmits = c->retries,
         .probes = tcp_timer_on(c, TCP_T_PERSIST) ? c->backoff : c->keep_probes, .backoff = c->backoff,

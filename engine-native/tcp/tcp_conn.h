@@ -113,6 +113,15 @@ struct tcp_cubic {
 };
 extern const struct tcp_cc_ops tcp_cubic;
 
+/* hystart.c */
+struct tcp_hystart {
+    uint32_t least_us; /* of the samples that are being counted */
+    uint32_t base_us;  /* RFC 9406's cssBaselineMinRtt; 0: not in conservative slow start */
+    tcp_seq end;       /* windowEnd: the round trip ends when this is acknowledged */
+    uint8_t samples, rounds; /* of conservative slow start */
+    bool began;
+};
+
 /* Buffers that an application reads from, oldest first, chained by next. Of a connection, or of one that is no more. */
 struct tcp_loans {
     LIST_ENTRY(tcp_loans) link; /* in tcp_table.loans while there are any */
@@ -132,6 +141,7 @@ struct tcp_send {
         struct {
             uint64_t timed_out;
             struct tcp_cubic cubic;
+            struct tcp_hystart hystart;
             uint32_t cc_acked;
             uint32_t prior_cwnd, prior_ssthresh; /* before the timeout that F-RTO looks at, or the recovery that undo.c does */
             uint32_t undo_left; /* bytes that recovery sent again and the peer has not told to have twice */
@@ -510,7 +520,9 @@ void tcp_cc_follow(struct tcp_conn *c);                 /* the application may h
 void tcp_cc_init(struct tcp_conn *c);
 void tcp_cc_acked(struct tcp_conn *c, uint32_t bytes); /* not in recovery */
 void tcp_cc_idle(struct tcp_conn *c);
+uint32_t tcp_initial_window(const struct tcp_conn *c); /* RFC 6928, bytes */
 void tcp_slow_start(struct tcp_conn *c, uint32_t bytes);
+uint32_t tcp_hystart(struct tcp_conn *c, uint32_t bytes); /* hystart.c */
 
 /* ---- recovery.c ---- */
 void tcp_dupack(struct tcp_conn *c);

@@ -180,6 +180,28 @@ static void test_cut(void **state)
     }
 }
 
+static const struct path *path_of(const char *name)
+{
+    const struct path *path = paths;
+    while (strcmp(path->name, name) != 0)
+        path++;
+    return path;
+}
+
+/* Slow start that goes on until the queue overflows loses what the path carries in a round trip, or twice that. */
+static void test_slow_start_sees_the_queue(void **state)
+{
+    static const char *const names[] = {"loss 0", "delay 50 ms"};
+    (void)state;
+    bed.tso = false;
+    for (size_t i = 0; i < RTE_DIM(names); i++) {
+        const struct path *path = path_of(names[i]);
+        received("cubic", path, 1);
+        uint64_t carries = path->rate * 2 * path->delay / SEC / 1448;
+        assert_in_range(counted[NET_TCP_RETRANSMITTED], 1, carries * 3 / 4);
+    }
+}
+
 /* Where packets are lost in the queue only and none overtakes another, all that is sent again was lost, and so was what each
  * recovery began for. */
 static void test_nothing_in_vain(void **state)
@@ -188,10 +210,7 @@ static void test_nothing_in_vain(void **state)
     (void)state;
     bed.tso = false;
     for (size_t i = 0; i < RTE_DIM(names); i++) {
-        const struct path *path = paths;
-        while (strcmp(path->name, names[i]) != 0)
-            path++;
-        received("cubic", path, 1);
+        received("cubic", path_of(names[i]), 1);
         assert_true(counted[NET_TCP_FAST_RETRANSMIT] > 0);
         assert_int_equal(counted[NET_TCP_SPURIOUS_RECOVERY], 0);
         assert_int_equal(counted[NET_TCP_DSACK_RX], 0);
@@ -211,7 +230,8 @@ static int one(char **argv)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_goodput), cmocka_unit_test(test_cut), cmocka_unit_test(test_nothing_in_vain)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_goodput), cmocka_unit_test(test_cut),
+                                       cmocka_unit_test(test_slow_start_sees_the_queue), cmocka_unit_test(test_nothing_in_vain)};
     bed_start(&bed);
     bed.sndbuf = 2u << 20;
     if (argc == 8)

@@ -3,6 +3,8 @@
  * by segment. */
 #include "tcp_cases.h"
 
+#include "tcp_driver.h"
+
 /* With SACK and timestamps, and a round trip of 20 ms. */
 #define OPEN_RACK                                                                                                             \
     "listen", "< S 0:0(0) win 65535 <mss 1460,sackOK,ts 1 0>", "> S. 0:0(0) ack 1", "+20", "< . 1:1(0) ack 1 <ts 2 0>",       \
@@ -76,6 +78,15 @@ CASE(needless_probe_is_no_loss, OPEN_RACK, "write 2896", "> . 1:1449(1448)", "> 
 CASE(acknowledged_tail_is_not_probed, OPEN_RACK, FOUR, "+20", "< . 1:1(0) ack 5793 <ts 3 20>", "+5000", "count tcp_tail_probe 0")
 CASE(fin_is_probed, OPEN_RACK, "close", "> F. 1:1(0)", "+201", "> F. 1:1(0)", "count tcp_tail_probe 1", "< . 1:1(0) ack 2 <ts 3 20>",
      "state FIN-WAIT-2")
+/* In recovery, too (RFC 9002 6.2): the acknowledgement of all that was on its way is lost. */
+CASE(recovery_is_probed, OPEN_RACK, FOUR, "+20", "< . 1:1(0) ack 1 <ts 3 20,sack 1449-5793>", "> . 1:1449(1448)", "+39", "+3", "> . 1:1449(1448)",
+     "count tcp_tail_probe 1", "< . 1:1(0) ack 5793 <ts 4 82,sack 1-1449>", "+5000", "count tcp_rto 0", "count tcp_spurious_recovery 0", "count tcp_retransmitted 2")
+CASE(recovery_is_probed_with_new_data, OPEN_RACK, "option reno", "write 21720", TEN, "> . 13033:14481(1448)", "+20",
+     "< . 1:1(0) ack 1 <ts 3 20,sack 1449-14481>", "> . 1:1449(1448)", "> . 14481:15929(1448)", "> . 15929:17377(1448)", "> . 17377:18825(1448)", "> . 18825:20273(1448)", "+41",
+     "> P. 20273:21721(1448)", "count tcp_tail_probe 1", "+20", "< . 1:1(0) ack 1 <ts 4 81,sack 20273-21721,1449-14481>", "> . 1:1449(1448)",
+     "> . 14481:15929(1448)", "+20", "< . 1:1(0) ack 21721 <ts 5 101>", "+5000", "count tcp_rto 0")
+CASE(one_probe_in_recovery_then_the_timeout, OPEN_RACK, FOUR, "+20", "< . 1:1(0) ack 1 <ts 3 20,sack 1449-5793>", "> . 1:1449(1448)", "+41", "> . 1:1449(1448)",
+     "+202", "> . 1:1449(1448)", "count tcp_tail_probe 1", "count tcp_rto 1")
 CASE(no_probe_without_timestamps, OPEN_SACK, "write 2920", "> . 1:1461(1460)", "> P. 1461:2921(1460)", "+201", "> . 1:1461(1460)",
      "count tcp_tail_probe 0", "count tcp_rto 1")
 
@@ -132,6 +143,19 @@ CASE(duplicate_of_an_earlier_recovery_proves_nothing, RECOVERING, "+20", "< . 1:
      "< . 1:1(0) ack 14481 <ts 5 60,sack 1-1449,15929-20273>", "count tcp_dsack_rx 1", "count tcp_fast_retransmit 2",
      "count tcp_spurious_recovery 0", "info snd_ssthresh 2")
 
+/* Frames are given the time when they were taken, and whoever calls afterwards may know that of the turn's begin only. A timer armed by
+ * that would be in the wheel's past. */
+static void test_time_does_not_go_back(void **state)
+{
+    struct driver d;
+    (void)state;
+    driver_start(&d, &bed);
+    driver_clock(&d, 50 * MS);
+    net_run(d.st, d.now - 10 * MS);
+    assert_int_equal(d.st->now, d.now);
+    driver_stop(&d);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -140,7 +164,8 @@ int main(int argc, char **argv)
         T(ack_of_the_original_is_not_of_the_copy), T(both_holes_are_found_by_time), T(rack_timeout_spares_the_latest), T(tail_is_probed),
         T(lone_segment_waits_for_a_delayed_ack), T(probe_is_new_data), T(probe_respects_the_window),
         T(probe_brings_recovery), T(one_probe_then_the_timeout), T(repairing_probe_is_a_loss), T(needless_probe_is_no_loss),
-        T(acknowledged_tail_is_not_probed), T(fin_is_probed), T(no_probe_without_timestamps),
+        T(acknowledged_tail_is_not_probed), T(fin_is_probed), T(recovery_is_probed), T(recovery_is_probed_with_new_data),
+        T(one_probe_in_recovery_then_the_timeout), T(no_probe_without_timestamps), T(test_time_does_not_go_back),
         T(delayed_acks_show_a_false_timeout), T(blocks_show_a_false_timeout), T(true_timeout_goes_on),
         T(all_acknowledged_tells_nothing), T(second_timeout_is_not_looked_at), T(nothing_new_to_send_resends),
         T(timestamp_shows_a_false_timeout), T(timestamp_shows_a_false_recovery), T(true_recovery_is_kept),
