@@ -92,6 +92,7 @@ export interface PortStatus {
   readonly ip: readonly string[];
   readonly mac: string;
   readonly link: boolean;
+  readonly link_ups: number;
   readonly kind: string;
   readonly sleep: string;
   readonly queues: number;

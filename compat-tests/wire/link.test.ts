@@ -23,13 +23,15 @@ describe.each([['tap'], ['af_packet'], ['af_xdp']] as const)('%s', (kind) => {
     // (over IPv6 a router may do otherwise).
     for (const key of ['ipv4.conf.far0.arp_accept', 'ipv6.conf.far0.forwarding', 'ipv6.conf.far0.accept_untracked_na'])
       execFileSync(file, [...args, 'sysctl', '-qw', `net.${key}=1`]);
-    for (let round = 0; round < 2; round++) {
+    const before = (await port())?.link_ups ?? NaN;
+    for (let round = 1; round <= 2; round++) {
       stage.link.far.ip('link', 'set', 'far0', 'down');
       await until('the engine sees it', async () => (await port())?.link === false);
       expect(neighbours().get(NEAR)).toBeUndefined();
       stage.link.far.ip('link', 'set', 'far0', 'up');
       const mac = (await port())?.mac?.toLowerCase();
       await until('IPv4 and IPv6 are known', () => [NEAR, NEAR6].every((a) => neighbours().get(a) === mac), 20_000);
+      expect((await port())?.link_ups).toBeGreaterThanOrEqual(before + round);
     }
   }, 60_000);
 });

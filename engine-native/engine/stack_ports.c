@@ -95,7 +95,7 @@ json_t *stack_port_describe(const struct stack_port *p, const struct net_port_co
     } counters[] = {
         {"rx_packets", s.rx_packets}, {"rx_bytes", s.rx_bytes}, {"rx_missed", s.rx_missed}, {"rx_errors", s.rx_errors},
         {"rx_nombuf", s.rx_nombuf}, {"rx_long", s.rx_long}, {"tx_packets", s.tx_packets}, {"tx_bytes", s.tx_bytes},
-        {"tx_errors", s.tx_errors}, {"tx_cut_lost", s.tx_cut_lost},
+        {"tx_errors", s.tx_errors}, {"tx_cut_lost", s.tx_cut_lost}, {"link_ups", port_link_ups(p->port)},
     };
     for (size_t k = 0; k < RTE_DIM(counters); k++)
         json_object_set_new(o, counters[k].name, json_integer((json_int_t)counters[k].value));
