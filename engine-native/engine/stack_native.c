@@ -192,7 +192,7 @@ static bool native_poll(void *stack, uint32_t budget, uint64_t now)
             /* The time when they were taken, at the earliest: were it that of the turn's begin, and the engine had lost its CPU since,
              * round trips would seem shorter than any is, and what is only late, lost. */
             if (got > 0)
-                now = wire_clock();
+                now = n->events->clock();
             if (ours > 0)
                 net_input(n->st, n->net[i], frames, ours, now);
             work = work || got > 0;

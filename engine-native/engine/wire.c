@@ -43,6 +43,7 @@ static const struct wire_events events = {
     .closed = wire_closed,
     .datagram = wire_datagram,
     .unreachable = wire_unreachable,
+    .clock = wire_clock,
     .addresses_changed = wire_addresses_changed,
     .log = wire_log,
     .wake = wire_wake,

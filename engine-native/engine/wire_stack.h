@@ -81,6 +81,8 @@ struct wire_events {
     void (*closed)(void *engine, void *conn);
     void (*datagram)(void *engine, const struct wire_datagram *d, const struct iovec *iov, uint32_t segments, uint32_t len);
     void (*unreachable)(void *engine, const struct wire_error *err);
+    /* The time, ns, as `now` of the functions below. */
+    uint64_t (*clock)(void);
     /* Addresses or routes changed: ask for them again. */
     void (*addresses_changed)(void *engine);
     void (*log)(void *engine, bool warning, const char *line);

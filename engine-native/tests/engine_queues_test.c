@@ -60,7 +60,12 @@ static void on_addresses(void *engine)
     (void)engine;
 }
 
-static const struct wire_events events = {.wake = on_wake, .log = on_log, .addresses_changed = on_addresses};
+static uint64_t on_clock(void)
+{
+    return START;
+}
+
+static const struct wire_events events = {.wake = on_wake, .log = on_log, .clock = on_clock, .addresses_changed = on_addresses};
 
 static void turn(uint32_t shard)
 {
