@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * How often a port's link came up. Of an interface the kernel tells (rtnetlink); a TAP's may be in another network namespace by
  * then, whose messages are heard, too, if the engine may (CAP_NET_BROADCAST) and that namespace has a number in ours, which the move
- * gave it. A memif's link is its connection (memif.c). A card is asked, once a second while its thread works. */
+ * gave it. A memif's link is its connection (memif.c). Where nobody tells, of a card, the port asks once a second while its thread
+ * works. */
 #define _GNU_SOURCE
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -80,7 +81,7 @@ void link_event(struct port *p)
 
 void link_ask(struct port *p)
 {
-    if (p->kind != PORT_PCI)
+    if (p->kind == PORT_MEMIF || p->link.fd >= 0)
         return;
     uint64_t now = port_now();
     if (now < p->link.ask_at)
