@@ -95,6 +95,9 @@ static int attach_first(struct zs_view *v, struct zs_session *rx, uint64_t size)
     return r;
 }
 
+/* So many connections that are used in turn are few. */
+#define BUSY_CONNECTIONS 64u
+
 /* Whether the first ring may be the session's own. What goes to the engine's stack lies in blocks, which its ports know; and room for
  * a window that was promised is not to be small. */
 static bool small_will_do(const struct zs_session *rx, const struct zs_tx *tx, uint64_t want)
@@ -102,6 +105,17 @@ static bool small_will_do(const struct zs_session *rx, const struct zs_tx *tx, u
     bool stacks = atomic_load(&rx->owner) == ZS_CLIENT_ENGINE && atomic_load(&rx->state) != ZS_S_QUEUED;
     return want * 2 <= ZS_RING_SMALL && !tx->promised && !stacks && rx->kind == ZS_KIND_TCP &&
            !(atomic_load(&rx->flags) & ZS_F_WIRE);
+}
+
+/* A small ring was filled once more. A connection that does so before the program has sent much more in all is one of few, which pages of their
+ * own do not cost; both ends look at the other's line less often then. */
+static bool is_busy(const struct zs_view *v, const struct zs_session *rx, struct zs_tx *tx)
+{
+    if (v->stats == NULL || rx->kind != ZS_KIND_TCP)
+        return false;
+    uint64_t sent = atomic_load_explicit(&v->stats->bytes_out, memory_order_relaxed), since = sent - tx->sent_then;
+    tx->sent_then = sent;
+    return since <= BUSY_CONNECTIONS * ZS_RING_SMALL;
 }
 
 static uint64_t room_in(const struct newest *r, uint64_t tail, uint64_t head)
@@ -159,6 +173,8 @@ static int64_t find_room(struct zs_view *v, struct zs_session *rx, struct zs_tx 
             return -EPROTO;
         tx->head_seen = head;
         room = room_in(r, tail, head);
+        if (r->size == ZS_RING_SMALL && is_busy(v, rx, tx) && attach_ring(v, rx, ZS_RING_FIRST) == 0)
+            continue;
         if (room >= want || (r->data != NULL && room == r->size && r->size != ZS_RING_SMALL && !tx->promised))
             return (int64_t)room;
         if (!try_grow(v, rx, tx, r, head, want, cap))

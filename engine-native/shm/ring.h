@@ -10,7 +10,10 @@
 /* Producer's private memory of a direction: hints only, so that several processes may have one each. */
 struct zs_tx {
     uint64_t head_seen;  /* consumer's position when last looked: a lower bound */
-    uint64_t stall_head; /* consumer's position when the ring was last full: no progress since -> grow */
+    union {
+        uint64_t stall_head; /* consumer's position when the ring was last full: no progress since -> grow */
+        uint64_t sent_then;  /* while the ring is small: what the program had sent when it had been filled once more */
+    };
     bool promised;       /* room for `cap` bytes was promised (a TCP window): grow to keep the promise, not by need */
 };
 

@@ -155,6 +155,7 @@ static void test_small(void **state)
         bytes[i] = (uint8_t)rnd(&seed);
     for (int i = 0; i < 1000; i++) { /* around the end of it, at every offset */
         size_t n = 1 + rnd(&seed) % (ZS_RING_SMALL / 2);
+        atomic_fetch_add(&f->a.stats->bytes_out, 1 << 20); /* on other connections */
         assert_int_equal(put(f, rx, &tx, bytes + i, n), n);
         expect_bytes(f, rx, bytes + i, n);
         assert_int_equal(zs_tx_room(&f->a, rx, &tx, ZS_RING_MAX) != 0, true);
@@ -178,6 +179,44 @@ static void test_small(void **state)
     assert_int_equal(put(f, rx, &tx, bytes + 128, 200), ZS_RING_SMALL - 128);
     assert_int_equal(put(f, rx, &tx, bytes, 1), 0);
     expect_bytes(f, rx, bytes, ZS_RING_SMALL);
+}
+
+/* The program sends 64 bytes on this connection and `more` on others, `count` times. */
+static void send_small(struct fixture *f, struct zs_session *rx, struct zs_tx *tx, uint64_t more, int count)
+{
+    static uint64_t at;
+    uint8_t bytes[64];
+    for (int i = 0; i < count; i++, at += sizeof bytes) {
+        fill(bytes, at, sizeof bytes);
+        assert_int_equal(put(f, rx, tx, bytes, sizeof bytes), sizeof bytes);
+        atomic_fetch_add(&f->a.stats->bytes_out, sizeof bytes + more);
+        expect_bytes(f, rx, bytes, sizeof bytes);
+    }
+}
+
+/* A connection in turn with thousands stays small, one of few gets a page, if there is memory. */
+static void test_busy(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {0};
+    send_small(f, rx, &tx, 64 * 1000, 1000);
+    assert_int_equal(ZS_NEWEST_REF(atomic_load(&rx->rx_prod.newest)), ZS_SMALL(other));
+    uint64_t limit = f->a.mem_limit;
+    f->a.mem_limit = 0;
+    send_small(f, rx, &tx, 64 * 10, 20);
+    assert_int_equal(ZS_NEWEST_REF(atomic_load(&rx->rx_prod.newest)), ZS_SMALL(other));
+    f->a.mem_limit = limit;
+    send_small(f, rx, &tx, 64 * 10, 20);
+    assert_int_equal(zs_ring_size(ZS_NEWEST_REF(atomic_load(&rx->rx_prod.newest))), ZS_RING_FIRST);
+    send_small(f, rx, &tx, 0, 1000);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), ZS_RING_FIRST);
+    zs_tx_detach_idle(&f->a, rx);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 0);
+    send_small(f, rx, &tx, 64 * 1000, 1000);
+    assert_int_equal(atomic_load(&f->arena->header.mem_used), 0);
 }
 
 /* What the engine's stack sends from, and room that was promised, are blocks. */
@@ -300,6 +339,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_capacity_is_a_limit, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_memory_exhausted, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_small, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_busy, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_not_small, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_two_threads, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_scribbled, fixture_up, fixture_down),
