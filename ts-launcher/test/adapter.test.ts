@@ -97,6 +97,7 @@ describe("F-Stack's own adapter", () => {
   test('the text tells its figure and by how much ours is better', () => {
     const native = summarize([100]);
     const clientBusy = { native: 0.99, fstack: 0.95, adapter: 0.5 };
+    const perCpu = { adapter: 20, fstack: 100 };
     const row = {
       name: 'af_packet-nginx',
       unit: 'requests/s',
@@ -105,10 +106,12 @@ describe("F-Stack's own adapter", () => {
       ratio: 0.9,
       clientBusy,
     };
-    const figures = { adapter: summarize([30]), fstack: summarize([93]), ratio: 3.1, clientBusy };
+    const figures = { adapter: summarize([30]), fstack: summarize([93]), ratio: 3.1, clientBusy, perCpu };
     const adapter = [{ placement: 'two CPUs', ...figures } as const];
     const text = stackText([{ ...row, accelerated: true, adapter }], { rounds: 1, seconds: 1 });
     expect(text).toMatch(/^the stack alone .* 30 .* 93 .*x3\.10 +50 %, 95 %$/m);
+    expect(text).toMatch(/^the stack alone .* 20 +100 +x5\.00$/m);
+    expect(text).toContain('the better placement of each: x5.00');
     expect(text).toContain('the better placement of each: x3.10, goal x3.00\nof the native stack: x0.90, goal x0.80\n');
     expect(stackText([{ ...row, accelerated: true }], { rounds: 1, seconds: 1 })).not.toContain('adapter');
   });

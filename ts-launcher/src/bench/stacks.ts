@@ -6,12 +6,12 @@ import type { Resolved } from '../options/resolve.js';
 import { enginePart } from '../paths.js';
 import { ADAPTER_READY_MS, adapterDirectory, adapterServer } from './adapter.js';
 import { Bed } from './bed.js';
-import { Busy } from './cpu.js';
+import { Busy, cpuOf } from './cpu.js';
 import { runProgram, startServer } from './processes.js';
 import { requireProgram } from './run.js';
 import { median, ratio, summarize, type Summary } from './statistics.js';
 import type { WireCase } from './wire-cases.js';
-import { measure, type WirePlan } from './wire.js';
+import { measure, type Measured, type WirePlan } from './wire.js';
 
 /** The comparison of one case. */
 export interface StackResult {
@@ -37,6 +37,8 @@ export interface AdapterResult {
   readonly ratio: number;
   /** How busy the client's CPU was with each, from 0 to 1. */
   readonly clientBusy: { readonly adapter: number; readonly fstack: number };
+  /** Requests for each second of CPU time that stack and program took: what no client bounds. */
+  readonly perCpu: { readonly adapter: number; readonly fstack: number };
 }
 
 /**
@@ -105,10 +107,11 @@ async function compare(each: WireCase, bed: Bed, plan: StackPlan): Promise<Stack
   if (beside.size === 0) return result;
   const adapter = [...beside].map(([placement, { theirs, ours }]) => {
     const [its, own] = [theirs, ours].map((side) => summarize(side.map(({ value }) => value))) as [Summary, Summary];
-    const [adapterBusy, fstackBusy] = [theirs, ours].map((side) => median(side.map((each) => each.clientBusy)));
+    const both = (of: (one: One) => number) => ({ adapter: median(theirs.map(of)), fstack: median(ours.map(of)) });
     return {
       ...{ placement, adapter: its, fstack: own, ratio: ratio(its.median, own.median, better) },
-      clientBusy: { adapter: adapterBusy ?? NaN, fstack: fstackBusy ?? NaN },
+      clientBusy: both(({ clientBusy }) => clientBusy),
+      perCpu: both(({ perCpu }) => perCpu),
     };
   });
   return { ...result, adapter };
@@ -117,6 +120,7 @@ async function compare(each: WireCase, bed: Bed, plan: StackPlan): Promise<Stack
 interface One {
   readonly value: number;
   readonly clientBusy: number;
+  readonly perCpu: number;
 }
 type AdapterResults = Map<Placement, { readonly theirs: One[]; readonly ours: One[] }>;
 
@@ -141,11 +145,16 @@ async function besideAdapter(
     results.set(placement, values);
     const near = await bed.startEngine(each.kind, 'near', server, 'fstack');
     const setup = { bed, cpus: { server: program, client }, engines: { near, far: undefined } };
-    values.ours.push(await measure(each, 'zstack', setup, plan.seconds));
+    values.ours.push(oneOf(await measure(each, 'zstack', setup, plan.seconds)));
     await bed.stopEngine(near);
     const cpus = { stack: server, program, client };
     values.theirs.push(await measureAdapter(each, bed, cpus, plan.adapter, plan.seconds));
   }
+}
+
+/** Of a request it is known how many microseconds of CPU time it took. */
+function oneOf({ value, clientBusy, cpu }: Measured): One {
+  return { value, clientBusy, perCpu: 1e6 / (cpu?.server ?? NaN) };
 }
 
 /** The same client to the same program under F-Stack's adapter, over the same link. */
@@ -168,8 +177,12 @@ async function measureAdapter(
   try {
     const client = { command: each.client(place), cpu: cpus.client, netns: bed.names.far };
     const busy = new Busy(cpus.client);
-    const value = each.value(await runProgram(client, 'kernel', '', seconds * 4000 + 30_000));
-    return { value, clientBusy: busy.share() };
+    const pids = server.pids();
+    const before = cpuOf(pids);
+    const stdout = await runProgram(client, 'kernel', '', seconds * 4000 + 30_000);
+    const clientBusy = busy.share();
+    const perCpu = (each.requests?.(stdout) ?? NaN) / (cpuOf(pids) - before);
+    return { value: each.value(stdout), clientBusy, perCpu };
   } finally {
     await server.stop();
   }

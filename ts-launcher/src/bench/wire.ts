@@ -45,7 +45,7 @@ export interface WirePlan {
   progress(text: string): void;
 }
 
-interface Measured {
+export interface Measured {
   readonly value: number;
   readonly accelerated: boolean;
   readonly cpu?: { readonly server: number; readonly machine: number };

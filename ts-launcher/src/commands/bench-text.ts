@@ -110,10 +110,16 @@ function besideText({ name, unit, ratio: ofNative }: StackResult, results: reado
     "client's CPU busy",
   ];
   const best = (side: 'adapter' | 'fstack') => Math.max(...results.map((each) => each[side].median));
+  const cheapest = (side: 'adapter' | 'fstack') => Math.max(...results.map(({ perCpu }) => perCpu[side]));
+  const shares = results.map(({ placement, perCpu }) => [
+    ...[PLACED[placement], figure(perCpu.adapter), figure(perCpu.fstack), times(perCpu.fstack / perCpu.adapter)],
+  ]);
   const goals = [
     `the better placement of each: ${times(best('fstack') / best('adapter'))}, goal ${times(ADAPTER_GOAL)}`,
     `of the native stack: ${times(ofNative)}, goal ${times(NATIVE_GOAL)}`,
-    "a client's CPU that is full bounds what is measured, whatever serves it",
+    "a client's CPU that is full bounds what is measured, whatever serves it; what the CPUs of stack and program would serve if it did not:",
+    plainTable(['requests for each second of their CPU time', 'own adapter', 'Z-stack', 'better'], shares, [1, 2, 3]),
+    `the better placement of each: ${times(cheapest('fstack') / cheapest('adapter'))}`,
   ];
   return `F-Stack under its own adapter and under Z-stack, on the same CPUs\n${plainTable(head, rows, [1, 3, 5])}\n${goals.join('\n')}`;
 }
