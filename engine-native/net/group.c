@@ -202,7 +202,7 @@ int group_set(struct net_port *port, const struct ip_addr *addr, const void *who
 {
     struct group *g = find(port, addr);
     bool leaves = !exclude && n == 0;
-    port->stack->now = now;
+    net_at(port->stack, now);
     if (!ip_is_group(addr) || n > GROUP_MEMBER_SOURCES_MAX)
         return -EINVAL;
     if (g == NULL && leaves)

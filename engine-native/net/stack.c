@@ -118,7 +118,7 @@ struct net_port *stack_add_port(struct stack *st, const struct net_port_conf *co
 
 void net_link_up(struct net_port *port, uint64_t now)
 {
-    port->stack->now = now;
+    net_at(port->stack, now);
     net_trace(port->stack, "port %s: link up", port->conf.name);
     neigh_link_up(port);
     begin(port);
