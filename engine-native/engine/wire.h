@@ -39,6 +39,9 @@ struct wire_worker {
     int bell;              /* the waiter's */
     uint64_t now;
     uint32_t conns, own_count;
+    struct {
+        uint32_t listener, gen, session;
+    } admits; /* from wire_accept() to wire_accepted(): what is in shared memory others may change meanwhile */
     uint64_t busy_until;   /* polling without sleep until then */
     uint64_t no_spin_until;
     uint32_t budget;       /* packets taken from a port in one turn */

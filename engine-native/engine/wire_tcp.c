@@ -77,8 +77,9 @@ int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr 
     s->local = *local;
     s->remote = *remote;
     s->local.family = s->remote.family = WIRE_LISTENER_V6(entry) ? AF_INET6 : AF_INET;
-    s->listener = WIRE_LISTENER(entry);
-    s->listener_gen = WIRE_LISTENER_GEN(entry);
+    s->listener = k->admits.listener = WIRE_LISTENER(entry);
+    s->listener_gen = k->admits.gen = WIRE_LISTENER_GEN(entry);
+    k->admits.session = (uint32_t)li;
     atomic_store(&s->flags, ZS_F_WIRE);
     zs_session_pair(v, (uint32_t)app, o->own);
     atomic_store(&s->state, ZS_S_QUEUED);
@@ -98,12 +99,12 @@ void wire_accepted(void *worker, uint32_t own)
     if (app == NULL)
         return;
     uint32_t index = zs_session_index(v, app);
-    if (zs_accept_push_admitted(v, app->listener, app->listener_gen, index, atomic_load(&app->gen)) != 0) {
+    if (zs_accept_push_admitted(v, k->admits.listener, k->admits.gen, index, atomic_load(&app->gen)) != 0) {
         zs_session_close(v, index, true); /* the listener is gone, and with it who waits in its queue */
         return;
     }
     COUNT(k, WIRE_ACCEPTED);
-    zs_notify(v, zs_session_at(v, v->arena->listener[app->listener].session));
+    zs_notify(v, zs_session_at(v, k->admits.session));
 }
 
 /* ---- Active: in the engine's thread, in the shard that is to have it ---- */
