@@ -40,7 +40,7 @@ struct wire_worker {
     uint64_t now;
     uint32_t conns, own_count;
     struct {
-        uint32_t listener, gen, session;
+        uint32_t listener, gen, session, app;
     } admits; /* from wire_accept() to wire_accepted(): what is in shared memory others may change meanwhile */
     uint64_t busy_until;   /* polling without sleep until then */
     uint64_t no_spin_until;
