@@ -66,17 +66,15 @@ static int on_accept(void *arg, struct tcp_conn *tcp, const struct tcp_flow *flo
     n->accepting = tcp;
     int err = n->events->accept(n->engine, &local, &remote, &own, &conn);
     n->accepting = NULL;
-    if (err == 0) {
+    if (err == 0)
         tcp_attach(tcp, own, &conn_ops, conn);
-        n->accepted = own;
-    }
     return err;
 }
 
 static void on_accepted(void *arg)
 {
     struct native *n = arg;
-    n->events->accepted(n->engine, n->accepted);
+    n->events->accepted(n->engine);
 }
 
 static bool on_full(void *arg, const struct tcp_flow *flow)

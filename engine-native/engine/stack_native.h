@@ -24,7 +24,6 @@ struct native {
     struct net_port *net[WIRE_PORTS_MAX];
     uint32_t link_ups[WIRE_PORTS_MAX]; /* as port_link_ups() was when the stack was told */
     struct tcp_conn *accepting;
-    uint32_t accepted; /* the engine's session of what was accepted last */
     uint32_t routes_told; /* as st->routes_changed was when the engine was told */
     struct rte_ring *in;  /* frames that other shards received; NULL: there are none */
     struct {              /* on their way there */

@@ -40,7 +40,7 @@ struct wire_worker {
     uint64_t now;
     uint32_t conns, own_count;
     struct {
-        uint32_t listener, gen, session, app;
+        uint32_t listener, gen, session, app, app_gen;
     } admits; /* from wire_accept() to wire_accepted(): what is in shared memory others may change meanwhile */
     uint64_t busy_until;   /* polling without sleep until then */
     uint64_t no_spin_until;
@@ -130,7 +130,7 @@ bool wire_has_own(const struct engine *e); /* while all are frozen */
 /* ---- wire_tcp.c ---- */
 int wire_connect(struct engine *e, struct client *c, uint32_t session, uint32_t gen);
 int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn);
-void wire_accepted(void *worker, uint32_t own);
+void wire_accepted(void *worker);
 bool wire_accept_full(void *worker, const struct zs_addr *local, const struct zs_addr *remote);
 const struct zs_opts *wire_listener_options(void *worker, const struct zs_addr *local, const struct zs_addr *remote);
 uint32_t wire_listener_keys(void *worker, const struct zs_addr *local, const struct zs_addr *remote,

@@ -67,8 +67,8 @@ struct wire_events {
      * other: refused. */
     int (*accept)(void *engine, const struct zs_addr *local, const struct zs_addr *remote, uint32_t *own, void **conn);
     /* What it has brought so far is in its ring, as on Linux when accept(2) returns: the program may have it. Once after each
-     * accept(), also when it has ended meanwhile. */
-    void (*accepted)(void *engine, uint32_t own);
+     * accept() and before the next, also when it has ended meanwhile. */
+    void (*accepted)(void *engine);
     /* Is there no room for it in the accept queue? */
     bool (*accept_full)(void *engine, const struct zs_addr *local, const struct zs_addr *remote);
     /* The options of the listening socket that would get it; NULL: there is none. In shared memory: copy, then judge. */

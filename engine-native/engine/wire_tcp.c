@@ -81,6 +81,7 @@ int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr 
     s->listener_gen = k->admits.gen = WIRE_LISTENER_GEN(entry);
     k->admits.session = (uint32_t)li;
     k->admits.app = (uint32_t)app;
+    k->admits.app_gen = atomic_load(&s->gen);
     atomic_store(&s->flags, ZS_F_WIRE);
     zs_session_pair(v, (uint32_t)app, o->own);
     atomic_store(&s->state, ZS_S_QUEUED);
@@ -92,16 +93,12 @@ int wire_accept(void *worker, const struct zs_addr *local, const struct zs_addr 
     return 0;
 }
 
-void wire_accepted(void *worker, uint32_t own)
+void wire_accepted(void *worker)
 {
     struct wire_worker *k = worker;
     struct zs_view *v = k->view;
-    struct zs_session *app = zs_session_peer(v, zs_session_at(v, own));
-    if (app == NULL || zs_session_index(v, app) != k->admits.app)
-        return;
-    uint32_t index = k->admits.app;
-    if (zs_accept_push_admitted(v, k->admits.listener, k->admits.gen, index, atomic_load(&app->gen)) != 0) {
-        zs_session_close(v, index, true); /* the listener is gone, and with it who waits in its queue */
+    if (zs_accept_push_admitted(v, k->admits.listener, k->admits.gen, k->admits.app, k->admits.app_gen) != 0) {
+        zs_session_close(v, k->admits.app, true); /* the listener is gone, and with it who waits in its queue */
         return;
     }
     COUNT(k, WIRE_ACCEPTED);

@@ -37,7 +37,7 @@ bool fs_offer(struct fs_listener *l, int fd, const struct zs_addr *local, const 
         fs_abort_fd(fd);
         free(c);
     }
-    fs->events->accepted(fs->engine, own);
+    fs->events->accepted(fs->engine);
     return true;
 }
 
