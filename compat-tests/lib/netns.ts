@@ -36,6 +36,12 @@ export class NetworkNamespace {
     execFileSync('ip', ['-n', this.name, ...args]);
   }
 
+  /** Runs a command inside, and returns what it wrote. @throws what execFileSync does */
+  run(...command: readonly string[]): string {
+    const [file = '', ...args] = [...this.prefix, ...command];
+    return execFileSync(file, args, { encoding: 'utf8' });
+  }
+
   remove(): void {
     execFileSync('ip', ['netns', 'delete', this.name]);
   }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** A router, Linux, that names a better one on the same link (ICMP and ICMPv6 redirects): the engine goes there from then on. */
-import { execFileSync } from 'node:child_process';
 import { FAR, FAR6, NEAR, NEAR6 } from '../lib/link.js';
 import { NetworkNamespace } from '../lib/netns.js';
 import { useStage } from '../lib/stage.js';
@@ -19,11 +18,6 @@ const SECOND_LINK6 = 'fe80::3';
 describe('a router that redirects', () => {
   const stage = useStage({ wire: 'af_packet' });
   let second: NetworkNamespace;
-
-  function inside(namespace: NetworkNamespace, ...command: string[]): string {
-    const [file = '', ...args] = [...namespace.prefix, ...command];
-    return execFileSync(file, args, { encoding: 'utf8' });
-  }
 
   /** The first router and a switch, on which the engine, both routers and nobody else are. */
   function routers(): void {
@@ -46,7 +40,7 @@ describe('a router that redirects', () => {
     far.ip('route', 'add', `${BEYOND}/32`, 'via', SECOND);
     far.ip('route', 'add', `${BEYOND6}/128`, 'via', SECOND_LINK6, 'dev', 'br0');
     const settings = ['ip_forward', 'conf.all.send_redirects', 'conf.br0.send_redirects'].map((s) => `net.ipv4.${s}=1`);
-    inside(far, 'sysctl', '-qw', ...settings, 'net.ipv6.conf.all.forwarding=1');
+    far.run('sysctl', '-qw', ...settings, 'net.ipv6.conf.all.forwarding=1');
   }
 
   beforeAll(async () => {
@@ -62,7 +56,7 @@ describe('a router that redirects', () => {
 
   /** Packets that the first router has passed on. */
   function forwarded(family: 4 | 6): number {
-    const text = inside(stage.link.far, 'cat', family === 4 ? '/proc/net/snmp' : '/proc/net/snmp6');
+    const text = stage.link.far.run('cat', family === 4 ? '/proc/net/snmp' : '/proc/net/snmp6');
     if (family === 6) return Number(/^Ip6OutForwDatagrams\s+(\d+)/m.exec(text)?.[1]);
     const [names = [], values = []] = [...text.matchAll(/^Ip: (.*)$/gm)].map((line) => (line[1] ?? '').split(' '));
     return Number(values[names.indexOf('ForwDatagrams')]);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** Routes that are not a port's own network: static ones, and those that a router of IPv6 advertises, with an address of its prefix. */
-import { execFileSync } from 'node:child_process';
 import { FAR, FAR6, NEAR, NEAR6 } from '../lib/link.js';
 import { describeOnStacks, testExcept } from '../lib/stacks.js';
 import { useStage } from '../lib/stage.js';
@@ -43,9 +42,7 @@ describeOnStacks<[string]>([['tap']], (stack) => {
 
   const addresses = async (): Promise<readonly string[]> => (await stage.engine.status()).ports?.[0]?.ip ?? [];
   function advertise(lifetime: number, valid: number, prefix = PREFIX): void {
-    const program = [PYTHON, wireProgram('advertise.py'), 'far0', prefix, `${lifetime}`, `${valid}`];
-    const [file = '', ...args] = [...stage.link.far.prefix, ...program];
-    execFileSync(file, args);
+    stage.link.far.run(PYTHON, wireProgram('advertise.py'), 'far0', prefix, `${lifetime}`, `${valid}`);
   }
 
   test('a static route: a host behind a gateway', async () => {

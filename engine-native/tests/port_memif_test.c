@@ -36,6 +36,17 @@ struct pair {
     char dir[64];
 };
 
+static void make_dir(struct pair *pair)
+{
+    strcpy(pair->dir, "/tmp/zsportXXXXXX");
+    CHECK(mkdtemp(pair->dir) != NULL);
+}
+
+static void remove_dir(const struct pair *pair)
+{
+    bed_command("rm -f %s/memif %s/bell; rmdir %s", pair->dir, pair->dir, pair->dir);
+}
+
 static struct port *start(const struct pair *pair, bool server, const char *ip, struct rte_mempool **pool, struct bed_fds *fds)
 {
     char vdev[256], spec[256];
@@ -191,8 +202,7 @@ static void run_pair(void *arg)
     struct pair *pair = arg;
     struct bed_fds before;
     struct rte_mempool *pool;
-    strcpy(pair->dir, "/tmp/zsportXXXXXX");
-    CHECK(mkdtemp(pair->dir) != NULL);
+    make_dir(pair);
     pid_t other = pair->other_first ? echo(pair) : 0;
     if (other != 0)
         nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
@@ -223,7 +233,7 @@ static void run_pair(void *arg)
     port_close(p);
     /* Of the server's listener a silent descriptor stays. */
     CHECK(pair->server || bed_no_new_fds(&before));
-    bed_command("rm -f %s/memif %s/bell; rmdir %s", pair->dir, pair->dir, pair->dir);
+    remove_dir(pair);
 }
 
 static void test_server(void **state)
@@ -275,8 +285,7 @@ static void run_last_words(void *arg)
     struct pair *pair = arg;
     struct bed_fds before;
     struct rte_mempool *pool;
-    strcpy(pair->dir, "/tmp/zsportXXXXXX");
-    CHECK(mkdtemp(pair->dir) != NULL);
+    make_dir(pair);
     struct port *p = start(pair, pair->server, "10.9.0.1", &pool, &before);
     for (int round = 0; round < 5; round++) {
         pid_t other = other_main(pair, "--last-words");
@@ -290,7 +299,7 @@ static void run_last_words(void *arg)
         until_linked(p, false, false);
     }
     port_close(p);
-    bed_command("rm -f %s/memif %s/bell; rmdir %s", pair->dir, pair->dir, pair->dir);
+    remove_dir(pair);
 }
 
 static void test_last_words_to_a_server(void **state)
@@ -320,8 +329,7 @@ static void run_late(void *arg)
     struct bed_fds before;
     struct rte_mbuf *m;
     (void)arg;
-    strcpy(pair.dir, "/tmp/zsportXXXXXX");
-    CHECK(mkdtemp(pair.dir) != NULL);
+    make_dir(&pair);
     snprintf(at.sun_path, sizeof at.sun_path, "%s/memif", pair.dir);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 8) == 0);
@@ -334,7 +342,7 @@ static void run_late(void *arg)
     close(conn);
     close(fd);
     port_close(p);
-    bed_command("rm -f %s/memif; rmdir %s", pair.dir, pair.dir);
+    remove_dir(&pair);
 }
 
 static void test_late_server(void **state)
@@ -384,8 +392,7 @@ static void run_strangers(void *arg)
     uint8_t nonsense[MESSAGE] = {2, 0, 0xff}, init[MESSAGE] = {3, 0, 0, 2}; /* HELLO, INIT: version 2.0, id 0 */
     unsigned gone = 0;
     (void)arg;
-    strcpy(pair.dir, "/tmp/zsportXXXXXX");
-    CHECK(mkdtemp(pair.dir) != NULL);
+    make_dir(&pair);
     struct port *p = start(&pair, true, "10.9.0.1", &pool, &before);
     serve(p, 50 * MS_NS);
     bed_fds(&before);
@@ -410,7 +417,7 @@ static void run_strangers(void *arg)
     kill(other, SIGKILL);
     waitpid(other, NULL, 0);
     port_close(p);
-    bed_command("rm -f %s/memif %s/bell; rmdir %s", pair.dir, pair.dir, pair.dir);
+    remove_dir(&pair);
 }
 
 static void test_strangers(void **state)

@@ -222,19 +222,27 @@ static void run_tap_moved(void *arg)
     CHECK(if_nametoindex("zsa") == 0);
 }
 
-/* The cable of an interface is pulled and put in again, or another one's. */
-static void run_carrier(void *arg)
+/* A port of that kind at zsa, one end of a pair; a TAP makes it. The address is ours. */
+static struct port *open_kind(const char *kind, struct rte_mempool **pool)
 {
-    const char *kind = arg;
     char vdev[64], spec[64];
     const char *args = vdev;
     bed_own_network();
     snprintf(vdev, sizeof vdev, "--vdev=net_%s0,iface=zsa", kind);
     snprintf(spec, sizeof spec, "net_%s0" ADDRESS, kind);
-    bed_veth_pair();
-    bed_command("ip link add zsx type veth peer name zsy");
+    if (strcmp(kind, "tap") != 0)
+        bed_veth_pair();
     bed_eal(&args, 1);
-    struct port *p = bed_open(spec, bed_pool());
+    *pool = bed_pool();
+    return bed_open(spec, *pool);
+}
+
+/* The cable of an interface is pulled and put in again, or another one's. */
+static void run_carrier(void *arg)
+{
+    struct rte_mempool *pool;
+    struct port *p = open_kind(arg, &pool);
+    bed_command("ip link add zsx type veth peer name zsy");
     bed_link(p, true, 0);
     for (uint32_t i = 1; i <= 3; i++) {
         bed_command("ip link set zsx up");
@@ -252,17 +260,8 @@ static void run_carrier(void *arg)
 /* The interface goes: nothing spins, and it is said once. */
 static void run_gone(void *arg)
 {
-    const char *kind = arg;
-    char vdev[64], spec[64];
-    const char *args = vdev;
-    bed_own_network();
-    snprintf(vdev, sizeof vdev, "--vdev=net_%s0,iface=zsa", kind);
-    snprintf(spec, sizeof spec, "net_%s0" ADDRESS, kind);
-    if (strcmp(kind, "tap") != 0)
-        bed_veth_pair();
-    bed_eal(&args, 1);
-    struct rte_mempool *pool = bed_pool();
-    struct port *p = bed_open(spec, pool);
+    struct rte_mempool *pool;
+    struct port *p = open_kind(arg, &pool);
     uint8_t frame[60];
     bed_fill(frame, sizeof frame, 1);
     bed_send(p, pool, frame, sizeof frame, 1, false);
@@ -312,18 +311,11 @@ static bool is_good(const struct rte_mbuf *m)
 /* What the kernel left unfinished is marked, and what is wrong is not; many segments come one by one. */
 static void run_kernel_udp(void *arg)
 {
-    const char *kind = arg;
-    char vdev[64], spec[64];
     static const uint8_t data[8000];
     uint8_t frame[142];
-    const char *args = vdev;
     int segment = 1000;
-    bed_own_network();
-    bed_veth_pair();
-    snprintf(vdev, sizeof vdev, "--vdev=net_%s0,iface=zsa", kind);
-    snprintf(spec, sizeof spec, "net_%s0" ADDRESS, kind);
-    bed_eal(&args, 1);
-    struct port *p = bed_open(spec, bed_pool());
+    struct rte_mempool *pool;
+    struct port *p = open_kind(arg, &pool);
     int udp = kernel_udp();
     CHECK(send(udp, data, 100, 0) == 100);
     struct rte_mbuf *m = next_ip(p);
