@@ -151,6 +151,8 @@ bool tcp_transmit_large(struct tcp_conn *c, tcp_seq at, uint8_t flags, uint64_t 
         tcp_timer_clear(c, TCP_T_DELACK);
         tcp_sack_told(c);
     }
+    if (len > 0)
+        c->flags &= ~TCP_F_STREAM;
     NET_COUNT_BYTES(st, TCP_TX, frames);
     if (frames > 1)
         NET_COUNT(st, TCP_TX_LARGE);

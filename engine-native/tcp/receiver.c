@@ -365,10 +365,12 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
         return;
     tcp_autotune_rtt(c, s);
     tcp_autotune(c);
-    if (gap || s->segments > 1 || tcp_timer_on(c, TCP_T_DELACK) || (tcp_opt_bits(c) & ZS_O_QUICKACK))
-        c->flags |= TCP_F_ACK_NOW;
+    if (gap || s->segments > 1 || tcp_timer_on(c, TCP_T_DELACK))
+        c->flags |= TCP_F_ACK_NOW | TCP_F_STREAM;
+    else if ((tcp_opt_bits(c) & ZS_O_QUICKACK) || ((c->flags & TCP_F_STREAM) && (s->flags & RTE_TCP_PSH_FLAG)))
+        c->flags |= TCP_F_ACK_NOW; /* the end of a burst: an odd segment would wait for a round trip otherwise */
     else if (!(c->flags & TCP_F_ACK_NOW))
-        tcp_timer_set(c, TCP_T_DELACK, TCP_DELACK_NS);
+        tcp_timer_set(c, TCP_T_DELACK, c->flags & TCP_F_STREAM ? TCP_DELACK_STREAM_NS : TCP_DELACK_NS);
 }
 
 /* RFC 9293 3.10.7.4, eighth: the peer's FIN, everything before it received. */

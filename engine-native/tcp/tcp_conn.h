@@ -24,6 +24,7 @@
 #define TCP_SYN_RETRIES 6u
 #define TCP_SYN_ACK_RETRIES 5u /* both as Linux */
 #define TCP_DELACK_NS (40 * NET_NS_PER_MS) /* RFC 9293 3.8.6.3: under 0.5 s */
+#define TCP_DELACK_STREAM_NS NET_NS_PER_MS  /* where no answer is to be expected that it could go with */
 #define TCP_TIME_WAIT_NS (60 * NET_NS_PER_S) /* 2 MSL, with the MSL of most systems, 30 s */
 #define TCP_FIN_WAIT_NS (60 * NET_NS_PER_S)  /* nobody is there to read what comes */
 #define TCP_PAWS_IDLE_NS (UINT64_C(24) * 86400 * NET_NS_PER_S) /* RFC 7323 5.5 */
@@ -67,6 +68,7 @@ _Static_assert(TCP_TIMER_N <= 8, "a bit each in timers_on");
 #define TCP_F_ECE (1u << 26)          /* congestion was experienced, the peer is told until it says CWR */
 #define TCP_F_CWR (1u << 27)          /* the peer is to be told that the window was reduced */
 #define TCP_F_ECN_TRY (1u << 28)      /* our SYN asks for ECN */
+#define TCP_F_STREAM (1u << 29)      /* the peer sends more than one segment for each answer of ours, or gets none */
 #define TCP_F_UNCORK (1u << 30)       /* what was held back goes out */
 #define TCP_F_CWR_SEQ (1u << 31)      /* cwr_seq is valid */
 

@@ -125,6 +125,7 @@ static void expired(struct tcp_conn *c, enum tcp_timer which)
         tcp_cork_timeout(c);
         break;
     case TCP_T_DELACK:
+        c->flags |= TCP_F_STREAM; /* there was nothing to send it with */
         tcp_send_ack(c);
         break;
     case TCP_T_KEEPALIVE:

@@ -23,7 +23,7 @@ CASE(large_payload_is_lent, OPEN, "< P. 1:1001(1000) ack 1", "lent 1", "count tc
 CASE(small_payload_is_copied, OPEN, "< P. 1:512(511) ack 1", "lent 0", "count tcp_rx_copied_small 511", "read 511", "+41",
      "> . 1:1(0) ack 512")
 CASE(both_in_order, OPEN, "< P. 1:101(100) ack 1", "< P. 101:1101(1000) ack 1", "> . 1:1(0) ack 1101", "< P. 1101:1201(100) ack 1",
-     "read 50", "read 600", "lent 1", "read 550", "lent 0", "+41", "> . 1:1(0) ack 1201")
+     "> . 1:1(0) ack 1201", "read 50", "read 600", "lent 1", "read 550", "lent 0")
 CASE(out_of_order_is_lent, OPEN, "< . 1001:2001(1000) ack 1", "> . 1:1(0) ack 1", "lent 0", "< . 1:1001(1000) ack 1",
      "> . 1:1(0) ack 2001", "lent 2", "read 2000", "lent 0")
 CASE(part_of_a_segment_is_lent, OPEN, "< . 1001:2001(1000) ack 1", "> . 1:1(0) ack 1", "< . 1:1501(1500) ack 1",

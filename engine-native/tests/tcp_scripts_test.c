@@ -49,6 +49,13 @@ CASE(closed_while_connecting, "connect", "> S 0:0(0)", "close", "gone")
 CASE(ack_is_delayed, OPEN, "< P. 1:101(100) ack 1", "read 100", "+39", "+2", "> . 1:1(0) ack 101 win 65435")
 CASE(every_second_segment_is_acked, OPEN, "< . 1:1461(1460) ack 1", "< . 1461:2921(1460) ack 1", "> . 1:1(0) ack 2921 win 65535",
      "read 2920", "+1000")
+/* A stream: a sender whose window is an odd number of segments would wait for what is left over. */
+#define STREAM OPEN, "< . 1:1461(1460) ack 1", "< . 1461:2921(1460) ack 1", "> . 1:1(0) ack 2921 win 65535", "read 2920"
+CASE(end_of_a_burst_is_acked, STREAM, "< P. 2921:4381(1460) ack 1", "> . 1:1(0) ack 4381", "read 1460")
+CASE(left_over_segment_is_acked_soon, STREAM, "< . 2921:4381(1460) ack 1", "read 1460", "+2", "> . 1:1(0) ack 4381")
+CASE(silent_reader_makes_a_stream, OPEN, "< P. 1:101(100) ack 1", "read 100", "+39", "+2", "> . 1:1(0) ack 101 win 65435", "< P. 101:201(100) ack 1",
+     "> . 1:1(0) ack 201 win 65335", "read 100")
+CASE(answer_ends_a_stream, STREAM, "write 20", "> P. 1:21(20) ack 2921", "< P. 2921:3021(100) ack 21", "read 100", "+39", "+2", "> . 21:21(0) ack 3021")
 CASE(ack_rides_on_data, OPEN, "< P. 1:11(10) ack 1", "read 10", "write 20", "> P. 1:21(20) ack 11", "+50",
      "< . 11:11(0) ack 21")
 CASE(gap_is_filled, OPEN, "< . 101:201(100) ack 1", "> . 1:1(0) ack 1", "< . 1:101(100) ack 1", "> . 1:1(0) ack 201", "read 200")
@@ -200,7 +207,8 @@ int main(int argc, char **argv)
         T(half_open_connection_refuses_wrong_ack), T(listener_answers_ack_with_reset), T(closed_port_answers),
         T(senseless_flags_are_dropped), T(wrong_checksum_is_dropped), T(broken_options_are_dropped),
         T(unknown_options_are_skipped), T(full_accept_queue_defers), T(failed_accept_resets),
-        T(closed_while_connecting), T(ack_is_delayed), T(every_second_segment_is_acked), T(ack_rides_on_data),
+        T(closed_while_connecting), T(ack_is_delayed), T(every_second_segment_is_acked), T(end_of_a_burst_is_acked),
+        T(left_over_segment_is_acked_soon), T(silent_reader_makes_a_stream), T(answer_ends_a_stream), T(ack_rides_on_data),
         T(gap_is_filled), T(overlaps_are_cut), T(duplicate_is_acked_again), T(partly_old_segment_is_used),
         T(beyond_the_window_is_dropped), T(window_closes_and_opens), T(window_does_not_open_by_crumbs),
         T(acks_count_in_a_closed_window), T(sequence_numbers_wrap), T(initial_window_is_ten_segments), T(nagle),
