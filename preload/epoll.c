@@ -9,8 +9,6 @@
 static int ctl_add(struct epset *e, struct zsock *k, int fd, const struct epoll_event *ev)
 {
     const uint32_t exclusive_ok = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
-    if (e->by_fd[fd] != NULL)
-        return -EEXIST;
     if ((ev->events & EPOLLEXCLUSIVE) && (ev->events & ~exclusive_ok))
         return -EINVAL;
     struct epitem *it = ep_item_new();
@@ -41,13 +39,14 @@ static int ctl_add(struct epset *e, struct zsock *k, int fd, const struct epoll_
     return 0;
 }
 
+/* Also of an item that rests: it is back. */
 static int ctl_mod(struct epset *e, struct epitem *it, const struct epoll_event *ev)
 {
     if ((ev->events | it->events) & EPOLLEXCLUSIVE)
         return -EINVAL; /* epoll_ctl(2) */
     it->events = ev->events;
     it->data = ev->data;
-    it->disarmed = false;
+    it->disarmed = it->resting = false;
     it->fresh = true;
     if (it->in_kernel) {
         int r = ep_kernel_part(e, it, EPOLL_CTL_MOD);
@@ -61,6 +60,38 @@ static int ctl_mod(struct epset *e, struct epitem *it, const struct epoll_event 
     return 0;
 }
 
+/* Calls f for each membership of k, the set locked and the item still there. f may free the item. */
+static void each_item(struct zsock *k, void (*f)(struct epset *, struct epitem *))
+{
+    for (;;) {
+        zs_word_lock(&k->lock);
+        struct epitem *it = k->items;
+        while (it != NULL && it->emitted == UINT32_MAX)
+            it = it->next_of_sock;
+        struct epset *e = it != NULL ? it->set : NULL;
+        if (it != NULL)
+            it->emitted = UINT32_MAX; /* visited */
+        zs_word_unlock(&k->lock);
+        if (it == NULL)
+            break;
+        ep_lock(e);
+        if (it->set == e && it->k == k)
+            f(e, it);
+        ep_unlock(e);
+    }
+    zs_word_lock(&k->lock);
+    for (struct epitem *it = k->items; it != NULL; it = it->next_of_sock)
+        it->emitted = 0;
+    zs_word_unlock(&k->lock);
+}
+
+/* The socket goes to another set: here it is not expected any more. */
+static void leaves(struct epset *e, struct epitem *it)
+{
+    if (it->resting)
+        ep_item_remove(e, it);
+}
+
 static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct epoll_event *ev)
 {
     if (op != EPOLL_CTL_DEL && !user_readable(ev, sizeof *ev))
@@ -68,21 +99,28 @@ static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct ep
     int r = ep_set_prepare(e);
     if (r < 0)
         return r;
+    struct epset *rests = op == EPOLL_CTL_ADD ? atomic_load_explicit(&k->rests, memory_order_relaxed) : NULL;
+    if (rests != NULL && rests != e) {
+        each_item(k, leaves);
+        atomic_store_explicit(&k->rests, NULL, memory_order_relaxed);
+    }
     ep_lock(e);
     struct epitem *it = e->by_fd[fd];
-    if (it != NULL && it->k != k) { /* the number was reused behind our back */
+    bool exclusive = op == EPOLL_CTL_ADD && (ev->events & EPOLLEXCLUSIVE); /* the subscription says so */
+    if (it != NULL && (it->k != k || (it->resting && exclusive))) {        /* the number was reused behind our back */
         ep_item_remove(e, it);
         it = NULL;
     }
+    bool there = it != NULL && !it->resting;
     if (op == EPOLL_CTL_ADD) {
-        r = ctl_add(e, k, fd, ev);
+        r = there ? -EEXIST : it != NULL ? ctl_mod(e, it, ev) : ctl_add(e, k, fd, ev);
     } else if (op != EPOLL_CTL_MOD && op != EPOLL_CTL_DEL) {
         r = -EINVAL;
-    } else if (it == NULL) {
+    } else if (!there) {
         r = -ENOENT;
     } else if (op == EPOLL_CTL_MOD) {
         r = ctl_mod(e, it, ev);
-    } else {
+    } else if (!ep_item_rest(e, it)) {
         if (it->in_kernel)
             zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, fd, NULL);
         ep_item_remove(e, it);
@@ -140,33 +178,12 @@ int zsp_epoll_create1(int flags)
 
 /* ---- What happens to sockets and descriptors ---- */
 
-/* Calls f for each membership of k, the set locked and the item still there. f may free the item. */
-static void each_item(struct zsock *k, void (*f)(struct epset *, struct epitem *))
-{
-    for (;;) {
-        zs_word_lock(&k->lock);
-        struct epitem *it = k->items;
-        while (it != NULL && it->emitted == UINT32_MAX)
-            it = it->next_of_sock;
-        struct epset *e = it != NULL ? it->set : NULL;
-        if (it != NULL)
-            it->emitted = UINT32_MAX; /* visited */
-        zs_word_unlock(&k->lock);
-        if (it == NULL)
-            break;
-        ep_lock(e);
-        if (it->set == e && it->k == k)
-            f(e, it);
-        ep_unlock(e);
-    }
-    zs_word_lock(&k->lock);
-    for (struct epitem *it = k->items; it != NULL; it = it->next_of_sock)
-        it->emitted = 0;
-    zs_word_unlock(&k->lock);
-}
-
 static void decided(struct epset *e, struct epitem *it)
 {
+    if (it->resting) {
+        ep_item_remove(e, it);
+        return;
+    }
     /* The kernel's entry goes, or returns with our data; exclusive ones cannot be modified. */
     if (it->in_kernel)
         zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, NULL);
@@ -187,6 +204,10 @@ void ep_sock_decided(struct zsock *k)
 
 static void undecided(struct epset *e, struct epitem *it)
 {
+    if (it->resting) {
+        ep_item_remove(e, it);
+        return;
+    }
     ep_item_unsubscribe(e, it);
     it->in_kernel = true;
     it->tagged = false;
@@ -201,12 +222,12 @@ void ep_sock_undecided(struct zsock *k)
 
 static void forgotten(struct epset *e, struct epitem *it)
 {
-    bool tagged = it->tagged;
+    bool tagged = it->tagged, resting = it->resting;
     ep_item_unsubscribe(e, it);
     it->tagged = false;
     if (tagged) /* back to the application's own data */
         ep_kernel_part(e, it, EPOLL_CTL_MOD);
-    if (atomic_load(&it->k->kind) == ZK_TCP)
+    if (resting || atomic_load(&it->k->kind) == ZK_TCP)
         ep_item_remove(e, it);
 }
 
@@ -270,6 +291,7 @@ void ep_set_polled(int fd)
     ep_lock(e);
     if (!e->polled) {
         e->polled = true;
+        ep_items_leave(e);
         for (int i = 0; i < EP_WAITS; i++)
             if (e->w[i].d != NULL)
                 atomic_fetch_add(&zs_wait_shm(&e->w[i])->asleep, 1);

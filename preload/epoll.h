@@ -20,6 +20,7 @@ struct epitem {
     bool queued;      /* on the ready list */
     bool disarmed;    /* EPOLLONESHOT fired */
     bool fresh;       /* added or modified: an edge by itself */
+    bool resting;     /* removed by the application: see ep_item_rest() */
     uint32_t emitted; /* serial of the wait that last reported it */
     int emitted_at;   /* where in its output */
     uint64_t seen_tail;             /* what the last edge had seen */
@@ -78,6 +79,8 @@ void ep_item_free(struct epitem *it);
 int ep_item_subscribe(struct epset *e, struct epitem *it); /* lets shared memory hint at it */
 void ep_item_unsubscribe(struct epset *e, struct epitem *it);
 void ep_item_remove(struct epset *e, struct epitem *it); /* the kernel's part is the caller's */
+bool ep_item_rest(struct epset *e, struct epitem *it);   /* instead of it, where the socket will be back */
+void ep_items_leave(struct epset *e);                    /* resting ones go */
 int ep_kernel_part(struct epset *e, struct epitem *it, int op);
 
 #endif

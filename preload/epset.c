@@ -130,12 +130,12 @@ void ep_ready_remove(struct epset *e, struct epitem *it)
     *(it->next_ready ? &it->next_ready->prev_ready : &e->ready_tail) = it->prev_ready;
 }
 
+/* No barrier: who goes to sleep says so, locks the set and only then looks at the ready list, which is changed with the set locked. */
 void ep_wake(struct epset *e)
 {
     for (int i = 0; i < EP_WAITS; i++) {
         if (e->w[i].d == NULL)
             continue;
-        atomic_thread_fence(memory_order_seq_cst);
         if (e->polled || atomic_load(&zs_wait_shm(&e->w[i])->asleep) != 0)
             zs_wait_ring(&e->w[i]);
         return; /* one doorbell is enough to end a sleep */
@@ -275,6 +275,26 @@ void ep_item_remove(struct epset *e, struct epitem *it)
     ep_item_free(it);
 }
 
+/* Loops that remove a socket when they have written and add it again to read do so for every message. The second time it is
+ * removed from the same set its hints stay subscribed until one comes: to unsubscribe writes to a line that its peer writes, too.
+ * Not where somebody sleeps on the set as a whole: a hint for nobody would be an event to him. */
+bool ep_item_rest(struct epset *e, struct epitem *it)
+{
+    bool again = atomic_exchange_explicit(&it->k->rests, e, memory_order_relaxed) == e;
+    if (!again || !it->subscribed || it->in_kernel || e->polled || (it->events & EPOLLEXCLUSIVE))
+        return false;
+    it->resting = it->disarmed = true; /* no events meanwhile */
+    ep_ready_remove(e, it);
+    return true;
+}
+
+void ep_items_leave(struct epset *e)
+{
+    for (uint32_t i = 0; i < e->nslots; i++)
+        if (e->slots[i] != NULL && e->slots[i]->resting)
+            ep_item_remove(e, e->slots[i]);
+}
+
 /* In the kernel's set with the application's own data (undecided TCP, unbound UDP) or with ours (both worlds). */
 int ep_kernel_part(struct epset *e, struct epitem *it, int op)
 {
@@ -351,7 +371,9 @@ int ep_rebuild(struct epset *e)
         if (it == NULL)
             continue;
         it->subscribed = it->queued = false;
-        if (ep_item_subscribe(e, it) == 0 && it->in_kernel)
+        if (it->resting)
+            ep_item_remove(e, it);
+        else if (ep_item_subscribe(e, it) == 0 && it->in_kernel)
             ep_kernel_part(e, it, EPOLL_CTL_MOD);
     }
     if (old != NULL)

@@ -68,6 +68,11 @@ static int collect(struct epset *e, struct epoll_event *ev, int max)
     while (it != NULL && n < max) {
         struct epitem *next = it == last ? NULL : it->next_ready;
         ep_ready_remove(e, it);
+        if (it->resting) { /* a hint for nobody: from now on there will be none */
+            ep_item_remove(e, it);
+            it = next;
+            continue;
+        }
         uint32_t all = it->disarmed ? 0 : sock_events(it->k, it->events);
         uint32_t mask = all & (it->events | EPOLLERR | EPOLLHUP);
         if (mask != 0 && n == 0 && !user_writable(ev, sizeof *ev)) {

@@ -97,6 +97,7 @@ struct zsock {
     uint32_t gen;             /* of s */
     struct epitem *items;     /* memberships in epoll sets */
     struct zs_preopts pre;    /* its first two: of each read */
+    struct epset *_Atomic rests; /* the set that it was last removed from; an item of it may rest there */
     int backlog;           /* listener: as listen() was given it */
     struct zs_session *wire_tx; /* UDP: the ring from which the engine sends over its ports, once asked for */
     uint32_t wire_gen;

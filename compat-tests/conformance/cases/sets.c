@@ -278,7 +278,125 @@ static void many(void)
     OK(close(ep));
 }
 
+/* In and out of the set, as loops do that wait for room, then for the answer. */
+static void come_and_go(int ep, int fd, int times)
+{
+    for (int i = 0; i < times; i++) {
+        ep_add(ep, fd, EPOLLOUT, 1);
+        OK(epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL));
+    }
+}
+
+static void added_again(void)
+{
+    int p[2], ep = OK(epoll_create1(0)), other = OK(epoll_create1(0));
+    struct epoll_event ev = {.events = EPOLLIN};
+    tcp_pair(p);
+    come_and_go(ep, p[1], 3);
+    R(epoll_ctl(ep, EPOLL_CTL_DEL, p[1], NULL));
+    R(epoll_ctl(ep, EPOLL_CTL_MOD, p[1], &ev));
+    send_text(p[0], "x");
+    settle();
+    show_epoll("removed", ep, 0);
+    ep_add(ep, p[1], EPOLLIN | EPOLLET, 2);
+    R(epoll_ctl(ep, EPOLL_CTL_ADD, p[1], &ev));
+    show_epoll("an edge", ep, 0);
+    show_epoll("once", ep, 0);
+    come_and_go(other, p[1], 2);
+    OK(epoll_ctl(ep, EPOLL_CTL_DEL, p[1], NULL));
+    come_and_go(ep, p[1], 2);
+    ep_add(ep, p[1], EPOLLIN | EPOLLET, 3);
+    show_epoll("an edge anew", ep, 0);
+    OK(epoll_ctl(ep, EPOLL_CTL_DEL, p[1], NULL));
+    ep_add(other, p[1], EPOLLIN, 4);
+    send_text(p[0], "y");
+    settle();
+    show_epoll("left", ep, 0);
+    show_epoll("the other set", other, 0);
+    come_and_go(ep, p[1], 3);
+    ep_add(ep, p[1], EPOLLIN | EPOLLEXCLUSIVE, 5);
+    show_epoll("exclusive", ep, 0);
+    R(epoll_ctl(ep, EPOLL_CTL_MOD, p[1], &ev));
+    OK(epoll_ctl(ep, EPOLL_CTL_DEL, p[1], NULL));
+    come_and_go(ep, p[1], 3);
+    ep_add(ep, p[1], EPOLLIN | EPOLLONESHOT, 6);
+    show_epoll("oneshot", ep, 0);
+    show_epoll("disarmed", ep, 0);
+    OK(epoll_ctl(ep, EPOLL_CTL_DEL, p[1], NULL));
+    ep_add(ep, p[1], EPOLLIN, 7);
+    show_epoll("armed by being added", ep, 0);
+    end(p);
+    OK(close(ep));
+    OK(close(other));
+}
+
+/* A removed one neither ends a sleep nor makes the set itself readable, and its number is free. */
+static void away_while_waited_for(void)
+{
+    int p[2], q[2], ep = OK(epoll_create1(0)), out = OK(epoll_create1(0));
+    tcp_pair(p);
+    tcp_pair(q);
+    come_and_go(ep, p[1], 3);
+    ep_add(ep, q[1], EPOLLIN, 2);
+    pthread_t t = thread(write_late, &p[0]);
+    int64_t begin = now_ms();
+    show_epoll("asleep", ep, 250);
+    trace("to the end %d", now_ms() - begin >= 245);
+    join(t);
+    come_and_go(ep, p[1], 3);
+    ep_add(out, ep, EPOLLIN, 3);
+    send_text(p[0], "x");
+    settle();
+    show_epoll("outer", out, 0);
+    come_and_go(ep, p[1], 3);
+    send_text(p[0], "x");
+    settle();
+    show_epoll("outer again", out, 0);
+    send_text(q[0], "x");
+    show_epoll("for the other", out, 1000);
+    show_epoll("inner", ep, 0);
+    end(p);
+    tcp_pair(p);
+    come_and_go(ep, p[1], 2);
+    ep_add(ep, p[1], EPOLLIN, 4);
+    drain(q[1]);
+    send_text(p[0], "z");
+    show_epoll("the number's next user", ep, 1000);
+    end(p);
+    end(q);
+    OK(close(ep));
+    OK(close(out));
+}
+
+static void child_adds_again(void *arg)
+{
+    int *v = arg;
+    ep_add(v[0], v[1], EPOLLIN, 8);
+    show_epoll("child", v[0], 1000);
+    OK(epoll_ctl(v[0], EPOLL_CTL_DEL, v[1], NULL));
+    show_epoll("child, removed", v[0], 0);
+}
+
+static void inherited_while_away(void)
+{
+    int p[2], ep = OK(epoll_create1(0));
+    tcp_pair(p);
+    come_and_go(ep, p[1], 3);
+    send_text(p[0], "x");
+    settle();
+    int v[2] = {ep, p[1]};
+    reap(child(child_adds_again, v));
+    show_epoll("parent", ep, 0);
+    ep_add(ep, p[1], EPOLLIN, 9);
+    show_epoll("parent, added", ep, 0);
+    end(p);
+    OK(close(ep));
+}
+
 const struct conf_case sets_cases[] = {
+    {"epoll_added_again", added_again, TCP, NULL},
+    {"epoll_away_while_waited_for", away_while_waited_for, TCP, NULL},
+    {"epoll_inherited_while_away", inherited_while_away, TCP, NULL},
     {"epoll_two_sets", two_sets, TCP, NULL},
     {"epoll_dup_in_set", dup_in_set, TCP, NULL},
     {"epoll_number_reused", reuse_number, TCP, NULL},
