@@ -275,6 +275,13 @@ bool zs_tx_fits(struct zs_view *v, struct zs_session *rx, const struct zs_tx *tx
            room_in(&r, atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed), tx->head_seen) >= n;
 }
 
+/* Room that is worth waking for: as Linux, a third. Of a large ring to the engine's stack less: a third of the window would not be on
+ * its way while what was there before is acknowledged. */
+static bool is_roomy(const struct zs_session *rx, uint64_t room, uint64_t size)
+{
+    return room * 3 >= size || (room >= ZS_RING_EAGER && atomic_load_explicit(&rx->owner, memory_order_relaxed) == ZS_CLIENT_ENGINE);
+}
+
 uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t cap)
 {
     struct newest r;
@@ -284,13 +291,12 @@ uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, 
     if (r.data == NULL)
         return ZS_RING_FIRST;
     uint64_t room = room_in(&r, tail, tx->head_seen);
-    if (room * 3 >= r.size)
+    if (is_roomy(rx, room, r.size))
         return room;
     tx->head_seen = atomic_load_explicit(&rx->rx_cons.head, memory_order_acquire);
     room = room_in(&r, tail, tx->head_seen);
-    /* As Linux: writable while a third is free; a ring that will grow at once counts as free. */
-    if (room * 3 >= r.size)
-        return room;
+    if (is_roomy(rx, room, r.size))
+        return room; /* a ring that will grow at once counts as free, too */
     uint32_t pending = ZS_NEWEST_COUNT(atomic_load_explicit(&rx->rx_prod.newest, memory_order_relaxed)) -
                        atomic_load_explicit(&rx->rx_cons.ring_seq, memory_order_relaxed);
     return r.size < ZS_RING_EAGER && r.size * 2 <= cap && pending < ZS_DIR_RINGS ? r.size : 0;
@@ -464,7 +470,7 @@ static void return_room(struct zs_view *v, struct zs_session *rx, uint64_t head)
     zs_block_ref ref = ZS_NEWEST_REF(atomic_load_explicit(&rx->rx_prod.newest, memory_order_relaxed));
     uint64_t unread = atomic_load_explicit(&rx->rx_prod.tail, memory_order_relaxed) - head;
     uint64_t size = zs_ring_ptr(v->arena, ref) ? zs_ring_size(ref) : 0;
-    if (size != 0 && unread < size && (size - unread) * 3 < size)
+    if (size != 0 && unread < size && !is_roomy(rx, size - unread, size))
         return;
     uint32_t want = atomic_exchange(&rx->rx_prod.want_space, 0);
     struct zs_session *sender = zs_session_peer(v, rx);

@@ -60,6 +60,62 @@ static void test_random_sizes(void **state)
     free(buf);
 }
 
+/* Writes until nothing more is taken. Returns the bytes. */
+static uint64_t fill_up(struct fixture *f, struct zs_session *rx, struct zs_tx *tx)
+{
+    uint8_t buf[4096];
+    uint64_t total = 0;
+    for (int idle = 0; idle < 4;) {
+        fill(buf, total, sizeof buf);
+        struct iovec iov = {buf, sizeof buf};
+        int64_t put = zs_tx_write(&f->a, rx, tx, &iov, 0, sizeof buf, ZS_RING_MAX);
+        idle = put == 0 ? idle + 1 : 0;
+        total += (uint64_t)put;
+    }
+    return total;
+}
+
+/* Room in the newest ring, the largest, when the waiting writer is told; what lies in those before it is read first. */
+static uint64_t told_at(struct fixture *f, struct zs_session *rx, uint64_t unread)
+{
+    enum { STEP = 4096 };
+    for (bool waits = false; !waits || atomic_load(&rx->rx_prod.want_space) != 0; unread -= STEP) {
+        assert_true(unread >= STEP);
+        if (unread == ZS_RING_MAX) {
+            atomic_store(&rx->rx_prod.want_space, ZS_WANT_EVENT);
+            waits = true;
+        }
+        zs_rx_consume(&f->b, rx, STEP);
+    }
+    return ZS_RING_MAX - unread;
+}
+
+static void test_room_is_told_in_thirds(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {0};
+    assert_in_range(told_at(f, rx, fill_up(f, rx, &tx)), ZS_RING_MAX / 3, ZS_RING_MAX / 3 + 4096);
+    assert_true(zs_tx_room(&f->a, rx, &tx, ZS_RING_MAX) >= ZS_RING_MAX / 3);
+}
+
+/* What waits there is on its way to a peer: what it has acknowledged is to be followed soon. */
+static void test_room_at_the_stack_is_told_early(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t other;
+    fixture_pair(f, &other);
+    struct zs_session *rx = zs_session_at(&f->b, other);
+    struct zs_tx tx = {0};
+    uint64_t unread = fill_up(f, rx, &tx);
+    uint32_t owner = atomic_exchange(&rx->owner, ZS_CLIENT_ENGINE);
+    assert_int_equal(told_at(f, rx, unread), ZS_RING_EAGER);
+    assert_int_equal(zs_tx_room(&f->a, rx, &tx, ZS_RING_MAX), ZS_RING_EAGER);
+    atomic_store(&rx->owner, owner);
+}
+
 static void test_grows_for_a_reader_that_stands_still(void **state)
 {
     struct fixture *f = *state;
@@ -67,15 +123,8 @@ static void test_grows_for_a_reader_that_stands_still(void **state)
     fixture_pair(f, &other);
     struct zs_session *rx = zs_session_at(&f->b, other);
     struct zs_tx tx = {0};
-    uint8_t *buf = malloc(4096);
-    uint64_t total = 0;
-    for (int idle = 0; idle < 4;) {
-        fill(buf, total, 4096);
-        struct iovec iov = {buf, 4096};
-        int64_t put = zs_tx_write(&f->a, rx, &tx, &iov, 0, 4096, ZS_RING_MAX);
-        idle = put == 0 ? idle + 1 : 0;
-        total += (uint64_t)put;
-    }
+    uint8_t buf[4096];
+    uint64_t total = fill_up(f, rx, &tx);
     assert_true(total >= ZS_RING_MAX); /* Linux takes some MiB before a reader reads */
     for (uint64_t pos = 0; pos < total;) {
         struct iovec iov = {buf, 4096};
@@ -85,7 +134,6 @@ static void test_grows_for_a_reader_that_stands_still(void **state)
         zs_rx_consume(&f->b, rx, (uint64_t)got);
         pos += (uint64_t)got;
     }
-    free(buf);
 }
 
 static void test_capacity_is_a_limit(void **state)
@@ -336,6 +384,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_random_sizes, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_grows_for_a_reader_that_stands_still, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_room_is_told_in_thirds, fixture_up, fixture_down),
+        cmocka_unit_test_setup_teardown(test_room_at_the_stack_is_told_early, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_capacity_is_a_limit, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_memory_exhausted, fixture_up, fixture_down),
         cmocka_unit_test_setup_teardown(test_small, fixture_up, fixture_down),
