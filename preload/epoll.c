@@ -106,8 +106,9 @@ static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct ep
     }
     ep_lock(e);
     struct epitem *it = e->by_fd[fd];
-    bool exclusive = op == EPOLL_CTL_ADD && (ev->events & EPOLLEXCLUSIVE); /* the subscription says so */
-    if (it != NULL && (it->k != k || (it->resting && exclusive))) {        /* the number was reused behind our back */
+    /* The number was reused behind our back, or it is to be exclusive, which the subscription has to say. */
+    bool exclusive = op == EPOLL_CTL_ADD && (ev->events & EPOLLEXCLUSIVE);
+    if (it != NULL && (it->k != k || (it->resting && exclusive))) {
         ep_item_remove(e, it);
         it = NULL;
     }
