@@ -263,6 +263,7 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
     ep_unlock(e);
     int r = 0;
     if (!hinted(e) && e->ready_head == NULL) {
+        uint64_t before = zs_now_ns();
         const int64_t most_ns = lone ? ZS_WAIT_LONE_NS : watch_ns;
         if (orphaned && (timeout_ns < 0 || timeout_ns > most_ns))
             timeout_ns = most_ns;
@@ -271,7 +272,8 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
         if (d != NULL && d->view.stats != NULL)
             atomic_fetch_add_explicit(&d->view.stats->sleeps, 1, memory_order_relaxed);
         e->kernel_look_ns = zs_now_ns();
-        idle_check = idle_check && r == 0 && !hinted(e);
+        /* A doorbell that was rung for what was found before it sounds later, and is no second without events. */
+        idle_check = idle_check && r == 0 && e->kernel_look_ns - before >= (uint64_t)idle_ns && !hinted(e);
     } else {
         idle_check = false;
     }
