@@ -24,6 +24,7 @@ export interface EngineClient {
   readonly accepts: number;
   readonly bytes_in: number;
   readonly bytes_out: number;
+  readonly sleeps: number;
   readonly buffers: BuffersStatus;
 }
 
