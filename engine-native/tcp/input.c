@@ -74,6 +74,20 @@ static bool overtaken_data(const struct tcp_conn *c, const struct tcp_seg *s)
     return s->len > 0 && c->ts_recent - s->opt.tsval <= RTE_MAX(RTE_MAX(c->srtt_us, c->rcv_rtt_us) / 1000, 1u);
 }
 
+/* What is not taken is answered by an ACK (3.10.7.4, RFC 7323 5.3). */
+static void turn_away(struct tcp_conn *c, const struct tcp_seg *s)
+{
+    bool old = s->len > 0 && seq_leq(seq_add(s->seq, s->len), c->rcv_nxt) &&
+               !(s->flags & (RTE_TCP_RST_FLAG | RTE_TCP_SYN_FLAG)) && (c->flags & TCP_F_SACK);
+    if (old) {
+        /* Received before, wholly: its sender learns that a retransmission was in vain. Not limited: it is no ACK that two ends could
+         * throw at each other. */
+        tcp_sack_twice(c, s->seq, seq_add(s->seq, s->len));
+        tcp_send_ack(c);
+    } else if (!(s->flags & RTE_TCP_RST_FLAG))
+        tcp_challenge(c); /* limited, so that two ends out of step do not loop */
+}
+
 /* RFC 7323 5.3 R1, R2. True: go on. */
 static bool paws_ok(struct tcp_conn *c, const struct tcp_seg *s)
 {
@@ -87,7 +101,7 @@ static bool paws_ok(struct tcp_conn *c, const struct tcp_seg *s)
     if (!older || ts_recent_is_old(c) || overtaken_ack(c, s) || overtaken_data(c, s))
         return true;
     NET_COUNT(c->st, TCP_PAWS);
-    tcp_challenge(c);
+    turn_away(c, s);
     return false;
 }
 
@@ -137,13 +151,7 @@ static bool acceptable(struct tcp_conn *c, struct tcp_seg *s)
     if (in_window(c, s))
         return true;
     NET_COUNT(c->st, TCP_UNACCEPTABLE);
-    bool old = s->len > 0 && seq_leq(seq_add(s->seq, s->len), c->rcv_nxt) &&
-               !(s->flags & (RTE_TCP_RST_FLAG | RTE_TCP_SYN_FLAG)) && (c->flags & TCP_F_SACK);
-    if (old) { /* received before, wholly. Not limited: it is no ACK that two ends could throw at each other */
-        tcp_sack_twice(c, s->seq, seq_add(s->seq, s->len));
-        tcp_send_ack(c);
-    } else if (!(s->flags & RTE_TCP_RST_FLAG))
-        tcp_challenge(c); /* 3.10.7.4: an ACK; limited, so that two ends out of step do not loop */
+    turn_away(c, s);
     return false;
 }
 

@@ -79,6 +79,10 @@ CASE(paws_forgets_after_24_days, IDLE("2073600001"), "< P. 1:11(10) ack 1 <ts 50
 CASE(paws_takes_what_was_overtaken, "listen", "< S 0:0(0) win 65535 <mss 1460,ts 100 0>", "> S. 0:0(0) ack 1", "+20", "< . 1:1(0) ack 1 <ts 120 0>",
      "< . 1:1449(1448) ack 1 <ts 140 0>", "< . 2897:4345(1448) ack 1 <ts 121 0>", "> . 1:1(0) ack 1449", "< . 1449:2897(1448) ack 1 <ts 120 0>", "> . 1:1(0) ack 4345",
      "read 4344", "count tcp_paws 0", "< . 4345:5793(1448) ack 1 <ts 119 0>", "> . 1:1(0) ack 4345", "count tcp_paws 1")
+/* The late original of what was sent again for nothing: by the answer its sender takes back what it did to its window. */
+CASE(paws_tells_what_came_twice, "listen", "< S 0:0(0) win 65535 <mss 1460,sackOK,ts 100 0>", "> S. 0:0(0) ack 1", "< . 1:1(0) ack 1 <ts 120 0>",
+     "< P. 1:1001(1000) ack 1 <ts 500 0>", "read 1000", "+41", "> . 1:1(0) ack 1001", "< P. 1:1001(1000) ack 1 <ts 130 0>", "> . 1:1(0) ack 1001 <ts 41 500,sack 1-1001>",
+     "count tcp_paws 1", "< P. 1001:2001(1000) ack 1 <ts 130 0>", "> . 1:1(0) ack 1001 <ts 41 500>", "count tcp_paws 2")
 CASE(icmp_port_unreachable_is_soft_once_open, OPEN, "write 10", "> P. 1:11(10)", "icmp 3 3 1", "state ESTABLISHED", "< . 1:1(0) ack 11", "+5000")
 CASE(icmp_about_acknowledged_data_is_nothing, OPEN, "write 10", "> P. 1:11(10)", "< . 1:1(0) ack 11", "icmp 3 4 1 mtu 600", "count pmtu_learned 0", "count icmp_ignored 1")
 
@@ -97,7 +101,7 @@ int main(int argc, char **argv)
         T(optimistic_ack_is_challenged), T(overlap_with_other_bytes_changes_nothing),
         T(window_may_not_be_pulled_back_by_an_old_segment), T(fin_beyond_the_window_is_cut), T(two_fins_agree),
         T(data_behind_a_fin_is_nothing), T(paws_lets_a_reset_pass), T(paws_same_timestamp_is_new_enough),
-        T(paws_timestamps_wrap), T(paws_remembers_for_24_days), T(paws_forgets_after_24_days), T(paws_takes_what_was_overtaken), T(icmp_port_unreachable_is_soft_once_open), T(icmp_about_acknowledged_data_is_nothing),
+        T(paws_timestamps_wrap), T(paws_remembers_for_24_days), T(paws_forgets_after_24_days), T(paws_takes_what_was_overtaken), T(paws_tells_what_came_twice), T(icmp_port_unreachable_is_soft_once_open), T(icmp_about_acknowledged_data_is_nothing),
     };
     cases_begin(argc, argv);
     return RUN_BOTH_PROTOCOLS(tests);
