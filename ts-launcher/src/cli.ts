@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { LauncherError } from './errors.js';
 import { formOf, nearest, OPTION_NAMES, parseText, spec, type OptionName, type Value } from './options/table.js';
+import { writeAll } from './output.js';
 
 /** What was asked for on the command line. */
 export interface ParsedLine {
@@ -63,7 +64,11 @@ export function quietly(program: Command): Command {
   return program
     .exitOverride()
     .showSuggestionAfterError(false)
-    .configureOutput({ writeErr: () => undefined, outputError: () => undefined });
+    .configureOutput({
+      writeOut: (text) => writeAll(1, text),
+      writeErr: () => undefined,
+      outputError: () => undefined,
+    });
 }
 
 /** Turns commander's errors into ours; help and version pass. */

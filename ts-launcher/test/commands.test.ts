@@ -127,6 +127,11 @@ test('help and version go to stdout with status 0', async () => {
   expect((await box.run(['engine', 'status', '--help'])).stdout).toContain('zstack-run engine status');
 });
 
+test('who reads the help may go away', async () => {
+  const shell = '{ "$0" "$@"; echo "status $?" >&2; } | :';
+  expect(await box.run(['--help'], { shell })).toMatchObject({ stdout: '', stderr: 'status 0\n' });
+});
+
 test('a file of the launcher is missing: the code, the remedy', async () => {
   const result = await box.run(['--engine', box.engine('x'), 'true'], { env: { ZSTACK_BUILD_DIR: '/nonexistent' } });
   expect(result.status).toBe(125);
