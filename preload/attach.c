@@ -81,9 +81,22 @@ void zs_config_load(void)
         c->have_token = parse_token(e, c->token);
 }
 
+/* Once for a program, before its first socket. */
+static void examine(struct zs_proc *p)
+{
+    if (p->examined)
+        return;
+    p->own_waits = waits_by_itself();
+    p->examined = true;
+    if (p->own_waits)
+        zs_log(ZS_LOG_WARN, "%s waits for events by system calls of its own, which cannot be redirected: its sockets use the kernel",
+               program_invocation_short_name);
+}
+
 static struct zs_domain *attach(void)
 {
     struct zs_proc *p = &zs_proc;
+    examine(p);
     struct zs_domain *d = mmap(NULL, sizeof *d, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (d == MAP_FAILED)
         return NULL;

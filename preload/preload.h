@@ -113,6 +113,8 @@ struct zs_proc {
     _Atomic uint32_t endpoints;  /* listeners and bound UDP sockets, to register again after an engine's death */
     bool warned;
     bool other_netns;
+    bool own_waits;  /* waits by system calls of its own: its sockets are the kernel's (waits.c) */
+    bool examined;   /* own_waits says so */
     bool restricted; /* a seccomp filter or a low RLIMIT_NOFILE is in force: no more descriptors than necessary */
     bool confined;   /* its filter forbids what requests to the engine need (confine.c) */
     bool locks_memory; /* mlockall with MCL_FUTURE is in force */
@@ -326,6 +328,9 @@ void zs_engine_lost(struct zs_domain *d);
 void zs_endpoints_return(void);
 void zs_log(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void zs_why(struct zs_domain *d, int fd, int proto, enum zs_verdict verdict, enum zs_reason reason, const struct zsock *k);
+
+/* Whether the program's code has epoll_wait or its kin as system calls of its own, which no preload sees (waits.c). */
+bool waits_by_itself(void);
 
 /* ---- Placeholder pool (pool.c) ---- */
 int pool_take(struct zs_domain *d, int family, int flags, int *entry); /* a new descriptor, or -errno */

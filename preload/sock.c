@@ -98,8 +98,10 @@ int zsp_socket(int domain, int type, int protocol)
     if ((domain != AF_INET && domain != AF_INET6) || !(tcp || udp) || !zs_proc.conf.enabled || zs_proc.other_netns || zs_passthrough())
         return REAL(socket)(domain, type, protocol);
     frame_begin();
-    struct zs_domain *d = zs_attached();
+    struct zs_domain *d = zs_attached(), *seen = d;
     int entry = -1, fd;
+    if (zs_proc.own_waits)
+        d = NULL;
     if (d != NULL && tcp) {
         fd = pool_take(d, domain, type, &entry);
         if (fd < 0)
@@ -127,6 +129,8 @@ int zsp_socket(int domain, int type, int protocol)
     } else if (entry >= 0) {
         pool_retire(entry);
     }
+    if (zs_proc.own_waits)
+        zs_why(seen, fd, tcp ? IPPROTO_TCP : IPPROTO_UDP, ZS_VERDICT_KERNEL, ZS_REASON_OWN_WAITS, NULL);
     frame_end();
     return fd;
 }
@@ -340,7 +344,7 @@ static int claim_undecided(int fd, int family, struct zs_domain *d)
     struct zs_addr local;
     int proto;
     socklen_t len = sizeof proto;
-    if (!zs_proc.conf.tcp || zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &proto, &len) < 0 || proto != IPPROTO_TCP)
+    if (!zs_proc.conf.tcp || zs_proc.own_waits || zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &proto, &len) < 0 || proto != IPPROTO_TCP)
         return 0;
     len = sizeof info;
     if (zs_sys(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.tcpi_state != TCP_CLOSE)
