@@ -131,6 +131,16 @@ describe('inspect', () => {
     expect(findings.filter(({ status }) => status !== 'ok')).toMatchObject([{ name: 'io_uring', status: 'warn' }]);
   });
 
+  test.each([
+    [441, 'warn'],
+    [440, 'ok'],
+  ])('system call %i inline: %s', (number, status) => {
+    const call = `__asm__ volatile("movl $${number}, %%eax\\n\\tsyscall" : : : "rax", "rcx", "r11", "memory");`;
+    const source = file(`wait${number}.c`, `void wait_for_events(void) { ${call} }\n`);
+    const findings = inspect(compile(`wait${number}`, source), PATH, false, true);
+    expect(findings.find(({ name }) => name === 'waits')?.status).toBe(status);
+  });
+
   test('a script is as good as its interpreter', () => {
     const program = compile('interpreter', '-static');
     const script = file('script', `#! ${program} -x\n`);

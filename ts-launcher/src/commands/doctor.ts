@@ -15,7 +15,7 @@ export const register: Register = (program, context) => {
       const { options } = await context(command).resolve();
       const groups: [string, Finding[]][] = [['machine', await machineChecks(options.engine)]];
       if (target !== undefined)
-        groups.push([target, inspect(findCommand(target, process.env['PATH']), process.env['PATH'], true)]);
+        groups.push([target, inspect(findCommand(target, process.env['PATH']), process.env['PATH'], true, true)]);
       const all = groups.flatMap(([, checks]) => checks);
       print(flags.json === true ? JSON.stringify(report(groups), null, 2) : doctorText(groups));
       context(command).exit(all.some(({ status }) => status === 'fail') ? 1 : 0);

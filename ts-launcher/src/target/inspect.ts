@@ -6,8 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { LauncherError, textOf, type ErrorCode } from '../errors.js';
-import { isNative, machineName, readElf, type ElfInfo } from './elf.js';
+import { isNative, machineName, OWN_MACHINE, readElf, type ElfInfo } from './elf.js';
 import { findCommand } from './lookup.js';
+import { waitsItself } from './waits.js';
 
 /** One finding about a target. `code` is set where it is a reason to refuse. */
 export interface Finding {
@@ -26,8 +27,14 @@ const MAX_DEPTH = 5;
  * @param file the path of the program
  * @param path PATH, for `#!/usr/bin/env` lines
  * @param capabilities also ask for file capabilities; `false` saves a process where they do not matter
+ * @param code also read the program's code, which takes a moment
  */
-export function inspect(file: string, path: string | undefined, capabilities = process.getuid?.() !== 0): Finding[] {
+export function inspect(
+  file: string,
+  path: string | undefined,
+  capabilities = process.getuid?.() !== 0,
+  code = false,
+): Finding[] {
   const findings: Finding[] = [];
   let current = file;
   for (let depth = 0; depth < MAX_DEPTH; depth++) {
@@ -35,6 +42,7 @@ export function inspect(file: string, path: string | undefined, capabilities = p
     if (elf === null) return findings;
     if (elf !== undefined) {
       findings.push(...inspectElf(current, elf, capabilities));
+      if (code && elf.interpreter !== undefined && elf.machine === OWN_MACHINE) findings.push(waitsFinding(current));
       return findings;
     }
     const next = scriptInterpreter(current, path);
@@ -93,6 +101,18 @@ function inspectElf(file: string, elf: ElfInfo, capabilities: boolean): Finding[
     });
   }
   return findings;
+}
+
+function waitsFinding(file: string): Finding {
+  const own = process.arch === 'x64' && waitsItself(file);
+  return {
+    name: 'waits',
+    status: own ? 'warn' : 'ok',
+    evidence: own
+      ? `${file} waits for events by system calls of its own, which cannot be redirected: its sockets use the kernel`
+      : `${file} has no system calls of its own that wait for events`,
+    remedy: own ? 'nothing to do; another runtime, Node or Deno, is accelerated' : '',
+  };
 }
 
 function machineFinding(file: string, elf: ElfInfo): Finding {
