@@ -172,6 +172,20 @@ describe('the verdict on a cell', () => {
     expect(log).toEqual(['close kernel']);
   });
 
+  test('an interruption: no further cell begins, and what was opened meanwhile is closed', async () => {
+    const log: string[] = [];
+    const open = field(true, log);
+    const made: Matrix = matrix(async (backend, ...rest) => {
+      await Promise.resolve();
+      log.push(`open ${backend}`);
+      if (backend === 'same-host') void made.close();
+      return open(backend, ...rest);
+    });
+    const cases = ['one', 'two', 'three'].map((name) => ({ program: 'a', name, run }));
+    expect(await verdicts(cases, made)).toEqual(['kernel: ']);
+    expect(log).toEqual(['open kernel', 'open same-host', 'close kernel', 'close same-host']);
+  });
+
   test('a suite is compared test by test, with exceptions that must be true', async () => {
     const tests: Record<string, Tests> = {
       kernel: { same: 'pass', both: 'fail', lost: 'pass', known: 'pass', gone: 'pass' },

@@ -44,7 +44,10 @@ interface Attempt {
 }
 
 export class Matrix {
-  private readonly fields = new Map<Backend, Field>();
+  /** Also those that are being opened: an interruption ends them, too. */
+  private readonly fields = new Map<Backend, Promise<Field>>();
+  /** Set once it closes: no cell begins any more. */
+  private closing: Promise<void> | undefined;
   /** What suites gave on the kernel. */
   private readonly references = new Map<string, Tests>();
   private count = 0;
@@ -57,23 +60,35 @@ export class Matrix {
   async run(plan: Plan, wanted: (cell: Cell) => boolean = () => true): Promise<Result[]> {
     const results: Result[] = [];
     for (const cell of plan.cells.filter(wanted)) {
+      if (this.isClosing()) break;
       this.options.began(cell);
       const result = await this.cell(cell);
+      if (this.isClosing()) break; // what became of it says nothing
       this.options.ended(result);
       results.push(result);
     }
     return results;
   }
 
-  async close(): Promise<void> {
+  /** Ends what runs, also in the middle of a cell; nothing is left when it is done. */
+  close(): Promise<void> {
+    return (this.closing ??= this.dropAll());
+  }
+
+  private isClosing(): boolean {
+    return this.closing !== undefined;
+  }
+
+  private async dropAll(): Promise<void> {
     for (const backend of [...this.fields.keys()]) await this.drop(backend);
   }
 
-  private async field(backend: Backend): Promise<Field> {
+  private field(backend: Backend): Promise<Field> {
     const { openField, over, isolated } = this.options;
-    const there = this.fields.get(backend) ?? (await openField(backend, over, isolated));
-    this.fields.set(backend, there);
-    return there;
+    if (this.isClosing()) return Promise.reject(new Error('interrupted'));
+    const field = this.fields.get(backend) ?? openField(backend, over, isolated);
+    this.fields.set(backend, field);
+    return field;
   }
 
   /** The next cell begins with a new engine: this one may have been left in any state. */
@@ -81,7 +96,8 @@ export class Matrix {
     const field = this.fields.get(backend);
     this.fields.delete(backend);
     try {
-      await field?.close();
+      // One that could not be opened has told so to its cell.
+      await (await field?.catch(() => undefined))?.close();
       return undefined;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
