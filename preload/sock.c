@@ -98,11 +98,10 @@ int zsp_socket(int domain, int type, int protocol)
     if ((domain != AF_INET && domain != AF_INET6) || !(tcp || udp) || !zs_proc.conf.enabled || zs_proc.other_netns || zs_passthrough())
         return REAL(socket)(domain, type, protocol);
     frame_begin();
-    struct zs_domain *d = zs_attached(), *seen = d;
+    struct zs_domain *d = zs_attached();
+    bool ours = d != NULL && !zs_proc.own_waits;
     int entry = -1, fd;
-    if (zs_proc.own_waits)
-        d = NULL;
-    if (d != NULL && tcp) {
+    if (ours && tcp) {
         fd = pool_take(d, domain, type, &entry);
         if (fd < 0)
             errno = -fd, fd = -1;
@@ -113,7 +112,7 @@ int zsp_socket(int domain, int type, int protocol)
     }
     if (fd >= 0)
         fdtab_take(fd);
-    struct zsock *k = fd >= 0 && d != NULL ? zsock_new(tcp ? ZK_TCP : ZK_UDP, domain) : NULL;
+    struct zsock *k = fd >= 0 && ours ? zsock_new(tcp ? ZK_TCP : ZK_UDP, domain) : NULL;
     if (k != NULL) {
         k->fd = fd;
         k->pool = entry;
@@ -130,7 +129,7 @@ int zsp_socket(int domain, int type, int protocol)
         pool_retire(entry);
     }
     if (zs_proc.own_waits)
-        zs_why(seen, fd, tcp ? IPPROTO_TCP : IPPROTO_UDP, ZS_VERDICT_KERNEL, ZS_REASON_OWN_WAITS, NULL);
+        zs_why(d, fd, tcp ? IPPROTO_TCP : IPPROTO_UDP, ZS_VERDICT_KERNEL, ZS_REASON_OWN_WAITS, NULL);
     frame_end();
     return fd;
 }

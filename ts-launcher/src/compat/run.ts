@@ -85,7 +85,6 @@ export class Matrix {
 
   private field(backend: Backend): Promise<Field> {
     const { openField, over, isolated } = this.options;
-    if (this.isClosing()) return Promise.reject(new Error('interrupted'));
     const field = this.fields.get(backend) ?? openField(backend, over, isolated);
     this.fields.set(backend, field);
     return field;

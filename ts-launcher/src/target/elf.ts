@@ -19,8 +19,11 @@ export interface ElfInfo {
   readonly go: boolean;
 }
 
+/** `e_machine` of x86-64. */
+export const X86_64 = 62;
+
 /** `e_machine` of the machine this runs on. */
-export const OWN_MACHINE = { x64: 62, arm64: 183, ia32: 3, arm: 40, ppc64: 21, s390x: 22, riscv64: 243 }[
+export const OWN_MACHINE = { x64: X86_64, arm64: 183, ia32: 3, arm: 40, ppc64: 21, s390x: 22, riscv64: 243 }[
   process.arch as string
 ];
 

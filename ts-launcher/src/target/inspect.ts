@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { LauncherError, textOf, type ErrorCode } from '../errors.js';
-import { isNative, machineName, OWN_MACHINE, readElf, type ElfInfo } from './elf.js';
+import { isNative, machineName, readElf, X86_64, type ElfInfo } from './elf.js';
 import { findCommand } from './lookup.js';
 import { waitsItself } from './waits.js';
 
@@ -42,7 +42,7 @@ export function inspect(
     if (elf === null) return findings;
     if (elf !== undefined) {
       findings.push(...inspectElf(current, elf, capabilities));
-      if (code && elf.interpreter !== undefined && elf.machine === OWN_MACHINE) findings.push(waitsFinding(current));
+      if (code && elf.interpreter !== undefined && elf.machine === X86_64) findings.push(waitsFinding(current));
       return findings;
     }
     const next = scriptInterpreter(current, path);
@@ -104,7 +104,7 @@ function inspectElf(file: string, elf: ElfInfo, capabilities: boolean): Finding[
 }
 
 function waitsFinding(file: string): Finding {
-  const own = process.arch === 'x64' && waitsItself(file);
+  const own = waitsItself(file);
   return {
     name: 'waits',
     status: own ? 'warn' : 'ok',
