@@ -16,7 +16,7 @@ void async_apply(struct zsock *k)
     atomic_store(&k->s->sig_born, k->async.born);
     atomic_store(&k->s->sig_owner, k->async.owner);
     if (k->async.word != 0)
-        atomic_store(&k->s->rx_prod.others, 1);
+        atomic_fetch_or(&k->s->rx_prod.others, ZS_OTHERS_ASYNC);
     atomic_store(&k->s->async, k->async.word);
 }
 

@@ -183,6 +183,7 @@ static int disconnect(struct zsock *k)
     k->connecting = k->deferred = false;
     k->soft_error = ECONNRESET;
     memset(&k->tx, 0, sizeof k->tx);
+    k->tx_own.size = 0;
     return 0;
 }
 

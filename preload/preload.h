@@ -36,6 +36,8 @@
 #define ZS_LIKELY(x) __builtin_expect(!!(x), 1)
 #define ZS_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+#include "user.h"
+
 /* ---- Real functions and hooks, from calls.def ---- */
 
 struct zs_real {
@@ -308,17 +310,8 @@ void zs_jumped(void);
 /* Sleeps until *word != val. 0 woken or word differs, -EINTR, -EAGAIN deadline (ns, CLOCK_MONOTONIC, 0 none). */
 int wait_word(struct zs_domain *d, _Atomic uint32_t *word, uint32_t val, uint64_t deadline_ns, bool restartable);
 
-/* ---- The application's memory (user.c) ---- */
-
-#define USER_END UINT64_C(0x7ffffffff000) /* TASK_SIZE_MAX of 4-level page tables */
-/* Whether it is there; what is not is -EFAULT. Writable memory is touched: only for what is about to be overwritten. */
-bool user_readable(const void *p, size_t n);
-bool user_writable(void *p, size_t n);
-/* n bytes of the vector from byte `skip` on. */
-bool user_iov(const struct iovec *iov, size_t cnt, size_t skip, size_t n, bool write);
-bool user_fault(void *context); /* a handler's: the fault was one of ours, go on */
-void signals_guard(void);       /* our handler on SIGSEGV and SIGBUS */
 /* It is there, as it is once the program has a socket or an epoll set. Before, nothing is ours, and user_*() may not be asked. */
+void signals_guard(void); /* our handler on SIGSEGV and SIGBUS */
 bool signals_guarded(void);
 
 /* ---- Attachment (attach.c) ---- */
@@ -375,7 +368,27 @@ static inline uint32_t sock_rcvlowat(const struct zsock *k)
         return atomic_load_explicit(&k->s->opts.rcvlowat, memory_order_relaxed);
     return k->pre.rcvlowat != 0 ? k->pre.rcvlowat : 1;
 }
-bool sock_locked(const struct zsock *k); /* several threads or processes may use it: take the rings' locks */
+/* A connection's direction, locked against other threads and processes as far as there are any: the word that is held, NULL none. Threads of one
+ * process have words of their own, since those in shared memory lie in lines that every message moves. */
+_Atomic uint32_t *sock_lock(struct zsock *k, _Atomic uint32_t *own, _Atomic uint32_t *shared);
+static inline bool sock_alone(const struct zsock *k)
+{
+    return __libc_single_threaded && !atomic_load_explicit(&k->left, memory_order_relaxed);
+}
+static inline _Atomic uint32_t *sock_lock_tx(struct zsock *k)
+{
+    return ZS_LIKELY(sock_alone(k)) ? NULL : sock_lock(k, &k->tx_own.lock, &k->peer->rx_prod.lock);
+}
+static inline _Atomic uint32_t *sock_lock_rx(struct zsock *k)
+{
+    return ZS_LIKELY(sock_alone(k)) ? NULL : sock_lock(k, &k->rx_lock, &k->s->rx_cons.lock);
+}
+static inline void sock_unlock(struct zsock *k, _Atomic uint32_t *held)
+{
+    if (held != NULL)
+        zs_unlock(&k->d->view, held);
+}
+bool sock_set_left(struct zsock *k); /* it is another process', too, from now on, and nobody holds a word of this one; false: it was before */
 int sock_claim(int fd);                  /* an inherited or received descriptor: 1 it is ours now */
 void addr_any_to_loopback(struct zs_addr *to); /* all zeroes is this host (Linux connects to loopback) */
 int sock_kernel_addr(int fd, struct zs_addr *a, bool peer);

@@ -52,7 +52,7 @@ int share_socks(struct zsock *const *list, uint32_t n)
 
 bool sock_leaves(struct zsock *k, int fd)
 {
-    if (atomic_exchange(&k->left, true))
+    if (!sock_set_left(k))
         return false;
     k->fd = fd;
     pool_leave(k);

@@ -229,9 +229,31 @@ int zsp_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 
 /* ---- shutdown, close ---- */
 
-bool sock_locked(const struct zsock *k)
+_Atomic uint32_t *sock_lock(struct zsock *k, _Atomic uint32_t *own, _Atomic uint32_t *shared)
 {
-    return !__libc_single_threaded || atomic_load_explicit(&k->left, memory_order_relaxed);
+    struct zs_view *v = &k->d->view;
+    if (!atomic_load_explicit(&k->left, memory_order_relaxed)) {
+        zs_lock(v, own, false);
+        if (ZS_LIKELY(!atomic_load(&k->left)))
+            return own;
+        zs_unlock(v, own); /* it left meanwhile */
+    }
+    zs_lock(v, shared, false);
+    return shared;
+}
+
+bool sock_set_left(struct zsock *k)
+{
+    if (atomic_load(&k->left) || k->d == NULL)
+        return !atomic_exchange(&k->left, true);
+    struct zs_view *v = &k->d->view;
+    zs_lock(v, &k->tx_own.lock, false);
+    zs_lock(v, &k->rx_lock, false);
+    bool was = atomic_exchange(&k->left, true);
+    k->tx_own.size = 0;
+    zs_unlock(v, &k->rx_lock);
+    zs_unlock(v, &k->tx_own.lock);
+    return !was;
 }
 
 static int shutdown_conn(struct zsock *k, int how)
@@ -239,8 +261,12 @@ static int shutdown_conn(struct zsock *k, int how)
     struct zs_view *v = &k->d->view;
     if (conn_over(k) || atomic_load(&k->s->state) == ZS_S_EMBRYO)
         return -ENOTCONN;
-    if (how == SHUT_WR || how == SHUT_RDWR)
+    if (how == SHUT_WR || how == SHUT_RDWR) {
+        _Atomic uint32_t *held = sock_lock_tx(k);
+        k->tx_own.size = 0; /* writes have to see it */
         zs_session_fin(v, k->index);
+        sock_unlock(k, held);
+    }
     if (how == SHUT_RD || how == SHUT_RDWR)
         atomic_fetch_or(&k->s->flags, ZS_F_SHUT_RD);
     zs_notify_own(v, k->s); /* own waiters: the state they see changed */

@@ -58,12 +58,16 @@ void stream_check_peer(struct zsock *k)
 /* Nothing happened on the connection for a while: what it sends into needs no ring until it sends again. */
 void stream_idle(struct zsock *k)
 {
-    struct zs_view *v = &k->d->view;
-    if (atomic_load(&k->kind) != ZK_CONN || zs_tx_unread(k->peer) != 0 ||
-        !zs_lock(v, &k->peer->rx_prod.lock, true))
+    if (atomic_load(&k->kind) != ZK_CONN || zs_tx_unread(k->peer) != 0)
         return;
-    zs_tx_detach_idle(v, k->peer);
-    zs_unlock(v, &k->peer->rx_prod.lock);
+    _Atomic uint32_t *held;
+    if (!atomic_load_explicit(&k->left, memory_order_relaxed))
+        held = sock_lock_tx(k);
+    else if (!zs_lock(&k->d->view, held = &k->peer->rx_prod.lock, true))
+        return; /* its holder may have been stopped */
+    k->tx_own.size = 0;
+    zs_tx_detach_idle(&k->d->view, k->peer);
+    sock_unlock(k, held);
 }
 
 /* ---- Waiting ---- */
@@ -125,12 +129,10 @@ static int wait_tx(struct zsock *k, uint64_t deadline, bool restartable, bool *s
 uint64_t stream_reserve(struct zsock *k, uint64_t size)
 {
     struct zs_view *v = &k->d->view;
-    bool locked = sock_locked(k);
-    if (locked)
-        zs_lock(v, &k->peer->rx_prod.lock, false);
+    _Atomic uint32_t *held = sock_lock_tx(k);
+    k->tx_own.size = 0;
     uint64_t room = zs_tx_reserve(v, k->peer, size);
-    if (locked)
-        zs_unlock(v, &k->peer->rx_prod.lock);
+    sock_unlock(k, held);
     return room;
 }
 
@@ -254,16 +256,14 @@ static int64_t lent(struct zsock *k, int64_t put)
 static int64_t send_once(struct zsock *k, struct source *src, size_t skip, size_t n)
 {
     struct zs_view *v = &k->d->view;
-    bool locked = sock_locked(k);
-    if (locked)
-        zs_lock(v, &k->peer->rx_prod.lock, false);
+    _Atomic uint32_t *held = sock_lock_tx(k);
+    k->tx_own.size = 0;
     int64_t put = !stream_may_fill(k, 0) ? 0
                   : src->urgent != NULL ? put_urgent(k, src)
                   : src->ref != NULL ? zs_tx_lend_hold(v, k->peer, &k->tx, src->ref, src->least, ring_cap(k))
                   : src->file < 0  ? zs_tx_write(v, k->peer, &k->tx, src->iov, skip, n, cap_for(k, n))
                                    : put_file(k, src, n);
-    if (locked)
-        zs_unlock(v, &k->peer->rx_prod.lock);
+    sock_unlock(k, held);
     if (src->ref != NULL)
         return lent(k, put);
     return src->end ? put : sent(k, put);
@@ -294,6 +294,12 @@ static void raise_sigpipe(int flags)
 {
     if (!(flags & MSG_NOSIGNAL))
         zs_sys(SYS_tgkill, zs_sys(SYS_getpid), zs_sys(SYS_gettid), SIGPIPE);
+}
+
+static void count_out(struct zsock *k, uint64_t n)
+{
+    _Atomic uint64_t *out = &k->d->view.stats->bytes_out;
+    atomic_store_explicit(out, atomic_load_explicit(out, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
 static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags)
@@ -349,13 +355,9 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
     } while (done < n);
     if (done > 0 && done < n)
         atomic_fetch_add(&k->out_seq, 1);
-    if (done > 0 || n == 0) {
-        struct zs_client *st = k->d->view.stats;
-        atomic_store_explicit(&st->bytes_out, atomic_load_explicit(&st->bytes_out, memory_order_relaxed) + done,
-                              memory_order_relaxed);
-        if (done > 0)
-            return (ssize_t)done;
-    }
+    count_out(k, done);
+    if (done > 0)
+        return (ssize_t)done;
     if (r == -EPIPE)
         raise_sigpipe(flags);
     return r < 0 ? r : n == 0 || src->end ? 0 : -EAGAIN;
@@ -422,8 +424,49 @@ static ssize_t send_stream(struct zsock *k, const struct iovec *iov, size_t n, i
     return user_iov(iov, SIZE_MAX, 0, n, false) ? send_urgent(k, iov, n, flags) : -EFAULT;
 }
 
+/* Where the bytes go when they fit as they are. What this process remembers counts while no other one writes (`alone`); then it need not
+ * look at the end of the stream either, which only it sets. */
+static uint8_t *place_for(struct zsock *k, const struct iovec *iov, size_t n, bool alone)
+{
+    struct zs_view *v = &k->d->view;
+    uint8_t *place = alone ? zs_tx_place_own(v, &k->tx, &k->tx_own, n) : NULL;
+    if (place == NULL && atomic_load_explicit(&k->peer->rx_prod.fin, memory_order_relaxed) == 0)
+        place = zs_tx_place(v, k->peer, &k->tx, &k->tx_own, n);
+    return place != NULL && user_iov(iov, SIZE_MAX, 0, n, false) ? place : NULL;
+}
+
+/* What send_all comes to nearly always: nothing is the matter with the connection, and there is room. */
+static bool send_small(struct zsock *k, const struct iovec *iov, size_t n)
+{
+    const struct zs_session *s = k->s;
+    struct zs_view *v = &k->d->view;
+    struct zs_session *to = k->peer;
+    if (n == 0 || atomic_load_explicit(&s->error, memory_order_relaxed) != 0 ||
+        atomic_load_explicit(&s->state, memory_order_relaxed) != ZS_S_OPEN ||
+        (atomic_load_explicit(&s->flags, memory_order_relaxed) & (ZS_F_WIRE | ZS_F_PEER_CLOSED)))
+        return false;
+    _Atomic uint32_t *held = sock_lock_tx(k);
+    bool alone = held != &to->rx_prod.lock;
+    uint8_t *place = place_for(k, iov, n, alone);
+    if (place != NULL) {
+        stream_copy(place, iov, n, true);
+        zs_tx_placed(to, &k->tx_own, n);
+    }
+    if (!alone)
+        k->tx_own.size = 0;
+    sock_unlock(k, held);
+    if (place == NULL)
+        return false;
+    zs_notify(v, to);
+    count_out(k, n);
+    return true;
+}
+
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags)
 {
+    const int plain = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE; /* MSG_MORE is for the wire */
+    if (ZS_LIKELY(!(flags & ~plain)) && send_small(k, iov, n))
+        return (ssize_t)n;
     ssize_t r = send_stream(k, iov, n, flags);
     if (ZS_UNLIKELY(flags & MSG_ZEROCOPY) && r > 0 && zerocopy_asked(k, flags))
         zerocopy_done(k);

@@ -14,4 +14,14 @@ static inline uint64_t stream_deadline(uint64_t timeout_us)
     return timeout_us != 0 ? zs_now_ns() + timeout_us * 1000u : 0;
 }
 
+/* The first n bytes of a vector to or from memory in one piece. */
+static inline void stream_copy(uint8_t *ring, const struct iovec *iov, size_t n, bool to_ring)
+{
+    for (size_t done = 0; done < n; iov++) {
+        size_t len = iov->iov_len < n - done ? iov->iov_len : n - done;
+        memcpy(to_ring ? ring + done : iov->iov_base, to_ring ? iov->iov_base : ring + done, len);
+        done += len;
+    }
+}
+
 #endif

@@ -34,8 +34,8 @@ static int wait_rx(struct zsock *k, uint64_t deadline, bool restartable)
     int r = spin_signals(restartable);
     if (r < 0 || rx_ready(s))
         return r;
-    atomic_store(&s->rx_prod.others, 1);
     atomic_store(&s->rx_wait, 1);
+    atomic_fetch_or(&s->rx_prod.others, ZS_OTHERS_ASLEEP);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
     if (rx_ready(s))
         return 0;
@@ -73,10 +73,8 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
 {
     struct zs_view *v = &k->d->view;
     struct zs_session *s = k->s;
-    bool locked = sock_locked(k);
     fetch_next(k);
-    if (locked)
-        zs_lock(v, &s->rx_cons.lock, false);
+    _Atomic uint32_t *held = sock_lock_rx(k);
     /* The end flag before the data: what was published before it is then seen. */
     uint32_t fin = atomic_load_explicit(&s->rx_prod.fin, memory_order_acquire);
     int64_t got = 0;
@@ -98,8 +96,7 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
         if (got > 0 && ZS_UNLIKELY(k->pre.peek_off >= 0))
             peek_moves(k, got, flags & MSG_PEEK);
     }
-    if (locked)
-        zs_unlock(v, &s->rx_cons.lock);
+    sock_unlock(k, held);
     if (got > 0)
         return got;
     if (!there)
@@ -128,6 +125,27 @@ static void count_in(struct zsock *k, uint64_t n)
     atomic_store_explicit(in, atomic_load_explicit(in, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+/* What recv_once comes to nearly always: bytes lie there in one piece. 0: it has to see. */
+static size_t recv_small(struct zsock *k, const struct iovec *iov, size_t n)
+{
+    struct zs_view *v = &k->d->view;
+    struct zs_session *s = k->s;
+    const uint8_t *next;
+    uint64_t got = n;
+    fetch_next(k);
+    _Atomic uint32_t *held = sock_lock_rx(k);
+    const uint8_t *place = zs_rx_place(v, s, &got, &next);
+    if (place != NULL && user_iov(iov, SIZE_MAX, 0, got, true)) {
+        stream_copy((uint8_t *)(uintptr_t)place, iov, got, false);
+        zs_rx_placed(v, s, got);
+        k->rx.next = next;
+    } else {
+        got = 0;
+    }
+    sock_unlock(k, held);
+    return got;
+}
+
 ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags)
 {
     size_t done = 0;
@@ -137,10 +155,13 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
     bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
     if (flags & MSG_OOB)
         return urgent_recv(k, iov, n, flags);
+    bool simple = !(flags & ~MSG_DONTWAIT) && ZS_LIKELY(k->pre.peek_off < 0) && n != 0;
     for (;;) {
         if (n == 0 && zs_rx_avail(k->s) != 0)
             return 0; /* recv of no bytes looks at the queue, as tcp_recvmsg */
-        int64_t got = recv_once(k, iov, done, n - done, flags, NULL);
+        int64_t got = simple && done == 0 ? (int64_t)recv_small(k, iov, n) : 0;
+        if (got == 0)
+            got = recv_once(k, iov, done, n - done, flags, NULL);
         if (got > 0)
             done += (size_t)got;
         if (done >= target || got == 0 || (got > 0 && ((flags & MSG_PEEK) || urgent_at_mark(k->s))))

@@ -11,6 +11,8 @@
 
 /* int zs_touch_read(const void *), int zs_touch_write(void *): 0, or -1 when the byte is not there. */
 __asm__(".text\n"
+        ".globl zs_touch_read, zs_touch_write\n"
+        ".hidden zs_touch_read, zs_touch_write\n"
         "zs_touch_read:\n"
         "    xorl %eax, %eax\n"
         "zs_touch_at1:\n"
@@ -26,14 +28,10 @@ __asm__(".text\n"
         "zs_touch_failed:\n"
         "    movl $-1, %eax\n"
         "    ret\n");
-int zs_touch_read(const void *p) __attribute__((visibility("hidden")));
-int zs_touch_write(void *p) __attribute__((visibility("hidden")));
 extern const char zs_touch_at1[] __attribute__((visibility("hidden")));
 extern const char zs_touch_at2[] __attribute__((visibility("hidden")));
 extern const char zs_touch_at3[] __attribute__((visibility("hidden")));
 extern const char zs_touch_failed[] __attribute__((visibility("hidden")));
-
-#define PAGE 4096u
 
 bool user_fault(void *context)
 {
@@ -45,32 +43,22 @@ bool user_fault(void *context)
     return true;
 }
 
-static bool there(uintptr_t p, size_t n, bool write)
+bool user_there(uintptr_t p, size_t n, bool write)
 {
     uintptr_t last = p + n - 1;
     if (n == 0)
         return true;
     if (last < p || last >= USER_END)
         return false;
-    for (uintptr_t at = p;; at = (at | (PAGE - 1)) + 1) {
-        if ((write ? zs_touch_write((void *)at) : zs_touch_read((const void *)at)) < 0)
+    for (uintptr_t at = p;; at = (at | (USER_PAGE - 1)) + 1) {
+        if (!user_touch(at, write))
             return false;
-        if ((at | (PAGE - 1)) >= last)
+        if ((at | (USER_PAGE - 1)) >= last)
             return true;
     }
 }
 
-bool user_readable(const void *p, size_t n)
-{
-    return there((uintptr_t)p, n, false);
-}
-
-bool user_writable(void *p, size_t n)
-{
-    return there((uintptr_t)p, n, true);
-}
-
-bool user_iov(const struct iovec *iov, size_t cnt, size_t skip, size_t n, bool write)
+bool user_pieces(const struct iovec *iov, size_t cnt, size_t skip, size_t n, bool write)
 {
     for (size_t i = 0; i < cnt && n > 0; i++) {
         size_t len = iov[i].iov_len;
@@ -80,7 +68,7 @@ bool user_iov(const struct iovec *iov, size_t cnt, size_t skip, size_t n, bool w
         }
         len -= skip;
         len = len < n ? len : n;
-        if (!there((uintptr_t)iov[i].iov_base + skip, len, write))
+        if (!user_there((uintptr_t)iov[i].iov_base + skip, len, write))
             return false;
         n -= len;
         skip = 0;

@@ -89,14 +89,11 @@ static void connection_confined(struct zsock *k, int fd, void *domain)
     atomic_fetch_or(&k->s->flags, ZS_F_NO_LEND);
     if (atomic_load(&k->kind) == ZK_LISTEN)
         return;
-    bool locked = sock_locked(k);
-    if (locked)
-        zs_lock(&k->d->view, &k->s->rx_cons.lock, false);
+    _Atomic uint32_t *held = sock_lock_rx(k);
     uint64_t avail = zs_rx_avail(k->s);
     if (avail != 0)
         zs_rx_peek(&k->d->view, k->s, 0, NULL, 0, avail); /* a look at all of it maps what it refers to */
-    if (locked)
-        zs_unlock(&k->d->view, &k->s->rx_cons.lock);
+    sock_unlock(k, held);
 }
 
 static void connection_free(struct zsock *k, int fd, void *domain)

@@ -71,7 +71,7 @@ struct epitem;
 struct zsock {
     /* The first two lines are all that a message through shared memory needs. */
     _Alignas(ZS_CACHE_LINE) _Atomic uint32_t refs; /* descriptors and calls under way */
-    _Atomic uint32_t fds;  /* descriptors that name it in this process */
+    _Atomic uint32_t rx_lock; /* sock_lock_rx(); tx_own has the other one */
     _Atomic uint8_t kind;  /* enum zk */
     _Atomic bool nonblock; /* mirror of O_NONBLOCK; the kernel keeps the truth on the placeholder */
     _Atomic bool left;     /* its placeholder may be held by another process, too */
@@ -86,18 +86,20 @@ struct zsock {
     int fd;                /* a descriptor of the placeholder (the first one) */
     int pool;              /* its entry of the placeholder pool, -1 none */
     uint32_t index;        /* of s */
+    _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
     struct zs_domain *d;
     struct zs_session *s;    /* own session */
     struct zs_session *peer; /* ZK_CONN: the other end, which stays until both are closed */
     struct zs_tx tx;
     struct zs_rx rx;
-    _Atomic uint32_t out_seq; /* counts writes that did not fit: an edge for EPOLLOUT follows */
-    _Atomic uint32_t turn;    /* alternates between the worlds where both have something */
-    _Atomic uint32_t lock;    /* guards items */
-    uint32_t gen;             /* of s */
-    struct epitem *items;     /* memberships in epoll sets */
-    struct zs_preopts pre;    /* its first two: of each read */
+    struct zs_tx_own tx_own;
+    struct zs_preopts pre;   /* its first two: of each read */
+    struct epitem *items;    /* memberships in epoll sets */
+    _Atomic uint32_t lock;   /* guards items */
+    _Atomic uint32_t fds;    /* descriptors that name it in this process */
     struct epset *_Atomic rests; /* the set that it was last removed from; an item of it may rest there */
+    uint32_t gen;          /* of s */
+    _Atomic uint32_t turn; /* alternates between the worlds where both have something */
     int backlog;           /* listener: as listen() was given it */
     struct zs_session *wire_tx; /* UDP: the ring from which the engine sends over its ports, once asked for */
     uint32_t wire_gen;

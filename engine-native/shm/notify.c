@@ -54,8 +54,30 @@ static bool signal_list(struct zs_view *v, _Atomic uint64_t *subs, uint32_t n, b
     return exclusive_done;
 }
 
-/* True when a thread that waits for data was woken. */
-static bool wake(struct zs_view *v, struct zs_session *s)
+/* Those in the fourth line. True when a thread that waits for data was woken. */
+static bool wake_others(struct zs_view *v, struct zs_session *s, uint32_t others, bool exclusive_done)
+{
+    if (others & ZS_OTHERS_SUBS) {
+        bool done = signal_list(v, s->subs, ZS_SUBS_INLINE, exclusive_done);
+        uint32_t ref = atomic_load_explicit(&s->subs_block, memory_order_acquire);
+        _Atomic uint64_t *more = ref != 0 ? (_Atomic uint64_t *)zs_block_ptr(v->arena, ref) : NULL;
+        if (more != NULL && ZS_BLOCK_CLASS(ref) == 0)
+            signal_list(v, more, ZS_SUBS_BLOCK, done);
+    }
+    if (!(others & ZS_OTHERS_ASLEEP))
+        return false;
+    /* A sleeper sets the word, then the bit: one that comes in between is woken here, or has its bit for the next time. */
+    atomic_fetch_and(&s->rx_prod.others, ~ZS_OTHERS_ASLEEP);
+    if (atomic_exchange(&s->rx_wait, 0) == 0)
+        return false;
+    zs_futex_wake(&s->rx_wait, INT_MAX);
+    if (v->stats)
+        atomic_fetch_add_explicit(&v->stats->wakeups, 1, memory_order_relaxed);
+    return true;
+}
+
+/* True when a thread that waits for data was woken; *others: ZS_OTHERS_*. */
+static bool wake(struct zs_view *v, struct zs_session *s, uint32_t *others)
 {
     /* What was published is on its way to this CPU's cache, which the barrier waits for: the hint's line comes with it. */
     uint64_t first = atomic_load_explicit(&s->rx_prod.sub, memory_order_relaxed);
@@ -63,30 +85,15 @@ static bool wake(struct zs_view *v, struct zs_session *s)
         zs_waiter_fetch(&v->arena->waiter[ZS_SUB_WAITER(first)]);
     atomic_thread_fence(memory_order_seq_cst);
     bool done = signal_list(v, &s->rx_prod.sub, 1, false);
-    if (atomic_load(&s->rx_prod.others) == 0)
-        return false;
-    done = signal_list(v, s->subs, ZS_SUBS_INLINE, done);
-    uint32_t ref = atomic_load_explicit(&s->subs_block, memory_order_acquire);
-    if (ref != 0) {
-        _Atomic uint64_t *more = (_Atomic uint64_t *)zs_block_ptr(v->arena, ref);
-        if (more != NULL && ZS_BLOCK_CLASS(ref) == 0)
-            signal_list(v, more, ZS_SUBS_BLOCK, done);
-    }
-    if (atomic_load(&s->rx_wait) == 0)
-        return false;
-    atomic_store(&s->rx_wait, 0);
-    zs_futex_wake(&s->rx_wait, INT_MAX);
-    if (v->stats)
-        atomic_fetch_add_explicit(&v->stats->wakeups, 1, memory_order_relaxed);
-    return true;
+    *others = atomic_load(&s->rx_prod.others);
+    return __builtin_expect(*others != 0, 0) && wake_others(v, s, *others, done);
 }
 
 void zs_notify(struct zs_view *v, struct zs_session *s)
 {
-    bool woken = wake(v, s);
-    if (atomic_load_explicit(&s->rx_prod.others, memory_order_relaxed) == 0)
-        return;
-    if (__builtin_expect(atomic_load_explicit(&s->async, memory_order_relaxed) != 0, 0)) {
+    uint32_t others;
+    bool woken = wake(v, s, &others);
+    if (__builtin_expect(others & ZS_OTHERS_ASYNC, 0) && atomic_load_explicit(&s->async, memory_order_relaxed) != 0) {
         long band = zs_async_band(v, s);
         /* Data for a thread that waits for it is no news (SOCKWQ_ASYNC_WAITDATA). */
         if (band != 0 && (!woken || s->kind == ZS_KIND_TCP_LISTEN || !(band & POLLIN)))
@@ -96,13 +103,15 @@ void zs_notify(struct zs_view *v, struct zs_session *s)
 
 void zs_notify_room(struct zs_view *v, struct zs_session *s)
 {
-    wake(v, s);
+    uint32_t others;
+    wake(v, s, &others);
     zs_async_raise(v, s, ZS_ASYNC_OUT);
 }
 
 void zs_notify_own(struct zs_view *v, struct zs_session *s)
 {
-    wake(v, s);
+    uint32_t others;
+    wake(v, s, &others);
 }
 
 static int claim_in(_Atomic uint64_t *subs, uint32_t n, uint64_t word)
@@ -121,7 +130,7 @@ int zs_subscribe(struct zs_view *v, struct zs_session *s, uint32_t waiter, uint3
     uint64_t word = ZS_SUB(waiter, slot, flags);
     if (claim_in(&s->rx_prod.sub, 1, word) == 0)
         return 0;
-    atomic_store(&s->rx_prod.others, 1);
+    atomic_fetch_or(&s->rx_prod.others, ZS_OTHERS_SUBS);
     if (claim_in(s->subs, ZS_SUBS_INLINE, word) == 0)
         return 0;
     uint32_t ref = atomic_load(&s->subs_block);

@@ -17,6 +17,15 @@ struct zs_tx {
     bool promised;       /* room for `cap` bytes was promised (a TCP window): grow to keep the promise, not by need */
 };
 
+/* What a producer knows by itself while nobody else writes into the direction: thus it need not look at the line that the consumer has just
+ * read, whose way back would come before the message's. Whatever else writes, attaches or takes rings away makes size 0. */
+struct zs_tx_own {
+    uint64_t tail;
+    uint8_t *data; /* of the newest ring */
+    uint32_t size; /* its, bytes; 0: not known */
+    _Atomic uint32_t lock; /* the caller's, among the threads of its process */
+};
+
 /* The consumer's, of no weight but for speed. */
 struct zs_rx {
     const uint8_t *next; /* where in the ring the byte after those read last lies, if it is in the same ring; NULL: not known */
@@ -35,6 +44,11 @@ int64_t zs_tx_write(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, 
  * (0 full, negative as zs_tx_write). zs_tx_publish makes the first n bytes of it visible. */
 int64_t zs_tx_span(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t want, uint64_t cap, uint8_t **span);
 void zs_tx_publish(struct zs_session *rx, uint64_t n);
+/* Small messages (place.c): where n bytes go whole, to be published by zs_tx_placed; NULL: zs_tx_write has to see. Grows nothing and looks at
+ * nothing that the consumer writes. zs_tx_place_own: as zs_tx_place, when *own is known, which zs_tx_place makes it. */
+uint8_t *zs_tx_place(struct zs_view *v, struct zs_session *rx, const struct zs_tx *tx, struct zs_tx_own *own, uint64_t n);
+uint8_t *zs_tx_place_own(const struct zs_view *v, const struct zs_tx *tx, const struct zs_tx_own *own, uint64_t n);
+void zs_tx_placed(struct zs_session *rx, struct zs_tx_own *own, uint64_t n);
 /* Bytes that can be written without waiting (0: full); counts memory that a growing ring would get. */
 uint64_t zs_tx_room(struct zs_view *v, struct zs_session *rx, struct zs_tx *tx, uint64_t cap);
 /* Whether n bytes fit into the ring that is there, without a look at what the consumer has read since the last look. */
@@ -100,6 +114,10 @@ struct zs_taken {
 };
 /* Takes a lent range at the head over and consumes it. 0, or -EPROTO; -ENOBUFS: what is lent cannot be mapped now. */
 int zs_rx_take(struct zs_view *v, struct zs_session *rx, struct zs_taken *t);
+/* Where the next bytes lie whole: *n, how many are wanted, becomes how many of them there are, and *next what zs_rx_next() is once they are
+ * consumed (zs_rx_placed). NULL: there are none, or zs_rx_peek has to see (place.c). */
+const uint8_t *zs_rx_place(struct zs_view *v, const struct zs_session *rx, uint64_t *n, const uint8_t **next);
+void zs_rx_placed(struct zs_view *v, struct zs_session *rx, uint64_t n);
 /* Consumes n bytes that zs_rx_peek returned: returns room to the producer and wakes it when it waits. */
 /* Tells a writer that waits for room to look again, nothing having been read. */
 void zs_rx_room_told(struct zs_view *v, struct zs_session *rx);

@@ -47,7 +47,7 @@ static void aim(struct zs_session *s, pid_t pid, int sig)
     s->kind = ZS_KIND_TCP;
     atomic_store(&s->sig_owner, pid);
     atomic_store(&s->sig_born, zs_born(pid));
-    atomic_store(&s->rx_prod.others, 1);
+    atomic_fetch_or(&s->rx_prod.others, ZS_OTHERS_ASYNC);
     atomic_store(&s->async, ZS_ASYNC(sig, 3));
 }
 

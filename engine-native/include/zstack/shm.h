@@ -26,7 +26,7 @@
 #include <zstack/clients.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 15u
+#define ZS_LAYOUT_VERSION 16u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u
@@ -130,7 +130,7 @@ struct zs_dir_prod {
     /* The reference ring for lent data (zero-copy sends): block of struct zs_ref and its producer index. */
     _Atomic uint32_t ref_ring;
     _Atomic uint32_t ref_tail;
-    _Atomic uint32_t others; /* not 0: who waits stands in the session's fourth line, too. Stays so; set by the receiving end */
+    _Atomic uint32_t others; /* ZS_OTHERS_*: who waits stands in the session's fourth line, too. Set by the receiving end */
     _Atomic uint64_t urgent; /* ZS_URGENT(): the urgent byte of this direction, 0 none ever. Stored before the byte is published */
     _Atomic uint64_t urgent_skip; /* position + 1 of an earlier urgent byte that is not part of the stream any more */
     _Atomic uint64_t sub; /* the first subscriber, ZS_SUB(): by the receiving end, rarely */
@@ -146,6 +146,9 @@ struct zs_dir_prod {
 #define ZS_URGENT_POS(word) (((word) >> 9) - 1u)
 #define ZS_FIN 1u
 #define ZS_RST 2u
+#define ZS_OTHERS_SUBS 1u   /* in subs; stays */
+#define ZS_OTHERS_ASLEEP 2u /* rx_wait is to be looked at: set after it, cleared before it by who wakes */
+#define ZS_OTHERS_ASYNC 4u  /* O_ASYNC was set; stays */
 #define ZS_WANT_EVENT 1u /* set the sender's subscribers' bits */
 #define ZS_WANT_FUTEX 2u /* a thread sleeps on want_space */
 
