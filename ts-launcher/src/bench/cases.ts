@@ -26,6 +26,8 @@ export interface Case {
   readonly better: 'higher' | 'lower';
   /** Both programs on the server's CPU, and the engine, too. */
   readonly oneCpu?: boolean;
+  /** Each measurement of Z-stack stands between two of the cache line, whose multiple is told, too. */
+  readonly inLines?: boolean;
   /** What both programs get in their environment besides. */
   readonly env?: Readonly<Record<string, string>>;
   /** Programs that must be installed. */
@@ -178,7 +180,7 @@ const many = (name: string, text: string, count: number): Case => ({
 
 /** All cases, in the order in which they are run. */
 export const CASES: readonly Case[] = [
-  pingpong('round-trip', '64-byte round trip, blocking read and write'),
+  { ...pingpong('round-trip', '64-byte round trip, blocking read and write'), inLines: true },
   {
     ...pingpong('round-trip-asleep', 'the same without polling: each sleeps for each message'),
     env: { ZSTACK_SPIN_US: '0' },

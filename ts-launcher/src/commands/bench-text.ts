@@ -31,9 +31,11 @@ export function benchText(result: BenchResult): string {
     foot.push(
       `a message costs ${grown.toFixed(2)} times as much with 50,000 connections as with 10 (kernel: ${kernelGrown.toFixed(2)})`,
     );
-  const trip = median('round-trip');
-  if (trip !== undefined && result.raw_round_trip_ns !== null)
-    foot.push(`round trip: ${(trip / result.raw_round_trip_ns).toFixed(2)} times the cache line's`);
+  for (const { name, lines } of result.cases)
+    if (lines !== undefined)
+      foot.push(
+        `${name}: ${lines.median.toFixed(2)} times the cache line's (${lines.min.toFixed(2)} to ${lines.max.toFixed(2)})`,
+      );
   if (result.cases.some(({ accelerated }) => !accelerated)) {
     foot.push('NO: the engine saw no accelerated pair, both columns are the kernel; see `zstack-run why`');
   }
