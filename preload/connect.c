@@ -321,7 +321,7 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
     case ZK_LISTEN:
         r = (int)zs_sys(SYS_connect, fd, addr, len); /* EISCONN, or AF_UNSPEC: it stops listening (tcp_disconnect) */
         if (r == 0)
-            sock_stop_listening(k, fd);
+            sock_stop_listening(k, fd, ZS_REASON_OPTION);
         break;
     default:
         r = connect_udp(k, fd, addr, len);

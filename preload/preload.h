@@ -349,7 +349,8 @@ socklen_t addr_to_sockaddr(const struct zs_addr *a, int family, struct sockaddr_
 int addr_give(const struct zs_addr *a, int family, struct sockaddr *sa, socklen_t *len);
 void addr_copy_out(const struct zs_addr *a, int family, struct sockaddr *sa, socklen_t *len);
 void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason); /* forget it: the kernel serves it from now on */
-void sock_stop_listening(struct zsock *k, int fd); /* the kernel stopped, by shutdown or connect(AF_UNSPEC) */
+/* It is the kernel's alone from now on: the kernel stopped (shutdown, connect with AF_UNSPEC), or who has it waits past the library. */
+void sock_stop_listening(struct zsock *k, int fd, enum zs_reason reason);
 void sock_become_conn(struct zsock *k, int fd, struct zs_domain *d, uint32_t session);
 void sock_why_conn(const struct zsock *k, int fd); /* why a connection is where it is */
 /* MSG_FASTOPEN: connects to `to`. 0: what is to be sent may go (it goes with the SYN when stream_syn_waits()); 1: the socket is the

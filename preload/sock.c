@@ -146,7 +146,7 @@ static void forget_fd(struct zsock *k, int fd, void *arg)
 
 void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason)
 {
-    zs_why(k->d, fd, IPPROTO_TCP, ZS_VERDICT_KERNEL, reason, NULL);
+    zs_why(k->d, fd, atomic_load(&k->kind) == ZK_UDP ? IPPROTO_UDP : IPPROTO_TCP, ZS_VERDICT_KERNEL, reason, NULL);
     ep_sock_forget(k);
     pool_leave(k); /* the application's descriptor is the only one left */
     if (atomic_load(&k->fds) == 1) {
@@ -273,15 +273,15 @@ static int shutdown_conn(struct zsock *k, int how)
     return 0;
 }
 
-/* The kernel stopped listening: queued connections are reset, accept fails as the kernel says. */
-void sock_stop_listening(struct zsock *k, int fd)
+/* Queued connections are reset; where the kernel stopped listening, accept fails as it says. */
+void sock_stop_listening(struct zsock *k, int fd, enum zs_reason reason)
 {
-    zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
+    zs_rpc2(k->d, ZS_CTL_STOP, 0, 0, fd, NULL, NULL);
     atomic_fetch_sub(&zs_proc.endpoints, 1);
     atomic_store(&k->kind, ZK_TCP);
     if (!atomic_load(&k->nonblock))
         zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
-    sock_to_kernel(k, fd, ZS_REASON_OPTION);
+    sock_to_kernel(k, fd, reason);
 }
 
 int zsp_shutdown(int fd, int how)
@@ -301,7 +301,7 @@ int zsp_shutdown(int fd, int how)
         k->shut_rd |= how != SHUT_WR;
     }
     if (r == 0 && atomic_load(&k->kind) == ZK_LISTEN && how != SHUT_WR)
-        sock_stop_listening(k, fd);
+        sock_stop_listening(k, fd, ZS_REASON_OPTION);
     return (int)call_end(&c, fd, r);
 }
 
@@ -433,6 +433,10 @@ int sock_claim(int fd)
     if (s->kind == ZS_KIND_UDP) {
         k->dg.port = s->port;
         dg_load(k, fd);
+    }
+    if (s->kind == ZS_KIND_TCP_LISTEN && zs_proc.own_waits) { /* it would never hear of who comes through shared memory */
+        sock_stop_listening(k, fd, ZS_REASON_OWN_WAITS);
+        return 0;
     }
     if (conn)
         sock_why_conn(k, fd);

@@ -258,7 +258,8 @@ static int64_t send_once(struct zsock *k, struct source *src, size_t skip, size_
     struct zs_view *v = &k->d->view;
     _Atomic uint32_t *held = sock_lock_tx(k);
     k->tx_own.size = 0;
-    int64_t put = !stream_may_fill(k, 0) ? 0
+    int64_t put = atomic_load_explicit(&k->peer->rx_prod.fin, memory_order_relaxed) != 0 ? -EPIPE /* since send_check */
+                  : !stream_may_fill(k, 0) ? 0
                   : src->urgent != NULL ? put_urgent(k, src)
                   : src->ref != NULL ? zs_tx_lend_hold(v, k->peer, &k->tx, src->ref, src->least, ring_cap(k))
                   : src->file < 0  ? zs_tx_write(v, k->peer, &k->tx, src->iov, skip, n, cap_for(k, n))

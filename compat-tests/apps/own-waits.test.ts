@@ -12,11 +12,15 @@ import { Talk } from '../lib/talk.js';
 describe('an echo server', () => {
   const stage = useStage();
 
-  async function start(port: number, ...define: string[]): Promise<Program> {
+  function build(...define: string[]): string {
     const built = join(stage.directory, `server${define.length}`);
     const options = ['-D_GNU_SOURCE', '-O2', '-Wall', ...define];
     execFileSync('cc', [...options, '-o', built, program('own-waits.c')], { stdio: 'inherit' });
-    const server = stage.wrapped([built, `${port}`]);
+    return built;
+  }
+
+  async function start(port: number, ...define: string[]): Promise<Program> {
+    const server = stage.wrapped([build(...define), `${port}`]);
     await server.says(/ready/);
     return server;
   }
@@ -42,6 +46,20 @@ describe('an echo server', () => {
     expect(sockets.map(({ verdict, reason }) => [verdict, reason])).toEqual([['kernel', 'OWN_WAITS']]);
     const { stderr } = await server.end('SIGTERM');
     expect(stderr).toMatch(/warning: server0 waits for events by system calls of its own/);
+  }, 30_000);
+
+  test("a listener that it inherits from a program under Z-stack is the kernel's from then on", async () => {
+    const port = await freePort();
+    const parent = `import os, socket, sys
+listener = socket.create_server(('127.0.0.1', ${port}))
+os.dup2(listener.fileno(), 9)
+os.execv(sys.argv[1], [sys.argv[1], '0'])`;
+    const server = stage.wrapped(['python3', '-c', parent, build()]);
+    await server.says(/ready/);
+    await isServed(port);
+    const { sockets } = await stage.engine.why(server.pid);
+    expect(sockets.map(({ fd, verdict, reason }) => [fd, verdict, reason])).toContainEqual([9, 'kernel', 'OWN_WAITS']);
+    await server.end('SIGTERM');
   }, 30_000);
 
   test('epoll_wait of the C library: through shared memory', async () => {

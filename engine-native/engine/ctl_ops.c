@@ -38,6 +38,11 @@ static int op_close(struct call *c)
     return endpoint_close_request(c->e, c->client, c->r->a, c->r->b);
 }
 
+static int op_stop(struct call *c)
+{
+    return endpoint_stop(c->e, c->fd);
+}
+
 static int op_waiter_new(struct call *c)
 {
     return waiter_new(c->e, c->client, &c->reply, &c->reply_fd);
@@ -159,6 +164,7 @@ static const struct {
     [ZS_CTL_LISTEN] = {op_listen, COUNT_RPC_LISTEN, false, true},
     [ZS_CTL_UDP_OPEN] = {op_udp_open, COUNT_RPC_UDP_OPEN, false, true},
     [ZS_CTL_CLOSE] = {op_close, COUNT_RPC_CLOSE, false, false},
+    [ZS_CTL_STOP] = {op_stop, COUNT_RPC_STOP, false, true},
     [ZS_CTL_WAITER_NEW] = {op_waiter_new, COUNT_RPC_WAITER_NEW, false, false},
     [ZS_CTL_WAITER_FREE] = {op_waiter_free, COUNT_RPC_WAITER_FREE, true, false},
     [ZS_CTL_DOORBELL] = {op_doorbell, COUNT_RPC_DOORBELL, false, false},

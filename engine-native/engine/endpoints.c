@@ -213,7 +213,7 @@ int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uin
     if (backlog > ZS_BACKLOG_MAX)
         backlog = ZS_BACKLOG_MAX;
     struct tracked *t = tracked_by_cookie(e, k.cookie);
-    if (t != NULL && t->kind != kind)
+    if (t != NULL && (t->kind != kind || t->stopped))
         return -EINVAL;
     if (t == NULL) {
         close_stale(e, kind, &k);
@@ -241,7 +241,7 @@ int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_rep
     if (err != 0)
         return err;
     struct tracked *t = tracked_by_cookie(e, cookie);
-    if (t == NULL)
+    if (t == NULL || t->stopped)
         return -ENOENT;
     share_with(e, t, c);
     reply->a = t->session;
@@ -306,12 +306,11 @@ static void free_rx_rings(struct engine *e, struct tracked *t)
     zs_unlock(&e->view, &s->rx_prod.lock);
 }
 
-void endpoint_close(struct engine *e, struct tracked *t)
+/* Nobody comes to it any more but through the kernel. */
+static void withdraw(struct engine *e, struct tracked *t)
 {
     struct zs_session *s = zs_session_at(&e->view, t->session);
-    t->closing = true;
-    t->grave_due = e->now + GRACE;
-    tracked_forget_cookie(e, t);
+    t->stopped = true;
     ports_remove(e, t);
     wire_endpoint_close(e, t);
     atomic_store(&s->state, ZS_S_CLOSED);
@@ -326,6 +325,29 @@ void endpoint_close(struct engine *e, struct tracked *t)
         free_rx_rings(e, t);
     }
     zs_notify(&e->view, s);
+}
+
+/* Others may hold it, too (shutdown(2) after a fork): it stays theirs, as a socket that nobody reaches, until the kernel reports its end. */
+int endpoint_stop(struct engine *e, int fd)
+{
+    struct tracked *t = endpoint_of_socket(e, fd);
+    if (t == NULL)
+        return -ENOENT;
+    if (t->kind != ZS_KIND_TCP_LISTEN)
+        return -EINVAL;
+    COUNT(e, STOPPED_BY_REQUEST);
+    if (!t->stopped)
+        withdraw(e, t);
+    return 0;
+}
+
+void endpoint_close(struct engine *e, struct tracked *t)
+{
+    t->closing = true;
+    t->grave_due = e->now + GRACE;
+    tracked_forget_cookie(e, t);
+    if (!t->stopped)
+        withdraw(e, t);
     TAILQ_INSERT_TAIL(&e->graves, t, grave_link);
     timer_at(e, TIMER_GRACE, t->grave_due);
 }

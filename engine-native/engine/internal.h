@@ -93,6 +93,7 @@ struct tracked {
     uint32_t creator; /* client id */
     uint32_t listener, listener_gen; /* TCP_LISTEN only */
     bool shared;
+    bool stopped; /* nobody comes to it any more: shut down by one of those who hold it */
     bool closing; /* in `graves`: slots are freed at grave_due */
     bool by_cookie_in;
     uint8_t missed; /* audits that did not find its socket */
@@ -330,6 +331,7 @@ int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uin
 int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_reply *reply);
 struct tracked *endpoint_of_socket(struct engine *e, int fd); /* whose socket that is; NULL: nobody's that is known here */
 int endpoint_close_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen);
+int endpoint_stop(struct engine *e, int fd);
 void endpoint_close(struct engine *e, struct tracked *t);
 void graves_due(struct engine *e);
 void graves_empty(struct engine *e); /* at the end: no grace */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * An echo server whose sockets are the C library's and whose wait is not: epoll_pwait2 by an instruction of its own, as in Bun. With LIBC
- * defined, the same by the C library. own-waits PORT: serves until it is ended. */
+ * defined, the same by the C library. own-waits PORT: serves until it is ended; 0: on descriptor 9, which listens. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,16 +43,23 @@ static void serve(int fd)
     close(fd);
 }
 
-int main(int argc, char **argv)
+static int listen_at(uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argc > 1 ? argv[1] : "0")),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct epoll_event events[16];
-    int listener = socket(AF_INET, SOCK_STREAM, 0), set = epoll_create1(0), on = 1;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 16) != 0)
-        return 1;
+        exit(1);
+    return listener;
+}
+
+int main(int argc, char **argv)
+{
+    struct epoll_event events[16];
+    uint16_t port = (uint16_t)atoi(argc > 1 ? argv[1] : "0");
+    int listener = port != 0 ? listen_at(port) : 9, set = epoll_create1(0);
+
     watch(set, listener);
     puts("ready");
     fflush(stdout);

@@ -165,6 +165,46 @@ static void unconnected(void)
     }
 }
 
+/* ---- A listener that others hold, too ---- */
+
+static void accept_in_vain(void *arg)
+{
+    CHECK(accept(*(int *)arg, NULL, NULL) < 0);
+    _exit(errno);
+}
+
+static void epoll_in_vain(void *arg)
+{
+    struct epoll_event e = {0};
+    int ep = OK(epoll_create1(0));
+    ep_add(ep, *(int *)arg, EPOLLIN, 7);
+    CHECK(epoll_wait(ep, &e, 1, 5000) == 1);
+    _exit((int)(e.events & 0xff));
+}
+
+/* shutdown(2) by one holder is the end for all of them. */
+static void shared_listener(void)
+{
+    struct addr a;
+    int l = tcp_listen(AF_INET, 8, &a);
+    int c = tcp_connect(&a), s = tcp_accept(l);
+    pid_t accepts = child(accept_in_vain, &l), polls = child(epoll_in_vain, &l);
+    settle(); /* they wait */
+    R(shutdown(l, SHUT_RDWR));
+    reap(accepts);
+    reap(polls);
+    int late = OK(socket(AF_INET, SOCK_STREAM, 0));
+    R(connect(late, SA(&a), a.len));
+    R(accept(l, NULL, NULL));
+    send_text(c, "untouched");
+    settle();
+    show_recv("accepted before", s);
+    OK(close(late));
+    OK(close(c));
+    OK(close(s));
+    OK(close(l));
+}
+
 const struct conf_case shutdown_cases[] = {
     {"tcp_half_close", half_close, TCP, NULL},
     {"tcp_half_close_server", half_close_server, TCP, NULL},
@@ -173,6 +213,7 @@ const struct conf_case shutdown_cases[] = {
     {"tcp_shutdown_both_ends", both_ends, TCP, NULL},
     {"tcp_shutdown_invalid", invalid, TCP, NULL},
     {"tcp_shutdown_listener", listener_again, TCP, NULL},
+    {"tcp_shutdown_shared_listener", shared_listener, TCP, NULL},
     {"tcp_shutdown_unconnected", unconnected, KERNEL, "nothing is connected"},
     {0},
 };
