@@ -109,7 +109,8 @@ static void prr(struct tcp_conn *c, uint32_t delivered, bool safe)
         n = RTE_MIN(RTE_MAX(owed, delivered), 2 * delivered) + (safe ? c->mss : 0);
         n = RTE_MIN(n, c->ssthresh - pipe);
     }
-    c->cwnd = pipe + n; /* TCP_F_RESEND: the first retransmission needs no room */
+    /* TCP_F_RESEND: the first retransmission needs no room. One segment may always be on its way. */
+    c->cwnd = RTE_MAX(pipe + n, (uint32_t)c->mss);
 }
 
 /* ---- Beginning and end ---- */
