@@ -3,7 +3,7 @@
  * connected to it, and a socket as long as a packet of it waits somewhere. Of every tracked socket the engine must learn whether it
  * still exists:
  *  - listeners and bound UDP sockets are in the kernel's tables: a SOCK_DIAG dump names the cookie of each;
- *  - the placeholder of a shared TCP connection is in no table. Its cookie is read through pidfd_getfd() from the
+ *  - the placeholder of a shared TCP connection, and a listener that was shut down, are in no table. Their cookie is read through pidfd_getfd() from the
  *    processes of this user that hold sockets. When one of them cannot be examined, shared connections are kept.
  * A socket must be missing in two audits in a row: it may have been travelling in an SCM_RIGHTS message. */
 #define _GNU_SOURCE
@@ -164,24 +164,29 @@ void audit_after_death(struct engine *e)
         timer_at(e, TIMER_AUDIT, e->now + AUDIT_AFTER_DEATH);
 }
 
+static bool in_tables(const struct tracked *t)
+{
+    return t->kind != ZS_KIND_TCP && !t->stopped;
+}
+
 void audit_due(struct engine *e)
 {
     struct tracked *t, *next;
-    bool shared_tcp = false, again = false;
+    bool hidden = false, again = false;
     if (!e->audit_all && !orphans(e))
         return;
     e->audit_all = false;
     COUNT(e, AUDITS);
     HASH_ITER(by_session, e->by_session, t, next) {
         t->missed++;
-        shared_tcp = shared_tcp || t->kind == ZS_KIND_TCP;
+        hidden = hidden || !in_tables(t);
     }
-    bool tables = dump_tables(e), processes = shared_tcp && look_at_processes(e);
-    if (shared_tcp && !processes)
+    bool tables = dump_tables(e), processes = hidden && look_at_processes(e);
+    if (hidden && !processes)
         admin_warn(e, "reports of closed sockets were lost and not all programs can be examined: shared connections "
                       "are kept until their programs end");
     HASH_ITER(by_session, e->by_session, t, next) {
-        if (t->kind == ZS_KIND_TCP ? !processes : !tables)
+        if (in_tables(t) ? !tables : !processes)
             t->missed = 0;
         if (t->missed == 0 || t->closing)
             continue;

@@ -4,6 +4,7 @@
 #include "engine_fixture.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -294,6 +295,61 @@ static void test_death_of_an_announcer(void **state)
     settle(f);
 }
 
+/* ---- A listener that was shut down ---- */
+
+static int stop_body(struct test_client *c, uint32_t *out, void *arg)
+{
+    struct zs_ctl_reply r;
+    uint16_t port = 0;
+    (void)arg;
+    int fd = tcp_listener(&port);
+    int error = rpc(NULL, c, ZS_CTL_STOP, 0, 0, fd, NULL) == ENOENT ? 0 : EINVAL; /* nobody's that is known */
+    error = error ? error : rpc(NULL, c, ZS_CTL_LISTEN, 5, 0, fd, &r);
+    error = error ? error : rpc_share(NULL, c, r.a, r.b, cookie_of(fd));
+    pid_t holder = fork();
+    if (holder == 0) {
+        alarm(60); /* should the test fail before it ends this process */
+        for (;;)
+            pause();
+    }
+    error = error ? error : shutdown(fd, SHUT_RDWR) == 0 ? 0 : errno;
+    error = error ? error : rpc(NULL, c, ZS_CTL_STOP, 0, 0, fd, NULL);
+    error = error ? error : rpc(NULL, c, ZS_CTL_STOP, 0, 0, fd, NULL); /* once more is nothing */
+    if (error == 0 && rpc(NULL, c, ZS_CTL_CLAIM, 0, 0, fd, NULL) != ENOENT)
+        error = EINVAL; /* whoever gets it from now on has the kernel's */
+    out[0] = r.a;
+    out[1] = r.b;
+    out[2] = port;
+    out[3] = (uint32_t)holder;
+    return error;
+}
+
+/* It is in no table of the kernel's, and stays what it is until the last process closes it. */
+static void test_stopped_listener(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c;
+    struct child child;
+    uint64_t want = 1;
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    child_start(f, &child, stop_body, NULL);
+    struct zs_addr to = loopback((uint16_t)child.out[2]);
+    assert_int_equal(zs_lookup_listener(&c.view, &to, 0, 1), -ECONNREFUSED);
+    child_kill(f, &child);
+    advance(f, 600 * MS);
+    advance(f, 3 * SECOND);
+    advance(f, 3 * SECOND);
+    assert_int_equal(engine_counter(f->e, "closed_by_audit"), 0);
+    assert_true(engine_counter(f->e, "audits") > 0);
+    assert_int_equal(atomic_load(&zs_session_at(&c.view, child.out[0])->gen), child.out[1]);
+    kill((pid_t)child.out[3], SIGKILL);
+    until(f, closed_by_cookie, &want);
+    advance(f, 101 * MS);
+    assert_int_equal(sessions_in_use(engine_arena(f->e)), 0);
+    detach(&c);
+    settle(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +358,7 @@ int main(void)
         T(test_peer_of_a_dead_client),          T(test_death_between_prepare_and_push),
         T(test_shared_session_outlives_its_owner), T(test_memory_goes_back),
         T(test_death_between_charge_and_claim), T(test_death_of_an_announcer),
+        T(test_stopped_listener),
     };
     return cmocka_run_group_tests_name("engine reap", tests, NULL, NULL);
 }
