@@ -287,6 +287,23 @@ static void ooo_insert(struct tcp_conn *c, struct rte_mbuf *m, tcp_seq at, uint3
     kept(c, ooo_run(c, at));
 }
 
+/* The stream ends here: what the peer sent beyond its own FIN is nothing, and must not follow what was before it (as tcp_fin in Linux). */
+static void ooo_cut(struct tcp_conn *c, tcp_seq end)
+{
+    if (c->ooo == NULL)
+        return;
+    struct rte_mbuf **link = &c->ooo->first;
+    for (struct ooo *o; *link != NULL && seq_lt((o = ooo_of(*link))->seq, end); link = &o->next)
+        if (seq_gt(seq_add(o->seq, o->len), end))
+            o->len = (uint32_t)seq_diff(end, o->seq);
+    if (*link == NULL)
+        return;
+    while (*link != NULL)
+        net_drop(c->st, ooo_unlink(c, link), NET_TCP_AFTER_FIN);
+    find_last(c);
+    ooo_tidy(c);
+}
+
 void tcp_drain(struct tcp_conn *c)
 {
     while (c->ooo != NULL && seq_leq(ooo_of(c->ooo->first)->seq, c->rcv_nxt)) {
@@ -407,6 +424,7 @@ void tcp_receive(struct tcp_conn *c, struct tcp_seg *s)
     if ((s->flags & RTE_TCP_FIN_FLAG) && tcp_may_receive(c)) {
         c->flags |= TCP_F_FIN_SEEN;
         c->rcv_fin = end;
+        ooo_cut(c, end);
     }
     if (s->len > 0)
         receive_payload(c, s);

@@ -49,9 +49,13 @@ static void prune(struct tcp_conn *c)
 {
     struct tcp_sack_out *o = c->sack_out;
     uint8_t n = 0;
-    for (uint8_t i = 0; i < o->n; i++)
-        if (seq_gt(o->block[i].start, c->rcv_nxt))
-            o->block[n++] = o->block[i];
+    for (uint8_t i = 0; i < o->n; i++) {
+        struct tcp_block b = o->block[i];
+        if ((c->flags & TCP_F_FIN_SEEN) && seq_gt(b.end, c->rcv_fin)) /* what lies beyond is not kept */
+            b.end = c->rcv_fin;
+        if (seq_gt(b.start, c->rcv_nxt) && seq_lt(b.start, b.end))
+            o->block[n++] = b;
+    }
     o->n = n;
 }
 

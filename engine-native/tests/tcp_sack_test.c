@@ -12,6 +12,8 @@ CASE(sack_of_a_connect_needs_consent, "connect", "> S 0:0(0) <mss 1460,ws 7,sack
      "< S. 0:0(0) ack 1 win 65535 <mss 1460>", "> . 1:1(0) ack 1", "< . 101:201(100) ack 1", "> . 1:1(0) ack 1 <>")
 CASE(sack_of_a_connect, "connect", "> S 0:0(0)", "< S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK>", "> . 1:1(0) ack 1",
      "< . 101:201(100) ack 1", "> . 1:1(0) ack 1 <sack 101-201>")
+CASE(no_block_beyond_the_fin, OPEN_SACK, "< . 5:105(100) ack 1", "> . 1:1(0) ack 1 <sack 5-105>", "< F. 1:4(3) ack 1", "> . 1:1(0) ack 5",
+     "read 3", "eof")
 CASE(block_tells_a_gap, OPEN_SACK, "< . 101:201(100) ack 1", "> . 1:1(0) ack 1 <sack 101-201>", "< . 1:101(100) ack 1",
      "> . 1:1(0) ack 201 <>", "read 200")
 CASE(newest_block_is_first, OPEN_SACK, "< . 101:201(100) ack 1", "> . 1:1(0) ack 1 <sack 101-201>", "< . 501:601(100) ack 1",
@@ -118,7 +120,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         T(sack_is_agreed_on), T(sack_is_not_told_unasked), T(sack_of_a_connect_needs_consent), T(sack_of_a_connect),
-        T(block_tells_a_gap), T(newest_block_is_first), T(four_blocks_at_most), T(three_blocks_beside_timestamps),
+        T(no_block_beyond_the_fin), T(block_tells_a_gap), T(newest_block_is_first), T(four_blocks_at_most), T(three_blocks_beside_timestamps),
         T(forgotten_block_is_told_whole), T(block_grows), T(blocks_join), T(delivered_blocks_go), T(duplicate_is_told),
         T(duplicates_are_answered_without_limit), T(duplicate_is_told_once), T(partly_old_segment_is_told),
         T(kept_duplicate_is_told_with_its_block), T(overlap_with_a_block_is_told), T(duplicate_precedes_blocks),

@@ -136,6 +136,12 @@ CASE(half_close, OPEN, "shutdown", "> F. 1:1(0) ack 1", "< . 1:1(0) ack 2", "< P
      "> . 2:2(0) ack 101", "+100000", "state FIN-WAIT-2", "< F. 101:101(0) ack 2", "> . 2:2(0) ack 102", "eof", "state TIME-WAIT")
 CASE(fin_waits_for_the_gap, OPEN, "< F. 101:201(100) ack 1", "> . 1:1(0) ack 1", "< . 1:101(100) ack 1", "> . 1:1(0) ack 202",
      "read 200", "eof", "state CLOSE-WAIT")
+CASE(nothing_follows_the_fin, OPEN, "< . 5:105(100) ack 1", "> . 1:1(0) ack 1", "< F. 1:4(3) ack 1", "> . 1:1(0) ack 5", "read 3", "eof",
+     "state CLOSE-WAIT", "count tcp_after_fin 1")
+CASE(nothing_is_taken_for_the_fin, OPEN, "< . 4:104(100) ack 1", "> . 1:1(0) ack 1", "< F. 1:4(3) ack 1", "> . 1:1(0) ack 5", "read 3",
+     "eof", "state CLOSE-WAIT", "count tcp_after_fin 1")
+CASE(kept_data_ends_at_the_fin, OPEN, "< . 101:301(200) ack 1", "> . 1:1(0) ack 1", "< F. 151:201(50) ack 1", "> . 1:1(0) ack 1",
+     "< . 301:401(100) ack 1", "count tcp_after_fin 1", "< . 1:101(100) ack 1", "> . 1:1(0) ack 202", "read 200", "eof", "state CLOSE-WAIT")
 CASE(fin_follows_the_data, OPEN_WIN("2000"), "write 3000", "> . 1:1461(1460)", "close", "< . 1:1(0) ack 1461 win 2000",
      "> . 1461:2921(1460)",
      "> FP. 2921:3001(80)", "state FIN-WAIT-1")
@@ -217,7 +223,8 @@ int main(int argc, char **argv)
         T(timeout_gives_up), T(fast_retransmit), T(partial_ack_retransmits_next_hole), T(limited_transmit),
         T(window_updates_are_no_duplicates), T(no_fast_retransmit_twice_for_one_window),
         T(ack_after_going_back_is_acceptable), T(active_close), T(passive_close), T(simultaneous_close),
-        T(three_way_close), T(half_close), T(fin_waits_for_the_gap), T(fin_follows_the_data), T(fin_is_retransmitted),
+        T(three_way_close), T(half_close), T(fin_waits_for_the_gap), T(nothing_follows_the_fin),
+        T(nothing_is_taken_for_the_fin), T(kept_data_ends_at_the_fin), T(fin_follows_the_data), T(fin_is_retransmitted),
         T(orphan_in_fin_wait_2_times_out), T(data_after_close_is_reset), T(close_with_unread_data_resets),
         T(abort_resets), T(time_wait_acks_fin_again), T(time_wait_gives_way_to_new_syn), T(exact_reset_ends),
         T(reset_after_fin_is_a_broken_pipe), T(reset_in_window_is_challenged), T(syn_in_window_is_challenged),
