@@ -146,7 +146,7 @@ static void forget_fd(struct zsock *k, int fd, void *arg)
 
 void sock_to_kernel(struct zsock *k, int fd, enum zs_reason reason)
 {
-    zs_why(k->d, fd, atomic_load(&k->kind) == ZK_UDP ? IPPROTO_UDP : IPPROTO_TCP, ZS_VERDICT_KERNEL, reason, NULL);
+    zs_why(k->d, fd, IPPROTO_TCP, ZS_VERDICT_KERNEL, reason, NULL);
     ep_sock_forget(k);
     pool_leave(k); /* the application's descriptor is the only one left */
     if (atomic_load(&k->fds) == 1) {

@@ -297,12 +297,6 @@ static void raise_sigpipe(int flags)
         zs_sys(SYS_tgkill, zs_sys(SYS_getpid), zs_sys(SYS_gettid), SIGPIPE);
 }
 
-static void count_out(struct zsock *k, uint64_t n)
-{
-    _Atomic uint64_t *out = &k->d->view.stats->bytes_out;
-    atomic_store_explicit(out, atomic_load_explicit(out, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
 static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags)
 {
     size_t done = 0;
@@ -356,7 +350,7 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
     } while (done < n);
     if (done > 0 && done < n)
         atomic_fetch_add(&k->out_seq, 1);
-    count_out(k, done);
+    stream_count(&k->d->view.stats->bytes_out, done);
     if (done > 0)
         return (ssize_t)done;
     if (r == -EPIPE)
@@ -459,7 +453,7 @@ static bool send_small(struct zsock *k, const struct iovec *iov, size_t n)
     if (place == NULL)
         return false;
     zs_notify(v, to);
-    count_out(k, n);
+    stream_count(&v->stats->bytes_out, n);
     return true;
 }
 

@@ -14,6 +14,12 @@ static inline uint64_t stream_deadline(uint64_t timeout_us)
     return timeout_us != 0 ? zs_now_ns() + timeout_us * 1000u : 0;
 }
 
+/* Counters of this process alone: its threads may lose a count, which a locked instruction for each message would not be worth. */
+static inline void stream_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
 /* The first n bytes of a vector to or from memory in one piece. */
 static inline void stream_copy(uint8_t *ring, const struct iovec *iov, size_t n, bool to_ring)
 {

@@ -119,12 +119,6 @@ static int64_t recv_once(struct zsock *k, const struct iovec *iov, size_t skip, 
     return atomic_load(&s->state) == ZS_S_EMBRYO && !k->connecting && !stream_syn_waits(k) ? -ENOTCONN : -EAGAIN;
 }
 
-static void count_in(struct zsock *k, uint64_t n)
-{
-    _Atomic uint64_t *in = &k->d->view.stats->bytes_in;
-    atomic_store_explicit(in, atomic_load_explicit(in, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
 /* What recv_once comes to nearly always: bytes lie there in one piece. 0: it has to see. */
 static size_t recv_small(struct zsock *k, const struct iovec *iov, size_t n)
 {
@@ -178,7 +172,7 @@ ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flag
             return done > 0 ? (ssize_t)done : r;
     }
     if (!(flags & MSG_PEEK))
-        count_in(k, done);
+        stream_count(&k->d->view.stats->bytes_in, done);
     return (ssize_t)done;
 }
 
@@ -192,7 +186,7 @@ int64_t stream_take(struct zsock *k, struct zs_taken *t, int flags)
     for (;;) {
         int64_t got = recv_once(k, NULL, 0, 0, 0, t);
         if (got > 0 && t->data != NULL)
-            count_in(k, (uint64_t)got);
+            stream_count(&k->d->view.stats->bytes_in, (uint64_t)got);
         if (got != -EAGAIN || !block)
             return got;
         int r = wait_rx(k, deadline, timeout == 0);

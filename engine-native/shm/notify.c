@@ -76,8 +76,8 @@ static bool wake_others(struct zs_view *v, struct zs_session *s, uint32_t others
     return true;
 }
 
-/* True when a thread that waits for data was woken; *others: ZS_OTHERS_*. */
-static bool wake(struct zs_view *v, struct zs_session *s, uint32_t *others)
+/* True when a thread that waits for data was woken. */
+static bool wake(struct zs_view *v, struct zs_session *s)
 {
     /* What was published is on its way to this CPU's cache, which the barrier waits for: the hint's line comes with it. */
     uint64_t first = atomic_load_explicit(&s->rx_prod.sub, memory_order_relaxed);
@@ -85,15 +85,15 @@ static bool wake(struct zs_view *v, struct zs_session *s, uint32_t *others)
         zs_waiter_fetch(&v->arena->waiter[ZS_SUB_WAITER(first)]);
     atomic_thread_fence(memory_order_seq_cst);
     bool done = signal_list(v, &s->rx_prod.sub, 1, false);
-    *others = atomic_load(&s->rx_prod.others);
-    return __builtin_expect(*others != 0, 0) && wake_others(v, s, *others, done);
+    uint32_t others = atomic_load(&s->rx_prod.others);
+    return __builtin_expect(others != 0, 0) && wake_others(v, s, others, done);
 }
 
 void zs_notify(struct zs_view *v, struct zs_session *s)
 {
-    uint32_t others;
-    bool woken = wake(v, s, &others);
-    if (__builtin_expect(others & ZS_OTHERS_ASYNC, 0) && atomic_load_explicit(&s->async, memory_order_relaxed) != 0) {
+    bool woken = wake(v, s);
+    if (__builtin_expect(atomic_load_explicit(&s->rx_prod.others, memory_order_relaxed) & ZS_OTHERS_ASYNC, 0) &&
+        atomic_load_explicit(&s->async, memory_order_relaxed) != 0) {
         long band = zs_async_band(v, s);
         /* Data for a thread that waits for it is no news (SOCKWQ_ASYNC_WAITDATA). */
         if (band != 0 && (!woken || s->kind == ZS_KIND_TCP_LISTEN || !(band & POLLIN)))
@@ -103,15 +103,13 @@ void zs_notify(struct zs_view *v, struct zs_session *s)
 
 void zs_notify_room(struct zs_view *v, struct zs_session *s)
 {
-    uint32_t others;
-    wake(v, s, &others);
+    wake(v, s);
     zs_async_raise(v, s, ZS_ASYNC_OUT);
 }
 
 void zs_notify_own(struct zs_view *v, struct zs_session *s)
 {
-    uint32_t others;
-    wake(v, s, &others);
+    wake(v, s);
 }
 
 static int claim_in(_Atomic uint64_t *subs, uint32_t n, uint64_t word)

@@ -51,7 +51,8 @@ const uint8_t *zs_rx_place(struct zs_view *v, const struct zs_session *rx, uint6
 void zs_rx_placed(struct zs_view *v, struct zs_session *rx, uint64_t n)
 {
     uint64_t head = atomic_load_explicit(&rx->rx_cons.head, memory_order_relaxed) + n;
+    /* Full barrier between returning the room and looking whether somebody waits for it; the producer does the reverse. */
     atomic_store_explicit(&rx->rx_cons.head, head, memory_order_release);
-    atomic_thread_fence(memory_order_seq_cst); /* as in zs_rx_consume */
+    atomic_thread_fence(memory_order_seq_cst);
     zs_rx_room_told(v, rx);
 }

@@ -500,9 +500,5 @@ void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n)
         atomic_store_explicit(&c->ring_seq, ++seq, memory_order_release); /* with attach_ring */
     }
     zs_refs_drop(v, rx, head);
-    /* Full barrier between returning the room and looking whether somebody waits for it; the producer does the reverse. */
-    atomic_store_explicit(&c->head, head, memory_order_release);
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load(&rx->rx_prod.want_space) != 0)
-        return_room(v, rx, head);
+    zs_rx_placed(v, rx, n);
 }

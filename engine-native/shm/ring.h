@@ -118,9 +118,9 @@ int zs_rx_take(struct zs_view *v, struct zs_session *rx, struct zs_taken *t);
  * consumed (zs_rx_placed). NULL: there are none, or zs_rx_peek has to see (place.c). */
 const uint8_t *zs_rx_place(struct zs_view *v, const struct zs_session *rx, uint64_t *n, const uint8_t **next);
 void zs_rx_placed(struct zs_view *v, struct zs_session *rx, uint64_t n);
-/* Consumes n bytes that zs_rx_peek returned: returns room to the producer and wakes it when it waits. */
 /* Tells a writer that waits for room to look again, nothing having been read. */
 void zs_rx_room_told(struct zs_view *v, struct zs_session *rx);
+/* Consumes n bytes that zs_rx_peek returned: returns room to the producer and wakes it when it waits. */
 void zs_rx_consume(struct zs_view *v, struct zs_session *rx, uint64_t n);
 
 /* UDP records use the same calls: see udp.h in the client. */

@@ -92,6 +92,25 @@ static inline uint64_t rnd(uint64_t *s)
     return *s * UINT64_C(2685821657736338717);
 }
 
+/* The bytes of a stream, by their position. */
+static inline uint8_t byte_at(uint64_t pos)
+{
+    return (uint8_t)((pos * UINT64_C(0x9e3779b97f4a7c15)) >> 56);
+}
+
+static inline void fill(uint8_t *p, uint64_t pos, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = byte_at(pos + i);
+}
+
+static inline void check(const uint8_t *p, uint64_t pos, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != byte_at(pos + i))
+            fail_msg("byte %llu is wrong", (unsigned long long)(pos + i));
+}
+
 /* Two ends of an open connection: returns the index of a's end, *other is b's. */
 static inline uint32_t fixture_pair(struct fixture *f, uint32_t *other)
 {

@@ -11,24 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-static uint8_t byte_at(uint64_t pos)
-{
-    return (uint8_t)((pos * UINT64_C(0x9e3779b97f4a7c15)) >> 56);
-}
-
-static void fill(uint8_t *p, uint64_t pos, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        p[i] = byte_at(pos + i);
-}
-
-static void check(const uint8_t *p, uint64_t pos, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (p[i] != byte_at(pos + i))
-            fail_msg("byte %llu is wrong", (unsigned long long)(pos + i));
-}
-
 /* Both ends, and how far each is. */
 struct ends {
     struct fixture *f;

@@ -45,10 +45,9 @@ static void writer_child(void *arg)
 /* Reads to the end: how many came, 0 when one was torn or out of order. */
 static void *check_all(void *arg)
 {
-    static uint32_t next[MOST];
+    uint32_t next[MOST] = {0};
     struct message m;
     uintptr_t got = 0;
-    memset(next, 0, sizeof next);
     for (ssize_t n; (n = OK(recv(*(int *)arg, &m, sizeof m, MSG_WAITALL))) > 0; got++) {
         bool right = n == sizeof m && m.writer < MOST && m.number == next[m.writer]++;
         for (size_t i = 0; right && i < sizeof m.fill; i++)
