@@ -160,8 +160,10 @@ static bool send_probe(struct tcp_conn *c)
     } else if (!tcp_send_one_more(c)) {
         return c->state != TCP_CLOSED && c->board != NULL && probe_again(c);
     }
+    if (c->state == TCP_CLOSED) /* what was to be sent is not where the application's ring should have it */
+        return false;
     c->send->probe_end = c->snd_nxt;
-    return c->state != TCP_CLOSED;
+    return true;
 }
 
 static void probe(struct tcp_conn *c)
