@@ -74,6 +74,16 @@ describe('an engine with a memif port', () => {
     expect(stderr).toContain(`engine ${engine} runs already: --port without effect`);
   });
 
+  test('the same port is no news, nor are the options that it was started with', async () => {
+    const started = box.engine('same');
+    await box.run(['engine', 'start', '--engine', started, '--port', 'none', '--memory', '128']);
+    const same = await box.run(['--engine', started, '--port', 'none', '--memory', '128', 'true']);
+    expect(same).toMatchObject({ status: 0, stderr: '' });
+    const other = await box.run(['--engine', started, '--port', 'none', '--memory', '256', 'true']);
+    expect(other.stderr).toBe(`zstack-run: engine ${started} runs already: --memory without effect\n`);
+    await box.run(['engine', 'stop', '--engine', started]);
+  });
+
   test('status shows ports, stack and wire; JSON passes all', async () => {
     const status = statusSchema.parse(JSON.parse((await command('status', '--json')).stdout));
     expect(status.ports?.[0]).toMatchObject({ device: 'net_memif0', rx_errors: 2, copies: 1, sleep: 'fd' });

@@ -147,6 +147,16 @@ const nodeServer = ({ port }: Place) => ({
   env: { PORT: String(port), HOST: '127.0.0.1' },
 });
 
+/** The load generator that Node's own developers use, of the project's development packages: a client in JavaScript. */
+const AUTOCANNON = join(ROOT, 'node_modules', '.bin', 'autocannon');
+
+function autocannonValue(stdout: string): number {
+  const { errors, non2xx, requests } = JSON.parse(stdout) as Record<string, unknown>;
+  if (errors !== 0 || non2xx !== 0)
+    throw new LauncherError('ZS1501', `autocannon reports ${String(errors)} errors, ${String(non2xx)} other answers`);
+  return json('average')(JSON.stringify(requests));
+}
+
 const zeroStream = (name: string, text: string, ...mode: string[]): Case => ({
   ...{ name, text, unit: 'MB/s', better: 'higher', needs: [] },
   server: ({ port }) => ({ command: [part('zc-stream'), 'server', String(port), ...mode] }),
@@ -220,6 +230,16 @@ export const CASES: readonly Case[] = [
       ...[process.execPath, join(ROOT, 'apps', 'http-node', 'client.js'), String(port), String(seconds)],
     ],
     value: json('per_s'),
+  },
+  {
+    ...{ name: 'node-autocannon', text: 'autocannon -c32 to node:http', unit: 'requests/s', better: 'higher' },
+    needs: [AUTOCANNON],
+    server: nodeServer,
+    client: ({ host, port, seconds }) => [
+      ...[process.execPath, AUTOCANNON, '-c', '32', '-d', String(Math.max(1, Math.round(seconds)))],
+      ...['--json', '--no-progress', `http://${host}:${port}/`],
+    ],
+    value: autocannonValue,
   },
   connections('connections', 'a connection for each 64-byte round trip'),
   { ...connections('connections-one-cpu', 'the same, both and the engine on one CPU'), oneCpu: true },

@@ -10,6 +10,7 @@ import { enginePorts } from '../ports/arguments.js';
 import type { PlannedPort } from '../ports/plan.js';
 import { ealArguments } from './eal.js';
 import { createLog, readLog } from './log.js';
+import { startedWith } from './started-with.js';
 
 /** How an attempt to start an engine ended. */
 export type StartResult =
@@ -72,7 +73,7 @@ export async function startEngine(
       detached: true,
       cwd: '/',
       stdio: ['ignore', log, log, 'pipe'],
-      env: engineEnvironment(),
+      env: { ...engineEnvironment(), ...startedWith(options) },
     });
     const [line, status] = await firstReport(child, timeoutMs);
     if (line === 'ready') {

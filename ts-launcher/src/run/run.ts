@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Engine } from '../engine/connect.js';
 import { LauncherError } from '../errors.js';
 import { portWith } from '../engine/port-names.js';
+import { differing } from '../engine/started-with.js';
 import { flagName, type Resolved } from '../options/resolve.js';
 import { OPTION_NAMES, spec } from '../options/table.js';
 import { note, printError, sayUnless, warn } from '../output.js';
@@ -61,23 +62,27 @@ function checkTarget(file: string, force: boolean, quiet: boolean): void {
 
 /** The engine, or `undefined` where the user allows to go on without. */
 async function engineFor(resolved: Resolved): Promise<Engine | undefined> {
-  const { options, origins } = resolved;
+  const { options } = resolved;
   const { findOrStartEngine } = await import('../engine/connect.js');
   try {
     part('preload');
     // The command's capture begins and ends with the command, whoever started the engine.
     const withoutCapture = { ...resolved, options: { ...options, capture: undefined } };
     const engine = await findOrStartEngine(withoutCapture, options.linger, sayUnless(options.quiet));
-    const late = OPTION_NAMES.filter((name) => spec(name).engine && name !== 'linger' && origins[name].kind === 'flag');
-    if (!engine.started && late.length > 0 && !options.quiet) {
-      note(`engine ${options.engine} runs already: ${late.map(flagName).join(', ')} without effect`);
-    }
+    if (!engine.started && !options.quiet) noteLate(engine.pid, resolved);
     return engine;
   } catch (error) {
     if (!(error instanceof LauncherError) || options.fallback !== 'kernel') throw error;
     if (!options.quiet) warn(`no engine (${error.what}): the command runs on kernel sockets`);
     return undefined;
   }
+}
+
+/** Says which flags ask for something that the engine, which runs already, was not started with. */
+function noteLate(pid: number, { options, origins }: Resolved): void {
+  const asked = OPTION_NAMES.filter((name) => spec(name).engine && name !== 'linger' && origins[name].kind === 'flag');
+  const late = differing(pid, options, asked).map(flagName);
+  if (late.length > 0) note(`engine ${options.engine} runs already: ${late.join(', ')} without effect`);
 }
 
 /** Takes a lease on the engine, and returns the command's environment. */
