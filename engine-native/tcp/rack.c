@@ -8,7 +8,6 @@
 #define DUP_THRESH 3u
 #define MAX_ACK_DELAY_NS (200 * NET_NS_PER_MS)
 #define STAMP_AHEAD_US 1u     /* what a stamp may be ahead of the time */
-#define MIN_RTT_FOR_NS (300 * NET_NS_PER_S)
 
 static bool sent_after(uint64_t t1, tcp_seq end1, uint64_t t2, tcp_seq end2)
 {
@@ -16,16 +15,6 @@ static bool sent_after(uint64_t t1, tcp_seq end1, uint64_t t2, tcp_seq end2)
 }
 
 /* ---- What arrived: 6.2, steps 1 to 3 ---- */
-
-static void learn_min_rtt(struct tcp_conn *c, uint64_t rtt)
-{
-    uint32_t us = (uint32_t)RTE_MIN(RTE_MAX(rtt / 1000, (uint64_t)1), (uint64_t)UINT32_MAX);
-    uint32_t s = (uint32_t)(c->st->now / NET_NS_PER_S);
-    if (c->min_rtt_us == 0 || us <= c->min_rtt_us || s - c->min_rtt_s > MIN_RTT_FOR_NS / NET_NS_PER_S) {
-        c->min_rtt_us = us;
-        c->min_rtt_s = s;
-    }
-}
 
 void tcp_rack_arrived(struct tcp_conn *c, const struct tcp_range *r, const struct tcp_seg *s)
 {
@@ -37,7 +26,7 @@ void tcp_rack_arrived(struct tcp_conn *c, const struct tcp_range *r, const struc
     /* Step 2: an answer to an earlier transmission says nothing of this one. */
     bool earlier = resent && ((int32_t)(s->opt.tsecr - tcp_ts_at(c, r->sent)) < 0 || rtt / 1000 + STAMP_AHEAD_US < c->min_rtt_us);
     if (!resent)
-        learn_min_rtt(c, rtt);
+        tcp_rtt_least(c, rtt);
     if (!earlier) {
         b->rack_rtt = rtt;
         if (sent_after(r->sent, r->end, b->rack_sent, b->rack_end)) {

@@ -2,9 +2,23 @@
  * Round trip time and retransmission timeout, RFC 6298. */
 #include "tcp_conn.h"
 
+#define MIN_RTT_FOR_NS (300 * NET_NS_PER_S) /* as Linux */
+
+/* RFC 8985's min_RTT: the least that was measured in the last minutes. */
+void tcp_rtt_least(struct tcp_conn *c, uint64_t ns)
+{
+    uint32_t us = (uint32_t)RTE_MIN(RTE_MAX(ns / 1000, (uint64_t)1), (uint64_t)UINT32_MAX);
+    uint32_t s = (uint32_t)(c->st->now / NET_NS_PER_S);
+    if (c->min_rtt_us == 0 || us <= c->min_rtt_us || s - c->min_rtt_s > MIN_RTT_FOR_NS / NET_NS_PER_S) {
+        c->min_rtt_us = us;
+        c->min_rtt_s = s;
+    }
+}
+
 void tcp_rtt_sample(struct tcp_conn *c, uint64_t ns)
 {
     uint64_t us = ns / 1000;
+    tcp_rtt_least(c, ns);
     uint32_t r = us == 0 ? 1 : us > TCP_RTO_MAX_US ? TCP_RTO_MAX_US : (uint32_t)us;
     if (c->srtt_us == 0) { /* 2.2 */
         c->srtt_us = r;

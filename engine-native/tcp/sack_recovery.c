@@ -169,6 +169,15 @@ static void look_at_timeout(struct tcp_conn *c, const struct tcp_seg *s, const s
 
 /* ---- Acknowledgements and timeouts ---- */
 
+/* Where the peer's window or ours kept new data back in recovery, ssthresh is far above what is on its way at its end, and would leave in one
+ * burst. As much may as the path's queue held before: the round trip time told its part of the window. */
+static uint32_t burst_allowed(const struct tcp_conn *c)
+{
+    uint32_t queued_us = c->srtt_us > c->min_rtt_us ? c->srtt_us - c->min_rtt_us : 0;
+    uint32_t held = c->srtt_us == 0 ? 0 : (uint32_t)((uint64_t)c->send->prior_cwnd * queued_us / c->srtt_us);
+    return RTE_MAX(held, tcp_initial_window(c));
+}
+
 void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked)
 {
     struct tcp_news news;
@@ -181,10 +190,8 @@ void tcp_sack_ack(struct tcp_conn *c, const struct tcp_seg *s, uint32_t acked)
     look_at_timeout(c, s, &news);
     tcp_undo_ack(c, s, &news, of_probe);
     if ((c->flags & (TCP_F_RECOVERY | TCP_F_LOSS)) && seq_geq(c->snd_una, c->recover)) {
-        /* After a timeout it grows from below anyway. Where the peer's window or ours kept new data back, ssthresh is far above what
-         * is on its way, and would leave in one burst. */
-        if (recovering)
-            c->cwnd = RTE_MIN(c->ssthresh, tcp_pipe(c) + RTE_MAX(news.delivered, tcp_initial_window(c)));
+        if (recovering) /* after a timeout it grows from below anyway */
+            c->cwnd = RTE_MIN(c->ssthresh, tcp_pipe(c) + RTE_MAX(news.delivered, burst_allowed(c)));
         c->flags &= ~(TCP_F_RECOVERY | TCP_F_LOSS | TCP_F_RESEND | TCP_F_FRTO | TCP_F_FRTO_NEW);
         tcp_rack_recovered(c);
     } else if (recovering && acked > 0) {

@@ -234,6 +234,7 @@ void tcp_tell_sent(struct tcp_conn *c);
 
 /* ---- rtt.c ---- */
 void tcp_rtt_sample(struct tcp_conn *c, uint64_t ns);
+void tcp_rtt_least(struct tcp_conn *c, uint64_t ns); /* measured, for min_rtt_us alone */
 uint64_t tcp_rto_ns(const struct tcp_conn *c); /* with backoff */
 
 /* ---- timers.c ---- */

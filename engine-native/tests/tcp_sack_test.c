@@ -116,6 +116,21 @@ CASE(sack_across_the_wrap, "iss 4294965000", "peer 4294967200", OPEN_SACK, "writ
      SACK("1461-2921"), SACK("1461-4381"), SACK("1461-5841"), "> . 1:1461(1460)", "< . 101:201(100) ack 14601",
      "> . 14601:14601(0) ack 1 <sack 101-201>", "< . 1:101(100) ack 14601", "> . 14601:14601(0) ack 201", "read 200")
 
+/* The peer's window keeps new data back in recovery, so that nothing is on its way at its end. A round trip took 1 ms, then 150 with the queue full:
+ * what fills it leaves in one turn, up to ssthresh; where no queue was seen, the initial window. */
+#define EIGHTEEN_MORE \
+    "> . 14601:16061(1460)", "> . 16061:17521(1460)", "> . 17521:18981(1460)", "> . 18981:20441(1460)", \
+    "> . 20441:21901(1460)", "> . 21901:23361(1460)", "> . 23361:24821(1460)", "> . 24821:26281(1460)", \
+    "> . 26281:27741(1460)", "> . 27741:29201(1460)", "> . 29201:30661(1460)", "> . 30661:32121(1460)", \
+    "> . 32121:33581(1460)", "> . 33581:35041(1460)", "> . 35041:36501(1460)", "> . 36501:37961(1460)", \
+    "> . 37961:39421(1460)", "> P. 39421:40881(1460)"
+#define BEHIND_A_HOLE(rtt, after)                                                                                             \
+    "listen", "< S 0:0(0) win 65535 <mss 1460,sackOK>", "> S. 0:0(0) ack 1", rtt, "< . 1:1(0) ack 1", "write 40880", TEN_SEGMENTS,  \
+        TENTH, after, "< . 1:1(0) ack 14601", EIGHTEEN_MORE, after,                                                              \
+        "< . 1:1(0) ack 14601 <sack 16061-40881>", "> . 14601:16061(1460)", after, "< . 1:1(0) ack 40881"
+CASE(end_of_recovery_fills_the_queue, BEHIND_A_HOLE("+1", "+150"), "info snd_ssthresh 12", "info snd_cwnd 12")
+CASE(end_of_recovery_is_no_burst, BEHIND_A_HOLE("+150", "+150"), "info snd_ssthresh 12", "info snd_cwnd 10")
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +147,7 @@ int main(int argc, char **argv)
         T(duplicate_told_is_no_loss), T(last_segment_is_rescued), T(holes_are_tried_when_nothing_is_new), T(fin_is_resent),
         T(fin_alone_is_resent), T(closed_window_is_probed_with_sack), T(new_probe_may_be_accepted),
         T(shrunk_window_holds_resending), T(sack_across_the_wrap),
+        T(end_of_recovery_fills_the_queue), T(end_of_recovery_is_no_burst),
     };
     cases_begin(argc, argv);
     int failed = cmocka_run_group_tests_name("payload copied", tests, NULL, NULL);
