@@ -349,6 +349,18 @@ static void keep(struct tcp_conn *c, struct tcp_seg *s)
     }
 }
 
+/* A peer with a small window sends it in one go: the last of an odd number of segments would wait for those of the next round trip. Which one is
+ * the last cannot be known; PSH may tell, and of few each is acknowledged. */
+static bool may_end_a_flight(struct tcp_conn *c, const struct tcp_seg *s)
+{
+    if (s->flags & RTE_TCP_PSH_FLAG)
+        return true;
+    if (c->at_once == TCP_AT_ONCE_MAX)
+        return false;
+    c->at_once++;
+    return true;
+}
+
 static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
 {
     struct stack *st = c->st;
@@ -367,6 +379,8 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
         c->flags |= TCP_F_ACK_NOW; /* RFC 5681 4.2: at once, a duplicate ACK */
         return;
     }
+    if (st->now - c->last_data >= TCP_FLIGHT_GAP_NS)
+        c->at_once = 0;
     c->last_data = st->now;
     uint32_t put = deliver(c, &s->m, s->skip, s->len);
     if (c->state == TCP_CLOSED)
@@ -384,8 +398,8 @@ static void receive_payload(struct tcp_conn *c, struct tcp_seg *s)
     tcp_autotune(c);
     if (gap || s->segments > 1 || tcp_timer_on(c, TCP_T_DELACK))
         c->flags |= TCP_F_ACK_NOW | TCP_F_STREAM;
-    else if ((tcp_opt_bits(c) & ZS_O_QUICKACK) || ((c->flags & TCP_F_STREAM) && (s->flags & RTE_TCP_PSH_FLAG)))
-        c->flags |= TCP_F_ACK_NOW; /* the end of a burst: an odd segment would wait for a round trip otherwise */
+    else if ((tcp_opt_bits(c) & ZS_O_QUICKACK) || ((c->flags & TCP_F_STREAM) && may_end_a_flight(c, s)))
+        c->flags |= TCP_F_ACK_NOW;
     else if (!(c->flags & TCP_F_ACK_NOW))
         tcp_timer_set(c, TCP_T_DELACK, c->flags & TCP_F_STREAM ? TCP_DELACK_STREAM_NS : TCP_DELACK_NS);
 }

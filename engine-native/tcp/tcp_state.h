@@ -24,6 +24,8 @@
 #define TCP_SYN_ACK_RETRIES 5u /* both as Linux */
 #define TCP_DELACK_NS (40 * NET_NS_PER_MS) /* RFC 9293 3.8.6.3: under 0.5 s */
 #define TCP_DELACK_STREAM_NS NET_NS_PER_MS  /* where no answer is to be expected that it could go with */
+#define TCP_FLIGHT_GAP_NS NET_NS_PER_MS     /* without data for so long: what comes next begins a flight */
+#define TCP_AT_ONCE_MAX 16u                 /* segments of a flight that are acknowledged each by itself; as Linux' TCP_MAX_QUICKACKS */
 #define TCP_TIME_WAIT_NS (60 * NET_NS_PER_S) /* 2 MSL, with the MSL of most systems, 30 s */
 #define TCP_FIN_WAIT_NS (60 * NET_NS_PER_S)  /* nobody is there to read what comes */
 #define TCP_PAWS_IDLE_NS (UINT64_C(24) * 86400 * NET_NS_PER_S) /* RFC 7323 5.5 */
@@ -173,7 +175,8 @@ struct tcp_conn {
     uint8_t retries;  /* retransmissions or probes since the peer was last heard */
     uint8_t backoff;  /* doublings of the RTO, or of the probes' interval */
     uint8_t dupacks;
-    uint8_t snd_scale, rcv_scale;
+    uint8_t snd_scale : 4, rcv_scale : 4;
+    uint8_t at_once; /* segments of this flight that were acknowledged each by itself */
     uint8_t keep_probes;
     uint8_t challenges; /* challenge ACKs in the second that began at challenge_start */
     uint16_t mss;       /* payload bytes in a full segment we send, options taken off */

@@ -24,8 +24,8 @@ CASE(ecn_syn_without_answer_asks_no_more, "ecn", "connect", "> SEW 0:0(0)", "+10
 
 /* ---- Marks ---- */
 CASE(ecn_mark_is_echoed_until_heard, OPEN_ECN, "< . 1:1461(1460) ack 1 ce", "< . 1461:2921(1460) ack 1 ect0", "> E. 1:1(0) ack 2921",
-     "< . 2921:4381(1460) ack 1 ect0", "< . 4381:5841(1460) ack 1 ect0", "> E. 1:1(0) ack 5841", "< W. 5841:7301(1460) ack 1 ect0",
-     "< . 7301:8761(1460) ack 1 ect0", "> . 1:1(0) ack 8761", "read 8760", "count tcp_ce_rx 1", "info options 24")
+     "< . 2921:4381(1460) ack 1 ect0", "> E. 1:1(0) ack 4381", "< . 4381:5841(1460) ack 1 ect0", "> E. 1:1(0) ack 5841",
+     "< W. 5841:7301(1460) ack 1 ect0", "> . 1:1(0) ack 7301", "< . 7301:8761(1460) ack 1 ect0", "> . 1:1(0) ack 8761", "read 8760", "count tcp_ce_rx 1", "info options 24")
 CASE(ecn_mark_with_cwr_is_a_new_one, OPEN_ECN, "< . 1:1461(1460) ack 1 ce", "< W. 1461:2921(1460) ack 1 ce", "> E. 1:1(0) ack 2921", "read 2920")
 CASE(ecn_echo_rides_on_data, OPEN_ECN, "< P. 1:11(10) ack 1 ce", "write 10", "> PE. 1:11(10) ack 11 ect0", "read 10")
 CASE(ecn_mark_without_agreement_is_nothing, OPEN, "< P. 1:11(10) ack 1 ce", "+41", "> . 1:1(0) ack 11", "read 10", "count tcp_ce_rx 0")

@@ -82,7 +82,7 @@ CASE(urgent_byte_is_waited_for, OPEN, "< U. 1:11(10) ack 1 urg 15", "mark 14 wai
 CASE(urgent_byte_out_of_order, OPEN, "< U. 101:201(100) ack 1 urg 1", "> . 1:1(0) ack 1", "mark 100", "< . 1:101(100) ack 1", "> . 1:1(0) ack 201", "read 200")
 CASE(urgent_pointer_alone, OPEN, "< U. 1:1(0) ack 1 urg 5", "mark 4 waited", "< P. 1:11(10) ack 1", "mark 4", "read 10", "+41", "> . 1:1(0) ack 11")
 CASE(old_urgent_pointer_is_no_news, OPEN, "< PU. 1:11(10) ack 1 urg 10", "mark 9", "read 10", "+41", "> . 1:1(0) ack 11", "< U. 11:11(0) ack 1 urg 0", "mark 10 waited",
-     "< U. 11:16(5) ack 1 urg 1", "mark 10", "< U. 16:21(5) ack 1 urg 0", "> . 1:1(0) ack 21", "read 10", "count tcp_urgent_rx 3")
+     "< U. 11:16(5) ack 1 urg 1", "> . 1:1(0) ack 16", "mark 10", "< U. 16:21(5) ack 1 urg 0", "> . 1:1(0) ack 21", "read 10", "count tcp_urgent_rx 3")
 CASE(urgent_pointer_of_a_repetition, OPEN, "< PU. 1:11(10) ack 1 urg 10", "+41", "> . 1:1(0) ack 11", "< PU. 1:11(10) ack 1 urg 10", "> . 1:1(0) ack 11", "mark 9",
      "count tcp_urgent_rx 1", "read 10")
 CASE(urgent_pointer_without_flag_is_nothing, OPEN, "< P. 1:11(10) ack 1 urg 5", "nothing-urgent", "read 10", "+41", "> . 1:1(0) ack 11")

@@ -52,7 +52,19 @@ CASE(every_second_segment_is_acked, OPEN, "< . 1:1461(1460) ack 1", "< . 1461:29
 /* A stream: a sender whose window is an odd number of segments would wait for what is left over. */
 #define STREAM OPEN, "< . 1:1461(1460) ack 1", "< . 1461:2921(1460) ack 1", "> . 1:1(0) ack 2921 win 65535", "read 2920"
 CASE(end_of_a_burst_is_acked, STREAM, "< P. 2921:4381(1460) ack 1", "> . 1:1(0) ack 4381", "read 1460")
-CASE(left_over_segment_is_acked_soon, STREAM, "< . 2921:4381(1460) ack 1", "read 1460", "+2", "> . 1:1(0) ack 4381")
+CASE(odd_segment_is_acked_at_once, STREAM, "< . 2921:4381(1460) ack 1", "> . 1:1(0) ack 4381", "read 1460")
+#define SIXTEEN_AT_ONCE                                                                                                       \
+    "< . 2921:2931(10) ack 1", "> . 1:1(0) ack 2931", "< . 2931:2941(10) ack 1", "> . 1:1(0) ack 2941", \
+    "< . 2941:2951(10) ack 1", "> . 1:1(0) ack 2951", "< . 2951:2961(10) ack 1", "> . 1:1(0) ack 2961", \
+    "< . 2961:2971(10) ack 1", "> . 1:1(0) ack 2971", "< . 2971:2981(10) ack 1", "> . 1:1(0) ack 2981", \
+    "< . 2981:2991(10) ack 1", "> . 1:1(0) ack 2991", "< . 2991:3001(10) ack 1", "> . 1:1(0) ack 3001", \
+    "< . 3001:3011(10) ack 1", "> . 1:1(0) ack 3011", "< . 3011:3021(10) ack 1", "> . 1:1(0) ack 3021", \
+    "< . 3021:3031(10) ack 1", "> . 1:1(0) ack 3031", "< . 3031:3041(10) ack 1", "> . 1:1(0) ack 3041", \
+    "< . 3041:3051(10) ack 1", "> . 1:1(0) ack 3051", "< . 3051:3061(10) ack 1", "> . 1:1(0) ack 3061", \
+    "< . 3061:3071(10) ack 1", "> . 1:1(0) ack 3071", "< . 3071:3081(10) ack 1", "> . 1:1(0) ack 3081"
+CASE(every_second_one_of_many, STREAM, SIXTEEN_AT_ONCE, "< . 3081:3091(10) ack 1", "< . 3091:3101(10) ack 1", "> . 1:1(0) ack 3101", "read 180")
+CASE(left_over_segment_is_acked_soon, STREAM, SIXTEEN_AT_ONCE, "< . 3081:3091(10) ack 1", "+2", "> . 1:1(0) ack 3091", "read 170")
+CASE(pause_begins_another_flight, STREAM, SIXTEEN_AT_ONCE, "+1", "< . 3081:3091(10) ack 1", "> . 1:1(0) ack 3091", "read 170")
 CASE(silent_reader_makes_a_stream, OPEN, "< P. 1:101(100) ack 1", "read 100", "+39", "+2", "> . 1:1(0) ack 101 win 65435", "< P. 101:201(100) ack 1",
      "> . 1:1(0) ack 201 win 65335", "read 100")
 CASE(answer_ends_a_stream, STREAM, "write 20", "> P. 1:21(20) ack 2921", "< P. 2921:3021(100) ack 21", "read 100", "+39", "+2", "> . 21:21(0) ack 3021")
@@ -68,8 +80,8 @@ CASE(partly_old_segment_is_used, OPEN, "< P. 1:101(100) ack 1", "+41", "> . 1:1(
 CASE(beyond_the_window_is_dropped, OPEN, "< . 70001:70101(100) ack 1", "> . 1:1(0) ack 1", "count tcp_unacceptable 1")
 CASE(window_closes_and_opens, "rcvbuf 2000", "listen", SYN_IN, "> S. 0:0(0) ack 1 win 2000", "< . 1:1(0) ack 1",
      "< . 1:1461(1460) ack 1", "< . 1461:2921(1460) ack 1", "> . 1:1(0) ack 2001 win 0", "< . 2001:2002(1) ack 1",
-     "> . 1:1(0) ack 2001 win 0", "read 2000", "> . 1:1(0) ack 2001 win 2000", "< . 2001:2101(100) ack 1", "read 100", "+41",
-     "> . 1:1(0) ack 2101 win 1900")
+     "> . 1:1(0) ack 2001 win 0", "read 2000", "> . 1:1(0) ack 2001 win 2000", "< . 2001:2101(100) ack 1", "> . 1:1(0) ack 2101 win 1900",
+     "read 100")
 CASE(window_does_not_open_by_crumbs, "rcvbuf 2000", "listen", SYN_IN, "> S. 0:0(0) ack 1 win 2000", "< . 1:1(0) ack 1",
      "< . 1:1001(1000) ack 1", "< . 1001:2001(1000) ack 1", "> . 1:1(0) ack 2001 win 0", "read 500", "read 400", "read 200",
      "> . 1:1(0) ack 2001 win 1100")
@@ -214,7 +226,8 @@ int main(int argc, char **argv)
         T(senseless_flags_are_dropped), T(wrong_checksum_is_dropped), T(broken_options_are_dropped),
         T(unknown_options_are_skipped), T(full_accept_queue_defers), T(failed_accept_resets),
         T(closed_while_connecting), T(ack_is_delayed), T(every_second_segment_is_acked), T(end_of_a_burst_is_acked),
-        T(left_over_segment_is_acked_soon), T(silent_reader_makes_a_stream), T(answer_ends_a_stream), T(ack_rides_on_data),
+        T(odd_segment_is_acked_at_once), T(every_second_one_of_many),
+        T(left_over_segment_is_acked_soon), T(pause_begins_another_flight), T(silent_reader_makes_a_stream), T(answer_ends_a_stream), T(ack_rides_on_data),
         T(gap_is_filled), T(overlaps_are_cut), T(duplicate_is_acked_again), T(partly_old_segment_is_used),
         T(beyond_the_window_is_dropped), T(window_closes_and_opens), T(window_does_not_open_by_crumbs),
         T(acks_count_in_a_closed_window), T(sequence_numbers_wrap), T(initial_window_is_ten_segments), T(nagle),
