@@ -47,7 +47,7 @@ int listen_at(int port)
     return fd;
 }
 
-int connect_to(const char *host, int port)
+static int connect_prepared(const char *host, int port, void (*prepare)(int fd, const char *arg), const char *arg)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
 
@@ -61,6 +61,8 @@ int connect_to(const char *host, int port)
 
         if (fd < 0)
             die("socket");
+        if (prepare != NULL)
+            prepare(fd, arg);
         if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
             return fd;
@@ -73,14 +75,24 @@ int connect_to(const char *host, int port)
     die("connect");
 }
 
+int connect_to(const char *host, int port)
+{
+    return connect_prepared(host, port, NULL, NULL);
+}
+
 int connect_at(const char *where)
+{
+    return connect_prepared_at(where, NULL, NULL);
+}
+
+int connect_prepared_at(const char *where, void (*prepare)(int fd, const char *arg), const char *arg)
 {
     const char *colon = strrchr(where, ':');
     char host[INET_ADDRSTRLEN] = "127.0.0.1";
 
     if (colon != NULL)
         snprintf(host, sizeof(host), "%.*s", (int)(colon - where), where);
-    return connect_to(host, (int)number(colon != NULL ? colon + 1 : where, "PORT", 1, 65535));
+    return connect_prepared(host, (int)number(colon != NULL ? colon + 1 : where, "PORT", 1, 65535), prepare, arg);
 }
 
 int read_all(int fd, void *data, size_t size)

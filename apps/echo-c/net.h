@@ -21,6 +21,9 @@ int connect_to(const char *host, int port);
 /* The same for HOST:PORT, or PORT on this host. */
 int connect_at(const char *where);
 
+/* And calls prepare with the socket, and arg, before. */
+int connect_prepared_at(const char *where, void (*prepare)(int fd, const char *arg), const char *arg);
+
 /* Reads exactly size bytes. Returns 0 when the peer closed or reset before the first one, else 1. */
 int read_all(int fd, void *data, size_t size);
 

@@ -138,11 +138,11 @@ static int server(int port, const char *congestion)
 static int client(const char *where, int receive, double seconds, const char *congestion)
 {
     struct request request = {(uint64_t)(seconds * 1e9), (uint32_t)receive, 0};
-    int fd = connect_at(where);
+    /* Before it connects: a kernel whose default is BBR would go on pacing. */
+    int fd = connect_prepared_at(where, choose, congestion);
     struct result r = {0};
     uint64_t sent = 0;
 
-    choose(fd, congestion);
     write_all(fd, &request, sizeof(request));
     if (receive) {
         r = receive_for(fd, request.window_ns);
