@@ -78,6 +78,10 @@ void tcp_sack_resend(struct tcp_conn *c, bool last)
                 return;
             space = (uint32_t)seq_diff(edge, at);
         }
+        if (pipe > 0 && !(c->flags & TCP_F_RESEND) && tcp_pace_room(c) < space) {
+            tcp_pace_wait(c);
+            return;
+        }
         c->flags &= ~TCP_F_RESEND;
         if (!tcp_retransmit(c, at, space))
             return;

@@ -89,6 +89,7 @@ static void sent(struct tcp_conn *c, uint32_t space)
     }
     c->snd_nxt = seq_add(from, space);
     c->send->prr_out += space;
+    tcp_pace_sent(c, space);
     if (c->flags & TCP_F_SACK_SEND)
         tcp_board_sent(c, from, space);
     c->flags |= TCP_F_PLAN_PROBE;
@@ -115,7 +116,14 @@ static bool send_one(struct tcp_conn *c, const struct pending *p)
     if (off > p->bytes) /* the FIN is behind snd_nxt */
         return false;
     uint64_t left = p->bytes - off;
-    uint32_t mss = tcp_mss_now(c), room = (uint32_t)RTE_MIN(left, (uint64_t)usable_window(c));
+    uint32_t mss = tcp_mss_now(c), due = c->flags & TCP_F_PROBING ? UINT32_MAX : tcp_pace_room(c);
+    uint32_t room = (uint32_t)RTE_MIN(left, (uint64_t)usable_window(c));
+    if (due < RTE_MIN(room, mss)) {
+        tcp_pace_wait(c);
+        return false;
+    }
+    if (room > due) /* whole segments: what is left over goes with the next */
+        room = due - due % mss;
     uint32_t len = room / mss > 1 ? mss * tcp_large(c, mss, room / mss) : RTE_MIN(room, mss);
     bool last = len == left, fin = last && p->fin;
     if (!fin && !worth_sending(c, len, last))
@@ -257,6 +265,7 @@ bool tcp_retransmit(struct tcp_conn *c, tcp_seq at, uint32_t space)
     c->flags &= ~TCP_F_RTT_TIMED; /* Karn's rule */
     c->last_send = c->st->now;
     c->send->prr_out += len + fin;
+    tcp_pace_sent(c, len);
     tcp_board_resent(c, at, len + fin);
     tcp_undo_resent(c, at, len + fin);
     tcp_timer_clear(c, TCP_T_PERSIST);

@@ -117,6 +117,13 @@ void tcp_answer_rst(struct stack *st, const struct tcp_seg *s);
 /* How many full segments of new data, up to `most`, may leave as one that the port cuts; 1: it is to be made as ever. */
 uint32_t tcp_large(struct tcp_conn *c, uint32_t mss, uint32_t most);
 
+/* ---- pace.c ---- */
+uint32_t tcp_pace_room(const struct tcp_conn *c); /* bytes that may leave now as far as pacing goes; 0, or a segment at least */
+void tcp_pace_sent(struct tcp_conn *c, uint32_t bytes);
+void tcp_pace_wait(struct tcp_conn *c); /* more could be sent: it will be, when its time has come */
+bool tcp_pace_waits(const struct tcp_conn *c);
+void tcp_pace_end(struct tcp_conn *c); /* c->send is about to go */
+
 /* ---- rest.c ---- */
 bool tcp_send_begin(struct tcp_conn *c); /* c->send is there. False: no memory */
 void tcp_rest(struct tcp_conn *c);       /* TCP_T_REST is due */

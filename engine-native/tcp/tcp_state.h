@@ -142,6 +142,10 @@ struct tcp_loans {
 struct tcp_send {
     union {
         struct {
+            struct wheel_timer pace;  /* pace.c; first */
+            struct tcp_conn *paced;   /* whose it is, while armed */
+            uint64_t pace_at;         /* when what is to be sent next is due */
+            uint32_t unpaced;         /* bytes that need not wait for that */
             uint64_t timed_out;
             struct tcp_cubic cubic;
             struct tcp_hystart hystart;

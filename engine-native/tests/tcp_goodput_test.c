@@ -188,7 +188,8 @@ static const struct path *path_of(const char *name)
     return path;
 }
 
-/* Slow start that goes on until the queue overflows loses what the path carries in a round trip, or twice that. */
+/* Slow start that goes on until the queue overflows loses what the path carries in a round trip, or twice that; less, where it sees the queue grow or
+ * is paced. */
 static void test_slow_start_sees_the_queue(void **state)
 {
     static const char *const names[] = {"loss 0", "delay 50 ms"};
@@ -198,7 +199,8 @@ static void test_slow_start_sees_the_queue(void **state)
         const struct path *path = path_of(names[i]);
         received("cubic", path, 1);
         uint64_t carries = path->rate * 2 * path->delay / SEC / 1448;
-        assert_in_range(counted[NET_TCP_RETRANSMITTED], 1, carries * 3 / 4);
+        assert_in_range(counted[NET_TCP_RETRANSMITTED], 1, carries * 9 / 10);
+        assert_true(counted[NET_TCP_PACED] > 0);
     }
 }
 

@@ -126,9 +126,9 @@ CASE(sack_across_the_wrap, "iss 4294965000", "peer 4294967200", OPEN_SACK, "writ
     "> . 37961:39421(1460)", "> P. 39421:40881(1460)"
 #define BEHIND_A_HOLE(rtt, after)                                                                                             \
     "listen", "< S 0:0(0) win 65535 <mss 1460,sackOK>", "> S. 0:0(0) ack 1", rtt, "< . 1:1(0) ack 1", "write 40880", TEN_SEGMENTS,  \
-        TENTH, after, "< . 1:1(0) ack 14601", EIGHTEEN_MORE, after,                                                              \
-        "< . 1:1(0) ack 14601 <sack 16061-40881>", "> . 14601:16061(1460)", after, "< . 1:1(0) ack 40881"
-CASE(end_of_recovery_fills_the_queue, BEHIND_A_HOLE("+1", "+150"), "info snd_ssthresh 12", "info snd_cwnd 12")
+        TENTH, after, "< . 1:1(0) ack 14601", EIGHTEEN_MORE, after, "< . 1:1(0) ack 14601 <sack 16061-40881>",                   \
+        "> . 14601:16061(1460)", after, "< . 1:1(0) ack 40881"
+CASE(end_of_recovery_fills_the_queue, BEHIND_A_HOLE("+1", "+150"), "info snd_ssthresh 12", "info snd_cwnd 12", "count tcp_paced 0")
 CASE(end_of_recovery_is_no_burst, BEHIND_A_HOLE("+150", "+150"), "info snd_ssthresh 12", "info snd_cwnd 10")
 
 int main(int argc, char **argv)
