@@ -42,6 +42,7 @@ struct epset {
     bool busy;            /* something happened on sockets since idle ones last gave their rings back */
     bool full;            /* they left no room for kernel descriptors */
     bool nests;           /* other sets are in it */
+    _Atomic uint32_t theirs; /* threads that wait in the kernel alone: the set had no socket of ours when they began */
     uint32_t nshm;        /* items with readiness in shared memory */
     uint32_t nconn;       /* of those, connections: worth spinning for */
     uint64_t tag;         /* upper half of the data of our own kernel items */
@@ -67,6 +68,7 @@ void ep_unlock(struct epset *e);
 void ep_ready_push(struct epset *e, struct epitem *it);
 void ep_ready_remove(struct epset *e, struct epitem *it);
 void ep_wake(struct epset *e); /* lets a sleeping waiter look again */
+void ep_wake_theirs(struct epset *e);
 int ep_rebuild(struct epset *e);
 void ep_settle(struct epset *e);
 

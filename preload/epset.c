@@ -142,6 +142,18 @@ void ep_wake(struct epset *e)
     }
 }
 
+/* Those who wait in the kernel alone are nobody whom a hint wakes. A doorbell wakes one of them, who wakes the next. */
+void ep_wake_theirs(struct epset *e)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in theirs_begin() */
+    for (int i = 0; i < EP_WAITS && atomic_load(&e->theirs) > 0; i++) {
+        if (e->w[i].d != NULL) {
+            zs_wait_ring(&e->w[i]);
+            return;
+        }
+    }
+}
+
 /* ---- Waiters and slots ---- */
 
 static int kernel_add(struct epset *e, int fd, uint32_t events, uint64_t data)
@@ -176,6 +188,7 @@ static int waiter_for(struct epset *e, struct zs_domain *d)
     }
     if (e->polled)
         atomic_fetch_add(&zs_wait_shm(&e->w[free_one])->asleep, 1);
+    ep_wake_theirs(e);
     return free_one;
 }
 

@@ -2,6 +2,9 @@
  * epoll, level-triggered: events in every state, the set's operations, timeouts. */
 #include "lib.h"
 
+#include <semaphore.h>
+#include <sys/eventfd.h>
+
 static volatile int minus_one = -1; /* the compiler must not warn of what is tested */
 #define ALL (EPOLLIN | EPOLLOUT | EPOLLRDHUP)
 
@@ -270,6 +273,60 @@ static void before_listen(void)
     OK(close(ep));
 }
 
+/* ---- Threads that wait before the set has a socket ---- */
+
+struct early {
+    int ep;
+    sem_t woken, go_on;
+};
+
+static void *wait_early(void *arg)
+{
+    struct early *w = arg;
+    struct epoll_event ev;
+    int n = OK(epoll_wait(w->ep, &ev, 1, -1));
+    OK(sem_post(&w->woken));
+    OK(sem_wait(&w->go_on)); /* busy with what it was woken for */
+    return (void *)(uintptr_t)n;
+}
+
+static bool woken(struct early *w)
+{
+    struct timespec until;
+    OK(clock_gettime(CLOCK_REALTIME, &until));
+    until.tv_sec += 5;
+    return sem_timedwait(&w->woken, &until) == 0;
+}
+
+static void first_socket(void)
+{
+    enum { THREADS = 3 };
+    struct early w = {.ep = OK(epoll_create1(0))};
+    pthread_t t[THREADS];
+    int p[2], none = OK(eventfd(0, 0));
+    OK(sem_init(&w.woken, 0, 0));
+    OK(sem_init(&w.go_on, 0, 0));
+    ep_add(w.ep, none, EPOLLIN, 0);
+    for (int i = 0; i < THREADS; i++)
+        t[i] = thread(wait_early, &w);
+    settle();
+    tcp_pair(p);
+    ep_add(w.ep, p[1], EPOLLIN | EPOLLET, 1);
+    settle();
+    for (int i = 0; i < THREADS; i++) {
+        send_text(p[0], "x");
+        trace("thread %d woken: %d", i, woken(&w));
+    }
+    for (int i = 0; i < THREADS; i++)
+        OK(sem_post(&w.go_on));
+    for (int i = 0; i < THREADS; i++)
+        CHECK(join(t[i]) == (void *)1);
+    OK(close(none));
+    OK(close(w.ep));
+    OK(close(p[0]));
+    OK(close(p[1]));
+}
+
 const struct conf_case epoll_cases[] = {
     {"epoll_level", level, TCP, NULL},
     {"epoll_states", states, TCP, NULL},
@@ -280,5 +337,6 @@ const struct conf_case epoll_cases[] = {
     {"epoll_operations", operations, TCP, NULL},
     {"epoll_undecided", undecided, TCP, NULL},
     {"epoll_listener", before_listen, TCP, NULL},
+    {"epoll_first_socket", first_socket, TCP, NULL},
     {0},
 };
