@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#define KEEP_MAX 16      /* variables of ours that we put back */
 #define INHERIT_MAX 4096 /* bytes of ZSTACK_INHERIT */
 
 struct env_plan {
@@ -17,7 +16,7 @@ struct env_plan {
     char inherit[INHERIT_MAX];
     char token[64];
     char room[64]; /* ZSTACK_ROOM, "": none */
-    const char *own[KEEP_MAX];
+    const char *own[ZS_KEPT]; /* settings that are put back */
     int nown;
 };
 
@@ -82,26 +81,22 @@ static bool any_sock(void)
 /* `exec`: this process becomes the program, rather than a child that libc makes. */
 static void plan_env(struct env_plan *plan, char *const envp[], bool moved, bool exec)
 {
-    static const char *const kept[] = {"ZSTACK_ENGINE", "ZSTACK_RUN", "ZSTACK_PRELOAD", "ZSTACK_SPIN_US",
-                                       "ZSTACK_LOG", "ZSTACK_TRACE", "ZSTACK_TCP", "ZSTACK_UDP"};
     const char *pre = find(envp, "LD_PRELOAD");
     const char *lib = zs_proc.conf.preload;
     plan->nown = 0;
     plan->preload[0] = 0;
     if (*lib != 0 && (pre == NULL || strstr(pre, lib) == NULL))
         snprintf(plan->preload, sizeof plan->preload, "LD_PRELOAD=%s%s%s", lib, pre && *pre ? ":" : "", pre ? pre : "");
-    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
-        if (find(envp, kept[i]) != NULL)
+    for (int i = 0; i < ZS_KEPT; i++) {
+        if (find(envp, zs_kept_names[i]) != NULL)
             continue;
-        for (size_t j = 0; environ != NULL && environ[j] != NULL && plan->nown < KEEP_MAX; j++)
-            if (names(environ[j], kept[i]))
-                plan->own[plan->nown++] = environ[j];
-    }
-    /* A program that also cleared its own environment still has what we read at start. */
-    static __thread char engine[96];
-    if (find(envp, "ZSTACK_ENGINE") == NULL && find(environ, "ZSTACK_ENGINE") == NULL && plan->nown < KEEP_MAX) {
-        snprintf(engine, sizeof engine, "ZSTACK_ENGINE=%s", zs_proc.conf.engine);
-        plan->own[plan->nown++] = engine;
+        /* A program that also cleared its own environment still has what stood in it at the start. */
+        const char *own = zs_proc.conf.kept[i];
+        for (size_t j = 0; environ != NULL && environ[j] != NULL; j++)
+            if (names(environ[j], zs_kept_names[i]))
+                own = environ[j];
+        if (own != NULL)
+            plan->own[plan->nown++] = own;
     }
     list_inherited(plan, moved);
     if (!space_room(plan->room, sizeof plan->room, exec))
@@ -119,7 +114,7 @@ static size_t env_count(char *const envp[])
     return n;
 }
 
-/* Fills out[] (env_count + KEEP_MAX + 5 entries). */
+/* Fills out[] (env_count + ZS_KEPT + 5 entries). */
 static void build_env(struct env_plan *plan, char *const envp[], char **out)
 {
     size_t n = 0;
@@ -148,7 +143,7 @@ static void build_env(struct env_plan *plan, char *const envp[], char **out)
     char **env_out = (char **)(envp);                                                         \
     if (zs_proc.conf.enabled) {                                                               \
         plan_env(&plan, (envp), (moved), (exec));                                             \
-        env_out = alloca((env_count(envp) + KEEP_MAX + 5) * sizeof *env_out);                 \
+        env_out = alloca((env_count(envp) + ZS_KEPT + 5) * sizeof *env_out);                 \
         build_env(&plan, (envp), env_out);                                                    \
     }
 

@@ -86,7 +86,11 @@ static inline void zs_word_unlock(_Atomic uint32_t *l)
 
 /* ---- Process and thread ---- */
 
+/* Settings that programs hand on to the programs that they start: attach.c has their names. */
+enum { ZS_KEPT = 8 };
+
 struct zs_config {
+    const char *kept[ZS_KEPT]; /* NAME=value as the environment had it when the program began; NULL: it had not */
     char engine[64];
     char run[32];
     char preload[512];

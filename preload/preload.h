@@ -7,6 +7,7 @@
 #include "frame.h"
 
 /* ---- Attachment (attach.c) ---- */
+extern const char *const zs_kept_names[ZS_KEPT];
 void zs_config_load(void);
 struct zs_domain *zs_attached(void); /* the current engine, attaching when needed; NULL: use the kernel */
 void zs_engine_lost(struct zs_domain *d);

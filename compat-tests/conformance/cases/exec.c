@@ -20,7 +20,9 @@ static int activated(int first)
     return 0;
 }
 
-/* conformance --inherited echo FD | accept FD | listen FD | udp FD | closed FD | activated FD | stdio 0 */
+static char **new_args(const char *what, int fd);
+
+/* conformance --inherited echo FD | bare FD | accept FD | listen FD | udp FD | closed FD | activated FD | stdio 0 */
 int inherited_main(int argc, char **argv);
 int inherited_main(int argc, char **argv)
 {
@@ -32,6 +34,11 @@ int inherited_main(int argc, char **argv)
     if (strcmp(argv[0], "closed") == 0) {
         trace("new program: F_GETFD %d %s", fcntl(fd, F_GETFD), err_name(errno));
         return 0;
+    }
+    if (strcmp(argv[0], "bare") == 0 || strcmp(argv[0], "barer") == 0) { /* clears its own environment, too, and starts another */
+        OK(clearenv());
+        execv(self_path, new_args(strcmp(argv[0], "bare") == 0 ? "barer" : "echo", fd));
+        return 1;
     }
     if (strcmp(argv[0], "activated") == 0)
         return activated(fd);
@@ -169,6 +176,26 @@ static void bare_environment(void)
     int p[2];
     tcp_pair(p);
     pid_t pid = child(do_exec_bare, p);
+    OK(close(p[1]));
+    talk(p[0]);
+    reap(pid);
+    OK(close(p[0]));
+}
+
+static void do_exec_barer(void *arg)
+{
+    int *p = arg;
+    OK(close(p[0]));
+    execve(self_path, new_args("bare", p[1]), (char *[]){NULL});
+    fail("execve: %s", err_name(errno));
+}
+
+/* And so do the programs that it starts. */
+static void bare_environments(void)
+{
+    int p[2];
+    tcp_pair(p);
+    pid_t pid = child(do_exec_barer, p);
     OK(close(p[1]));
     talk(p[0]);
     reap(pid);
@@ -369,6 +396,7 @@ static void shell_writes(void)
 const struct conf_case exec_cases[] = {
     {"exec_connection", after_fork, TCP, NULL},
     {"exec_bare_environment", bare_environment, TCP, NULL},
+    {"exec_bare_environments", bare_environments, TCP, NULL},
     {"exec_standard_streams", as_standard_streams, TCP, NULL},
     {"exec_listener", listener, TCP, NULL},
     {"exec_bound", bound, TCP, NULL},
