@@ -83,6 +83,18 @@ static void talk(int fd)
     R(read(fd, buf, 1));
 }
 
+/* A child that becomes another program with one end of a connection. */
+static void talk_to(void (*become)(void *arg))
+{
+    int p[2];
+    tcp_pair(p);
+    pid_t pid = child(become, p);
+    OK(close(p[1]));
+    talk(p[0]);
+    reap(pid);
+    OK(close(p[0]));
+}
+
 static void do_exec(void *arg)
 {
     int *p = arg;
@@ -93,13 +105,7 @@ static void do_exec(void *arg)
 
 static void after_fork(void)
 {
-    int p[2];
-    tcp_pair(p);
-    pid_t pid = child(do_exec, p);
-    OK(close(p[1]));
-    talk(p[0]);
-    reap(pid);
-    OK(close(p[0]));
+    talk_to(do_exec);
 }
 
 static void do_exec_bare(void *arg)
@@ -173,13 +179,7 @@ static void many_inherited(void)
 /* A program that rebuilds its environment. */
 static void bare_environment(void)
 {
-    int p[2];
-    tcp_pair(p);
-    pid_t pid = child(do_exec_bare, p);
-    OK(close(p[1]));
-    talk(p[0]);
-    reap(pid);
-    OK(close(p[0]));
+    talk_to(do_exec_bare);
 }
 
 static void do_exec_barer(void *arg)
@@ -193,13 +193,7 @@ static void do_exec_barer(void *arg)
 /* And so do the programs that it starts. */
 static void bare_environments(void)
 {
-    int p[2];
-    tcp_pair(p);
-    pid_t pid = child(do_exec_barer, p);
-    OK(close(p[1]));
-    talk(p[0]);
-    reap(pid);
-    OK(close(p[0]));
+    talk_to(do_exec_barer);
 }
 
 static void do_exec_listener(void *arg)
