@@ -14,7 +14,7 @@ int dgram_bound(struct zsock *k, int fd)
     struct zs_domain *d = zs_attached();
     if (k->s != NULL || d == NULL)
         return 0;
-    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, 0, fd, &reply, NULL);
+    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, !k->bound, fd, &reply, NULL);
     if (r < 0 || reply.a >= ZS_MAX_SESSIONS)
         return r < 0 ? r : -EPROTO;
     k->d = d;

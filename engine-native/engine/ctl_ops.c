@@ -25,12 +25,14 @@ static int op_engine_bell(struct call *c)
 
 static int op_listen(struct call *c)
 {
-    return endpoint_open(c->e, c->client, c->fd, ZS_KIND_TCP_LISTEN, c->r->a, c->r->b, &c->reply);
+    const struct open_request q = {.fd = c->fd, .kind = ZS_KIND_TCP_LISTEN, .backlog = c->r->a, .port = c->r->b, .told = true};
+    return endpoint_open(c->e, c->client, &q, &c->reply);
 }
 
 static int op_udp_open(struct call *c)
 {
-    return endpoint_open(c->e, c->client, c->fd, ZS_KIND_UDP, 0, c->r->a, &c->reply);
+    const struct open_request q = {.fd = c->fd, .kind = ZS_KIND_UDP, .port = c->r->a, .told = c->r->b == 0};
+    return endpoint_open(c->e, c->client, &q, &c->reply);
 }
 
 static int op_close(struct call *c)

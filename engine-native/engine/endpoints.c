@@ -199,19 +199,17 @@ static void share_with(struct engine *e, struct tracked *t, const struct client 
     atomic_fetch_or(&zs_session_at(&e->view, t->session)->flags, ZS_F_SHARED);
 }
 
-int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog, uint32_t port,
-                  struct zs_ctl_reply *reply)
+int endpoint_open(struct engine *e, struct client *c, const struct open_request *q, struct zs_ctl_reply *reply)
 {
+    const uint32_t kind = q->kind, backlog = q->backlog < ZS_BACKLOG_MAX ? q->backlog : ZS_BACKLOG_MAX;
     struct kernel_socket k = {.port = 0};
-    int err = inspect(e, fd, kind, &k);
+    int err = inspect(e, q->fd, kind, &k);
     if (err != 0)
         return err;
-    if (port != 0) {
-        k.port = port;
+    if (q->port != 0) {
+        k.port = q->port;
         k.on_device = true;
     }
-    if (backlog > ZS_BACKLOG_MAX)
-        backlog = ZS_BACKLOG_MAX;
     struct tracked *t = tracked_by_cookie(e, k.cookie);
     if (t != NULL && (t->kind != kind || t->stopped))
         return -EINVAL;
@@ -224,7 +222,8 @@ int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uin
             COUNT(e, UDP_OPENED);
         else
             COUNT(e, LISTENERS_OPENED);
-        event_listen(e, c, t);
+        if (q->told)
+            event_listen(e, c, t);
     } else if (kind == ZS_KIND_TCP_LISTEN) {
         atomic_store(&e->view.arena->listener[t->listener].backlog, backlog);
     }

@@ -326,8 +326,13 @@ struct tracked *ports_conflict(struct engine *e, uint32_t kind, const struct zs_
 /* ---- endpoints.c: listeners and UDP sockets ---- */
 /* A free one, owned by the engine; -ENOBUFS. Any thread, by a view of its own. */
 int64_t session_alloc(struct engine *e, struct zs_view *v, uint32_t kind);
-int endpoint_open(struct engine *e, struct client *c, int fd, uint32_t kind, uint32_t backlog, uint32_t port,
-                  struct zs_ctl_reply *reply);
+struct open_request {
+    int fd;
+    uint32_t kind, backlog; /* ZS_KIND_TCP_LISTEN or ZS_KIND_UDP */
+    uint32_t port;          /* of the engine, that it is bound to; 0: none */
+    bool told;              /* whoever started the program is told where it can be reached */
+};
+int endpoint_open(struct engine *e, struct client *c, const struct open_request *q, struct zs_ctl_reply *reply);
 int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_reply *reply);
 struct tracked *endpoint_of_socket(struct engine *e, int fd); /* whose socket that is; NULL: nobody's that is known here */
 int endpoint_close_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen);

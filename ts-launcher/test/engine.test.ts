@@ -147,6 +147,19 @@ describe('events', () => {
     ]);
   });
 
+  test('a process with ever new UDP sockets is told of so many', () => {
+    const said: string[] = [];
+    const print = eventPrinter(false, { note: (text) => said.push(text), warn: (text) => said.push(`! ${text}`) });
+    const listen = { event: 'listen', pid: 7, name: 'dns', address: '127.0.0.1', verdict: 'local' } as const;
+    for (let port = 2000; port < 2100; port++) print({ ...listen, proto: 'udp', port });
+    print({ ...listen, proto: 'udp', port: 2000 });
+    print({ ...listen, proto: 'tcp', port: 53 });
+    expect(said).toHaveLength(10);
+    expect(said[7]).toMatch(/^listening on 127\.0\.0\.1:2007\/udp /);
+    expect(said[8]).toBe('further UDP sockets of dns (pid 7) are not told');
+    expect(said[9]).toMatch(/^listening on 127\.0\.0\.1:53 /);
+  });
+
   test('--quiet leaves the warnings', () => {
     const said: string[] = [];
     const print = eventPrinter(true, { note: (text) => said.push(text), warn: (text) => said.push(`! ${text}`) });

@@ -5,6 +5,9 @@ import { note, warn, type Say } from '../output.js';
 /** Names the port of the engine that has an address; `undefined` when it is not known. */
 export type PortOf = (address: string) => Promise<string | undefined>;
 
+/** UDP sockets of a process that are told; one that binds a port for each question has no end of them. */
+const UDP_MOST = 8;
+
 /**
  * A receiver of engine events that prints each listener and each warning once.
  * @param quiet warnings only
@@ -21,6 +24,15 @@ export function eventPrinter(
     said.add(text);
     return true;
   };
+  const udp = new Map<number, number>();
+  /** Counts a process' UDP sockets. False: it has more than are told, and that is said once. */
+  const mayTell = (event: { proto: string; pid: number; name: string }) => {
+    if (event.proto !== 'udp') return true;
+    const count = (udp.get(event.pid) ?? 0) + 1;
+    udp.set(event.pid, count);
+    if (count === UDP_MOST + 1) say.note(`further UDP sockets of ${event.name} (pid ${event.pid}) are not told`);
+    return count <= UDP_MOST;
+  };
   const onWire = async (address: string, where: string) => {
     const port = await portOf(address).catch(() => undefined);
     say.note(`listening on ${where} (${port === undefined ? 'wire' : `wire, port ${port}`})`);
@@ -30,6 +42,7 @@ export function eventPrinter(
       if (quiet) return;
       const where = endpoint(event.address, event.port, event.proto);
       // Workers that listen on one address, and listeners that come back with a new engine, are told once.
+      if (!said.has(where) && !mayTell(event)) return;
       if (once(where)) {
         say.note(`listening on ${where} (${event.name}, pid ${event.pid}): ${audience(event.verdict)}`);
       }
