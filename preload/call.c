@@ -9,6 +9,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 __thread struct zs_thread zs_thread __attribute__((tls_model("initial-exec"))) = {.bell = -1};
 
@@ -183,6 +184,25 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     deliver(sig, info, context); /* more real-time signals than the queue holds: late is worse than early */
 }
 
+/* The context of a handler that comes late is this place: what the thread was interrupted in has gone on. What the handler changes in it holds. */
+static void deliver_late(int sig, siginfo_t *info, uint64_t *mask)
+{
+    ucontext_t here;
+    gregset_t was;
+    volatile bool delivered = false;
+    memset(&here, 0, sizeof here);
+    getcontext(&here);
+    if (delivered)
+        return;
+    delivered = true;
+    memcpy(&was, &here.uc_mcontext.gregs, sizeof was);
+    memcpy(&here.uc_sigmask, mask, sizeof *mask);
+    deliver(sig, info, &here);
+    memcpy(mask, &here.uc_sigmask, sizeof *mask);
+    if (memcmp(&was, &here.uc_mcontext.gregs, sizeof was) != 0)
+        setcontext(&here);
+}
+
 void zs_signals_run(void)
 {
     struct zs_thread *t = &zs_thread;
@@ -205,7 +225,7 @@ void zs_signals_run(void)
             memcpy(&mask, &disp.act[sig].sa_mask, sizeof mask);
             mask |= old | (disp.act[sig].sa_flags & SA_NODEFER ? 0 : UINT64_C(1) << (sig - 1));
             zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
-            deliver(sig, &info, NULL);
+            deliver_late(sig, &info, &old);
         }
         zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof old);
     }

@@ -43,8 +43,10 @@ struct epset {
     bool full;            /* they left no room for kernel descriptors */
     bool nests;           /* other sets are in it */
     _Atomic uint32_t theirs; /* threads that wait in the kernel alone: the set had no socket of ours when they began */
+    _Atomic int32_t calls;   /* how often these may still be rung for: some may be gone, by a jump or cancelled */
     uint32_t nshm;        /* items with readiness in shared memory */
     uint32_t nconn;       /* of those, connections: worth spinning for */
+    uint32_t others;      /* descriptors that are none of our sockets; more than there are, where some were closed */
     uint64_t tag;         /* upper half of the data of our own kernel items */
     struct zs_wait w[EP_WAITS];
     uint32_t wait_items[EP_WAITS];
@@ -67,6 +69,14 @@ void ep_lock(struct epset *e);
 void ep_unlock(struct epset *e);
 void ep_ready_push(struct epset *e, struct epitem *it);
 void ep_ready_remove(struct epset *e, struct epitem *it);
+static inline struct zs_domain *set_domain(const struct epset *e)
+{
+    return e->w[0].d != NULL ? e->w[0].d : e->w[1].d;
+}
+/* The wait of a set with sockets of ours; *kernel: it has none, ask the kernel. */
+int ep_wait_call(const char *name, int ep, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask, bool *kernel);
+/* Adds one event of the kernel to the output; what is ours is translated or swallowed. Returns the new count. Set locked. */
+int ep_take_kernel_event(struct epset *e, const struct epoll_event *kev, struct epoll_event *ev, int n);
 void ep_wake(struct epset *e); /* lets a sleeping waiter look again */
 void ep_wake_theirs(struct epset *e);
 int ep_rebuild(struct epset *e);

@@ -142,11 +142,13 @@ void ep_wake(struct epset *e)
     }
 }
 
-/* Those who wait in the kernel alone are nobody whom a hint wakes. A doorbell wakes one of them, who wakes the next. */
+/* Those who wait in the kernel alone are nobody whom a hint wakes. A doorbell wakes one of them, or one who is not among them; whoever it wakes rings
+ * for the next. */
 void ep_wake_theirs(struct epset *e)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in theirs_begin() */
-    for (int i = 0; i < EP_WAITS && atomic_load(&e->theirs) > 0; i++) {
+    if (atomic_load(&e->theirs) == 0 || atomic_load(&e->calls) <= 0 || atomic_fetch_sub(&e->calls, 1) <= 0)
+        return;
+    for (int i = 0; i < EP_WAITS; i++) {
         if (e->w[i].d != NULL) {
             zs_wait_ring(&e->w[i]);
             return;
@@ -188,6 +190,8 @@ static int waiter_for(struct epset *e, struct zs_domain *d)
     }
     if (e->polled)
         atomic_fetch_add(&zs_wait_shm(&e->w[free_one])->asleep, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in theirs_begin() */
+    atomic_store(&e->calls, 8 * (int32_t)atomic_load(&e->theirs) + 8);
     ep_wake_theirs(e);
     return free_one;
 }

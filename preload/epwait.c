@@ -3,22 +3,40 @@
 #include "epoll.h"
 
 #define KERNEL_LOOK_NS 50000u /* how long ready sockets may keep us from looking at kernel descriptors */
+#define SPIN_LOOK_NS 3000 /* in a spin, for a set with other descriptors */
 #define KERNEL_BATCH 256
 #define EP_MAX_EVENTS ((int)(INT32_MAX / sizeof(struct epoll_event))) /* as fs/eventpoll.c */
 
 /* ---- Shared-memory side ---- */
 
-/* Has anything happened since the last edge was reported? Data that arrived, the state, a completion, room after a short write. `all`: the
- * events before the interest was applied: an end is news to who asked for EPOLLIN only. */
-static bool is_edge(struct epitem *it, uint32_t mask, uint32_t all, bool reported)
+/* What edges are made of: data that arrived, a completion, room after a short write. Looked at before the events: what comes in between is among these,
+ * and is an edge once more, instead of an event that was not told and no edge either. */
+struct sight {
+    uint64_t tail;
+    uint32_t out, zc;
+};
+
+static struct sight sight_of(const struct epitem *it)
 {
     const struct zsock *k = it->k;
-    uint64_t tail = atomic_load(&k->kind) == ZK_LISTEN
-                        ? atomic_load(&k->d->view.arena->listener[k->s->listener % ZS_MAX_LISTENERS].tail)
-                        : atomic_load(&k->s->rx_prod.tail);
-    uint32_t state = all & (EPOLLERR | EPOLLHUP | EPOLLRDHUP);
-    uint32_t out = atomic_load(&k->out_seq);
-    uint32_t zc = all & EPOLLERR ? atomic_load(&k->s->rx_cons.zc_sent) : it->seen_zc; /* each completion is an edge */
+    struct sight s = {0};
+    if (!(it->events & EPOLLET) || k->s == NULL)
+        return s;
+    s.tail = atomic_load(&k->kind) == ZK_LISTEN
+                 ? atomic_load(&k->d->view.arena->listener[k->s->listener % ZS_MAX_LISTENERS].tail)
+                 : atomic_load(&k->s->rx_prod.tail);
+    s.out = atomic_load(&k->out_seq);
+    s.zc = atomic_load(&k->s->rx_cons.zc_sent);
+    return s;
+}
+
+/* Has anything happened since the last edge was reported? `all`: the events before the interest was applied: an end is news to who asked for EPOLLIN
+ * only. */
+static bool is_edge(struct epitem *it, const struct sight *s, uint32_t mask, uint32_t all, bool reported)
+{
+    uint64_t tail = s->tail;
+    uint32_t state = all & (EPOLLERR | EPOLLHUP | EPOLLRDHUP), out = s->out;
+    uint32_t zc = all & EPOLLERR ? s->zc : it->seen_zc; /* each completion is an edge */
     bool edge = zc != it->seen_zc || it->fresh || tail != it->seen_tail || state != it->seen_state || ((mask & EPOLLOUT) && out != it->seen_out);
     if (edge && reported) {
         it->fresh = false;
@@ -73,13 +91,14 @@ static int collect(struct epset *e, struct epoll_event *ev, int max)
             it = next;
             continue;
         }
+        struct sight sight = sight_of(it);
         uint32_t all = it->disarmed ? 0 : sock_events(it->k, it->events);
         uint32_t mask = all & (it->events | EPOLLERR | EPOLLHUP);
         if (mask != 0 && n == 0 && !user_writable(ev, sizeof *ev)) {
             ep_ready_push(e, it);
             return -EFAULT;
         }
-        if (mask != 0 && (!(it->events & EPOLLET) || is_edge(it, mask, all, true))) {
+        if (mask != 0 && (!(it->events & EPOLLET) || is_edge(it, &sight, mask, all, true))) {
             ev[n].events = mask;
             ev[n].data = it->data;
             it->emitted = e->serial;
@@ -112,9 +131,10 @@ void ep_settle(struct epset *e)
     atomic_thread_fence(memory_order_seq_cst); /* what comes from here on rings anew */
     harvest(e);
     for (struct epitem *it = e->ready_head; it != NULL && !ready; it = it->next_ready) {
+        struct sight sight = sight_of(it);
         uint32_t all = it->disarmed ? 0 : sock_events(it->k, it->events);
         uint32_t mask = all & (it->events | EPOLLERR | EPOLLHUP);
-        ready = mask != 0 && (!(it->events & EPOLLET) || is_edge(it, mask, all, false));
+        ready = mask != 0 && (!(it->events & EPOLLET) || is_edge(it, &sight, mask, all, false));
     }
     if (ready)
         ep_wake(e);
@@ -123,7 +143,7 @@ void ep_settle(struct epset *e)
 /* ---- Kernel side ---- */
 
 /* Adds one event of the kernel to the output; what is ours is translated or swallowed. Returns the new count. */
-static int take_kernel_event(struct epset *e, const struct epoll_event *kev, struct epoll_event *ev, int n)
+int ep_take_kernel_event(struct epset *e, const struct epoll_event *kev, struct epoll_event *ev, int n)
 {
     if (e->tag == 0 || (kev->data.u64 & EP_TAG_MASK) != e->tag) {
         ev[n] = *kev;
@@ -188,10 +208,12 @@ static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, 
     ep_lock(e);
     settle_hints(e);
     for (int i = 0; i < got && n < max; i++)
-        n = take_kernel_event(e, &buf[i], ev, n);
+        n = ep_take_kernel_event(e, &buf[i], ev, n);
     if (n == 0 && intr < 0 && got > 0)
         n = collect(e, ev, max); /* a signal came with events: the kernel looks for events first */
     ep_unlock(e);
+    if (got > 0 && ZS_UNLIKELY(atomic_load_explicit(&e->theirs, memory_order_relaxed) != 0))
+        ep_wake_theirs(e);
     return n == 0 && intr < 0 ? intr : n;
 }
 
@@ -205,23 +227,28 @@ static bool hinted(const struct epset *e)
     return false;
 }
 
-static struct zs_domain *set_domain(const struct epset *e)
+/* Until there is a hint, or one of the program's other descriptors is ready: the number of its events, 0, or -errno. */
+static int spin_for_hint(struct epset *e, struct epoll_event *ev, int max, uint64_t deadline, const sigset_t *mask)
 {
-    return e->w[0].d != NULL ? e->w[0].d : e->w[1].d;
-}
-
-static void spin_for_hint(struct epset *e, uint64_t deadline)
-{
+    uint64_t looked = 0;
+    int n = 0;
     struct zs_spin spin = {.limit_us = zs_proc.conf.spin_us};
     struct zs_domain *d = set_domain(e);
     if (e->nconn == 0 || spin.limit_us == 0 || !zs_spin_begin(d))
-        return;
+        return 0;
     uint64_t now = deadline != 0 ? zs_now_ns() : 0;
     if (deadline != 0 && deadline < now + (uint64_t)spin.limit_us * 1000u)
         spin.deadline_ns = deadline;
-    while (!hinted(e) && zs_thread.npending == 0 && zs_spin_round(d, &spin))
-        ;
+    while (n == 0 && !hinted(e) && zs_thread.npending == 0 && zs_spin_round(d, &spin)) {
+        if (!spin.yielded || e->others == 0)
+            continue;
+        if (now = zs_now_ns(), now - looked >= SPIN_LOOK_NS) {
+            looked = now;
+            n = kernel_wait(e, ev, 0, max, 0, mask, false);
+        }
+    }
     zs_spin_end(d, &spin);
+    return n;
 }
 
 void ep_cancelled(struct epset *e)
@@ -329,8 +356,10 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
         }
         if (timeout_ns == 0)
             return kernel_wait(e, ev, 0, max, 0, mask, false);
-        spin_for_hint(e, deadline);
-        int r = mask == NULL ? spin_signals(false) : 0;
+        int r = spin_for_hint(e, ev, max, deadline, mask);
+        if (r != 0)
+            return r;
+        r = mask == NULL ? spin_signals(false) : 0;
         if (r < 0)
             return r;
         if (hinted(e))
@@ -360,7 +389,7 @@ static void ep_settle_nested(void)
 }
 
 /* Sets that never had a socket of ours are the kernel's alone. */
-static int wait_call(const char *name, int ep, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask, bool *kernel)
+int ep_wait_call(const char *name, int ep, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask, bool *kernel)
 {
     struct epset *e = ep_of(ep);
     if (e != NULL && e->nests && !zs_passthrough())
@@ -385,115 +414,4 @@ static int wait_call(const char *name, int ep, struct epoll_event *ev, int max, 
         return -1;
     }
     return r;
-}
-
-/* ---- Sets without sockets ---- */
-
-/* The kernel alone is about to be asked. False: another thread has added the set's first socket meanwhile. */
-static bool theirs_begin(int ep)
-{
-    struct epset *e = zs_passthrough() ? NULL : ep_of(ep);
-    if (e == NULL)
-        return true;
-    atomic_fetch_add(&e->theirs, 1);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in ep_wake_theirs() */
-    if (set_domain(e) == NULL)
-        return true;
-    atomic_fetch_sub(&e->theirs, 1);
-    return false;
-}
-
-/* What it was asked for may hold entries of ours all the same: another thread added the set's first socket meanwhile. Returns how many events are
- * left for the application, or -1; -EAGAIN when there were only ours. */
-static int theirs_end(int ep, struct epoll_event *ev, int got)
-{
-    struct epset *e = zs_passthrough() ? NULL : ep_of(ep);
-    if (e == NULL)
-        return got;
-    int error = errno, n = 0;
-    atomic_fetch_sub(&e->theirs, 1);
-    if (set_domain(e) != NULL)
-        ep_wake_theirs(e);
-    errno = error;
-    if (got <= 0 || e->tag == 0)
-        return got;
-    frame_begin();
-    ep_lock(e);
-    for (int i = 0; i < got; i++) {
-        struct epoll_event kev = ev[i];
-        n = take_kernel_event(e, &kev, ev, n);
-    }
-    ep_unlock(e);
-    frame_end();
-    return n > 0 ? n : -EAGAIN;
-}
-
-/* Of a wait that began at `began`, 0: not noted, and goes on. */
-static int64_t left_ns(int64_t timeout_ns, uint64_t began)
-{
-    int64_t passed = timeout_ns > 0 && began != 0 ? (int64_t)(zs_now_ns() - began) : 0;
-    return timeout_ns <= 0 ? timeout_ns : passed < timeout_ns ? timeout_ns - passed : 0;
-}
-
-static int left_ms(int timeout, uint64_t began)
-{
-    return timeout <= 0 ? timeout : (int)((left_ns((int64_t)timeout * 1000000, began) + 999999) / 1000000);
-}
-
-static uint64_t began_now(bool limited)
-{
-    return limited ? zs_now_ns() : 0;
-}
-
-int zsp_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout)
-{
-    bool kernel;
-    uint64_t began = 0;
-    int r = wait_call("epoll_wait", ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL, &kernel);
-    if (!kernel)
-        return r;
-    r = -EAGAIN;
-    if (theirs_begin(ep)) {
-        began = began_now(timeout > 0);
-        r = theirs_end(ep, ev, REAL(epoll_wait)(ep, ev, max, timeout));
-    }
-    return r == -EAGAIN ? zsp_epoll_wait(ep, ev, max, left_ms(timeout, began)) : r;
-}
-
-int zsp_epoll_pwait(int ep, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
-{
-    bool kernel;
-    uint64_t began = 0;
-    int r = wait_call("epoll_pwait", ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, mask, &kernel);
-    if (!kernel)
-        return r;
-    r = -EAGAIN;
-    if (theirs_begin(ep)) {
-        began = began_now(timeout > 0);
-        r = theirs_end(ep, ev, REAL(epoll_pwait)(ep, ev, max, timeout, mask));
-    }
-    return r == -EAGAIN ? zsp_epoll_pwait(ep, ev, max, left_ms(timeout, began), mask) : r;
-}
-
-int zsp_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *t, const sigset_t *mask)
-{
-    bool kernel;
-    uint64_t began = 0;
-    if (!signals_guarded() || (t != NULL && (!user_readable(t, sizeof *t) || t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000)))
-        return REAL(epoll_pwait2)(ep, ev, max, t, mask);
-    const int64_t most = INT64_MAX / 2;
-    int64_t ns = t == NULL ? -1 : t->tv_sec > most / 1000000000 ? most : t->tv_sec * 1000000000 + t->tv_nsec;
-    int r = wait_call("epoll_pwait2", ep, ev, max, ns, mask, &kernel);
-    if (!kernel)
-        return r;
-    r = -EAGAIN;
-    if (theirs_begin(ep)) {
-        began = began_now(ns > 0);
-        r = theirs_end(ep, ev, REAL(epoll_pwait2)(ep, ev, max, t, mask));
-    }
-    if (r != -EAGAIN)
-        return r;
-    int64_t left = left_ns(ns, began);
-    struct timespec rest = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
-    return zsp_epoll_pwait2(ep, ev, max, t == NULL ? NULL : &rest, mask);
 }

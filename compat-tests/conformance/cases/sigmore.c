@@ -2,6 +2,9 @@
  * Handlers: jumps out of them, what sigaction tells, storms; cancellation. */
 #include "lib.h"
 
+#include <sys/time.h>
+#include <ucontext.h>
+
 #include <setjmp.h>
 #include <sys/time.h>
 
@@ -236,6 +239,40 @@ static void default_action(void)
     OK(close(p[0]));
 }
 
+/* A profiler's timer: the handler looks at what the thread was doing, whether it was in a call of the library's or not. */
+static volatile sig_atomic_t with_context, without_context;
+
+static void looks_at_context(int sig, siginfo_t *info, void *context)
+{
+    const ucontext_t *u = context;
+    (void)sig;
+    (void)info;
+    if (u != NULL && u->uc_mcontext.gregs[REG_RIP] != 0 && u->uc_mcontext.fpregs != NULL)
+        with_context++;
+    else
+        without_context++;
+}
+
+static void handler_context(void)
+{
+    enum { ENOUGH = 200 };
+    struct sigaction act = {.sa_sigaction = looks_at_context, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct itimerval each = {{0, 200}, {0, 200}}, none = {{0, 0}, {0, 0}};
+    char c = 0;
+    int p[2];
+    tcp_pair(p);
+    OK(sigaction(SIGALRM, &act, NULL));
+    OK(setitimer(ITIMER_REAL, &each, NULL));
+    while (with_context + without_context < ENOUGH) {
+        OK(write(p[0], &c, 1));
+        OK(read(p[1], &c, 1));
+    }
+    OK(setitimer(ITIMER_REAL, &none, NULL));
+    trace("without a context: %d", (int)without_context);
+    OK(close(p[0]));
+    OK(close(p[1]));
+}
+
 const struct conf_case sigmore_cases[] = {
     {"signal_siglongjmp", jump_out, TCP, NULL},
     {"signal_sigaction_query", query, TCP, NULL},
@@ -243,5 +280,6 @@ const struct conf_case sigmore_cases[] = {
     {"signal_storm", storm, TCP, NULL},
     {"signal_cancellation", cancellation, TCP, NULL},
     {"signal_default_action", default_action, TCP, NULL},
+    {"signal_context", handler_context, TCP, NULL},
     {0},
 };
