@@ -3,7 +3,7 @@
 #include "epoll.h"
 
 #define KERNEL_LOOK_NS 50000u /* how long ready sockets may keep us from looking at kernel descriptors */
-#define SPIN_LOOK_NS 3000 /* in a spin, for a set with other descriptors */
+#define SPIN_LOOK_NS 4000 /* in a spin, for a set with other descriptors */
 #define KERNEL_BATCH 256
 #define EP_MAX_EVENTS ((int)(INT32_MAX / sizeof(struct epoll_event))) /* as fs/eventpoll.c */
 
@@ -242,10 +242,12 @@ static int spin_for_hint(struct epset *e, struct epoll_event *ev, int max, uint6
     while (n == 0 && !hinted(e) && zs_thread.npending == 0 && zs_spin_round(d, &spin)) {
         if (!spin.yielded || e->others == 0)
             continue;
-        if (now = zs_now_ns(), now - looked >= SPIN_LOOK_NS) {
-            looked = now;
+        now = zs_now_ns();
+        if (looked != 0 && now - looked < SPIN_LOOK_NS)
+            continue;
+        if (looked != 0) /* what answers at once has no use for it */
             n = kernel_wait(e, ev, 0, max, 0, mask, false);
-        }
+        looked = now;
     }
     zs_spin_end(d, &spin);
     return n;
