@@ -126,7 +126,7 @@ datagrams.udp(
     near.send('');
     t.log(`FIONREAD ${t.far.libc.ioctl(far.readable().fd, 0x541b).value}`);
     far.recv(0);
-    far.read(0);
+    far.readable().read(0);
     far.recv(10, MSG.DONTWAIT);
   },
   { wire: true },
