@@ -46,20 +46,6 @@ static bool parse_token(const char *hex, uint8_t token[16])
     return hex[32] == 0;
 }
 
-const char *const zs_kept_names[ZS_KEPT] = {"ZSTACK_ENGINE", "ZSTACK_RUN",   "ZSTACK_PRELOAD", "ZSTACK_SPIN_US",
-                                            "ZSTACK_LOG",    "ZSTACK_TRACE", "ZSTACK_TCP",     "ZSTACK_UDP"};
-
-/* For what this program starts when it has cleared its environment by then. */
-static void keep_settings(struct zs_config *c)
-{
-    for (int i = 0; i < ZS_KEPT; i++) {
-        size_t n = strlen(zs_kept_names[i]);
-        for (char **e = environ; *e != NULL && c->kept[i] == NULL; e++)
-            if (strncmp(*e, zs_kept_names[i], n) == 0 && (*e)[n] == '=')
-                c->kept[i] = strdup(*e);
-    }
-}
-
 void zs_config_load(void)
 {
     struct zs_config *c = &zs_proc.conf;
@@ -70,7 +56,7 @@ void zs_config_load(void)
     c->enabled = e != NULL && *e != 0;
     if (!c->enabled)
         return;
-    keep_settings(c);
+    exec_keep_settings();
     snprintf(c->engine, sizeof c->engine, "%s", e);
     if ((e = getenv("ZSTACK_RUN")) != NULL)
         snprintf(c->run, sizeof c->run, "%s", e);

@@ -60,34 +60,31 @@ static uint64_t began_now(bool limited)
     return limited ? zs_now_ns() : 0;
 }
 
-int zsp_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout)
+/* plain: by epoll_wait, which is another system call: a filter may allow one of them alone. */
+static int wait_ms(bool plain, int ep, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
 {
+    const char *name = plain ? "epoll_wait" : "epoll_pwait";
     bool kernel;
     uint64_t began = 0;
-    int r = ep_wait_call("epoll_wait", ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL, &kernel);
+    int r = ep_wait_call(name, ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, mask, &kernel);
     if (!kernel)
         return r;
     r = -EAGAIN;
     if (theirs_begin(ep)) {
         began = began_now(timeout > 0);
-        r = theirs_end(ep, ev, REAL(epoll_wait)(ep, ev, max, timeout));
+        r = theirs_end(ep, ev, plain ? REAL(epoll_wait)(ep, ev, max, timeout) : REAL(epoll_pwait)(ep, ev, max, timeout, mask));
     }
-    return r == -EAGAIN ? zsp_epoll_wait(ep, ev, max, left_ms(timeout, began)) : r;
+    return r == -EAGAIN ? wait_ms(plain, ep, ev, max, left_ms(timeout, began), mask) : r;
+}
+
+int zsp_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout)
+{
+    return wait_ms(true, ep, ev, max, timeout, NULL);
 }
 
 int zsp_epoll_pwait(int ep, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
 {
-    bool kernel;
-    uint64_t began = 0;
-    int r = ep_wait_call("epoll_pwait", ep, ev, max, timeout < 0 ? -1 : (int64_t)timeout * 1000000, mask, &kernel);
-    if (!kernel)
-        return r;
-    r = -EAGAIN;
-    if (theirs_begin(ep)) {
-        began = began_now(timeout > 0);
-        r = theirs_end(ep, ev, REAL(epoll_pwait)(ep, ev, max, timeout, mask));
-    }
-    return r == -EAGAIN ? zsp_epoll_pwait(ep, ev, max, left_ms(timeout, began), mask) : r;
+    return wait_ms(false, ep, ev, max, timeout, mask);
 }
 
 int zsp_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *t, const sigset_t *mask)

@@ -139,10 +139,12 @@ int zsp_epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
     struct zsock *k = call_begin(&c, "epoll_ctl", fd);
     if (k == NULL) {
         int r = REAL(epoll_ctl)(ep, op, fd, ev);
-        e->others += r == 0 && op == EPOLL_CTL_ADD;
-        if (r == 0 && op == EPOLL_CTL_ADD && ep_of(fd) != NULL) {
-            e->nests = true;
-            ep_set_polled(fd);
+        if (r == 0 && op == EPOLL_CTL_ADD) {
+            e->mixed = true;
+            if (ep_of(fd) != NULL) {
+                e->nests = true;
+                ep_set_polled(fd);
+            }
         }
         return r;
     }

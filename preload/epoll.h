@@ -42,11 +42,11 @@ struct epset {
     bool busy;            /* something happened on sockets since idle ones last gave their rings back */
     bool full;            /* they left no room for kernel descriptors */
     bool nests;           /* other sets are in it */
+    bool mixed;           /* descriptors that are none of our sockets were added */
     _Atomic uint32_t theirs; /* threads that wait in the kernel alone: the set had no socket of ours when they began */
     _Atomic int32_t calls;   /* how often these may still be rung for: some may be gone, by a jump or cancelled */
     uint32_t nshm;        /* items with readiness in shared memory */
     uint32_t nconn;       /* of those, connections: worth spinning for */
-    uint32_t others;      /* descriptors that are none of our sockets; more than there are, where some were closed */
     uint64_t tag;         /* upper half of the data of our own kernel items */
     struct zs_wait w[EP_WAITS];
     uint32_t wait_items[EP_WAITS];

@@ -130,30 +130,28 @@ void ep_ready_remove(struct epset *e, struct epitem *it)
     *(it->next_ready ? &it->next_ready->prev_ready : &e->ready_tail) = it->prev_ready;
 }
 
+/* One doorbell is enough to end a sleep. NULL: the set has none yet. */
+static struct zs_wait *first_wait(struct epset *e)
+{
+    return e->w[0].d != NULL ? &e->w[0] : e->w[1].d != NULL ? &e->w[1] : NULL;
+}
+
 /* No barrier: who goes to sleep says so, locks the set and only then looks at the ready list, which is changed with the set locked. */
 void ep_wake(struct epset *e)
 {
-    for (int i = 0; i < EP_WAITS; i++) {
-        if (e->w[i].d == NULL)
-            continue;
-        if (e->polled || atomic_load(&zs_wait_shm(&e->w[i])->asleep) != 0)
-            zs_wait_ring(&e->w[i]);
-        return; /* one doorbell is enough to end a sleep */
-    }
+    struct zs_wait *w = first_wait(e);
+    if (w != NULL && (e->polled || atomic_load(&zs_wait_shm(w)->asleep) != 0))
+        zs_wait_ring(w);
 }
 
 /* Those who wait in the kernel alone are nobody whom a hint wakes. A doorbell wakes one of them, or one who is not among them; whoever it wakes rings
  * for the next. */
 void ep_wake_theirs(struct epset *e)
 {
-    if (atomic_load(&e->theirs) == 0 || atomic_load(&e->calls) <= 0 || atomic_fetch_sub(&e->calls, 1) <= 0)
+    struct zs_wait *w = first_wait(e);
+    if (w == NULL || atomic_load(&e->theirs) == 0 || atomic_load(&e->calls) <= 0 || atomic_fetch_sub(&e->calls, 1) <= 0)
         return;
-    for (int i = 0; i < EP_WAITS; i++) {
-        if (e->w[i].d != NULL) {
-            zs_wait_ring(&e->w[i]);
-            return;
-        }
-    }
+    zs_wait_ring(w);
 }
 
 /* ---- Waiters and slots ---- */

@@ -9,42 +9,48 @@
 
 /* ---- Shared-memory side ---- */
 
-/* What edges are made of: data that arrived, a completion, room after a short write. Looked at before the events: what comes in between is among these,
- * and is an edge once more, instead of an event that was not told and no edge either. */
+/* An item's events, and what edges are made of: data that arrived, a completion, room after a short write. */
 struct sight {
     uint64_t tail;
     uint32_t out, zc;
+    uint32_t all, mask; /* events before and after the interest is applied */
 };
 
-static struct sight sight_of(const struct epitem *it)
+static void see_edges(struct sight *s, const struct zsock *k)
 {
-    const struct zsock *k = it->k;
-    struct sight s = {0};
-    if (!(it->events & EPOLLET) || k->s == NULL)
-        return s;
-    s.tail = atomic_load(&k->kind) == ZK_LISTEN
+    s->tail = atomic_load(&k->kind) == ZK_LISTEN
                  ? atomic_load(&k->d->view.arena->listener[k->s->listener % ZS_MAX_LISTENERS].tail)
                  : atomic_load(&k->s->rx_prod.tail);
-    s.out = atomic_load(&k->out_seq);
-    s.zc = atomic_load(&k->s->rx_cons.zc_sent);
+    s->out = atomic_load(&k->out_seq);
+    s->zc = atomic_load(&k->s->rx_cons.zc_sent);
+}
+
+/* What comes between the two looks is among the events, and is an edge once more; the other way round it would be an event that was not told and no
+ * edge either. */
+static struct sight look_at(const struct epitem *it)
+{
+    struct sight s = {0};
+    if ((it->events & EPOLLET) && it->k->s != NULL)
+        see_edges(&s, it->k);
+    s.all = it->disarmed ? 0 : sock_events(it->k, it->events);
+    s.mask = s.all & (it->events | EPOLLERR | EPOLLHUP);
     return s;
 }
 
-/* Has anything happened since the last edge was reported? `all`: the events before the interest was applied: an end is news to who asked for EPOLLIN
- * only. */
-static bool is_edge(struct epitem *it, const struct sight *s, uint32_t mask, uint32_t all, bool reported)
+/* Has anything happened since the last edge was reported? An end is news to who asked for EPOLLIN only, too. */
+static bool is_edge(struct epitem *it, const struct sight *s, bool reported)
 {
-    uint64_t tail = s->tail;
-    uint32_t state = all & (EPOLLERR | EPOLLHUP | EPOLLRDHUP), out = s->out;
-    uint32_t zc = all & EPOLLERR ? s->zc : it->seen_zc; /* each completion is an edge */
-    bool edge = zc != it->seen_zc || it->fresh || tail != it->seen_tail || state != it->seen_state || ((mask & EPOLLOUT) && out != it->seen_out);
+    uint32_t state = s->all & (EPOLLERR | EPOLLHUP | EPOLLRDHUP);
+    uint32_t zc = s->all & EPOLLERR ? s->zc : it->seen_zc; /* each completion is an edge */
+    bool edge = zc != it->seen_zc || it->fresh || s->tail != it->seen_tail || state != it->seen_state ||
+                ((s->mask & EPOLLOUT) && s->out != it->seen_out);
     if (edge && reported) {
         it->fresh = false;
-        it->seen_tail = tail;
+        it->seen_tail = s->tail;
         it->seen_state = state;
         it->seen_zc = zc;
-        if (mask & EPOLLOUT)
-            it->seen_out = out;
+        if (s->mask & EPOLLOUT)
+            it->seen_out = s->out;
     }
     return edge;
 }
@@ -91,15 +97,13 @@ static int collect(struct epset *e, struct epoll_event *ev, int max)
             it = next;
             continue;
         }
-        struct sight sight = sight_of(it);
-        uint32_t all = it->disarmed ? 0 : sock_events(it->k, it->events);
-        uint32_t mask = all & (it->events | EPOLLERR | EPOLLHUP);
-        if (mask != 0 && n == 0 && !user_writable(ev, sizeof *ev)) {
+        const struct sight s = look_at(it);
+        if (s.mask != 0 && n == 0 && !user_writable(ev, sizeof *ev)) {
             ep_ready_push(e, it);
             return -EFAULT;
         }
-        if (mask != 0 && (!(it->events & EPOLLET) || is_edge(it, &sight, mask, all, true))) {
-            ev[n].events = mask;
+        if (s.mask != 0 && (!(it->events & EPOLLET) || is_edge(it, &s, true))) {
+            ev[n].events = s.mask;
             ev[n].data = it->data;
             it->emitted = e->serial;
             it->emitted_at = n++;
@@ -131,10 +135,8 @@ void ep_settle(struct epset *e)
     atomic_thread_fence(memory_order_seq_cst); /* what comes from here on rings anew */
     harvest(e);
     for (struct epitem *it = e->ready_head; it != NULL && !ready; it = it->next_ready) {
-        struct sight sight = sight_of(it);
-        uint32_t all = it->disarmed ? 0 : sock_events(it->k, it->events);
-        uint32_t mask = all & (it->events | EPOLLERR | EPOLLHUP);
-        ready = mask != 0 && (!(it->events & EPOLLET) || is_edge(it, &sight, mask, all, false));
+        const struct sight s = look_at(it);
+        ready = s.mask != 0 && (!(it->events & EPOLLET) || is_edge(it, &s, false));
     }
     if (ready)
         ep_wake(e);
@@ -240,7 +242,7 @@ static int spin_for_hint(struct epset *e, struct epoll_event *ev, int max, uint6
     if (deadline != 0 && deadline < now + (uint64_t)spin.limit_us * 1000u)
         spin.deadline_ns = deadline;
     while (n == 0 && !hinted(e) && zs_thread.npending == 0 && zs_spin_round(d, &spin)) {
-        if (!spin.yielded || e->others == 0)
+        if (!spin.yielded || !e->mixed)
             continue;
         now = zs_now_ns();
         if (looked != 0 && now - looked < SPIN_LOOK_NS)

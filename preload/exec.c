@@ -26,12 +26,30 @@ static bool names(const char *var, const char *name)
     return strncmp(var, name, n) == 0 && var[n] == '=';
 }
 
-static const char *find(char *const envp[], const char *name)
+/* NAME=value */
+static const char *entry(char *const envp[], const char *name)
 {
     for (size_t i = 0; envp != NULL && envp[i] != NULL; i++)
         if (names(envp[i], name))
-            return envp[i] + strlen(name) + 1;
+            return envp[i];
     return NULL;
+}
+
+static const char *find(char *const envp[], const char *name)
+{
+    const char *var = entry(envp, name);
+    return var == NULL ? NULL : var + strlen(name) + 1;
+}
+
+static const char *const kept_names[ZS_KEPT] = {"ZSTACK_ENGINE", "ZSTACK_RUN",   "ZSTACK_PRELOAD", "ZSTACK_SPIN_US",
+                                                "ZSTACK_LOG",    "ZSTACK_TRACE", "ZSTACK_TCP",     "ZSTACK_UDP"};
+
+void exec_keep_settings(void)
+{
+    for (int i = 0; i < ZS_KEPT; i++) {
+        const char *var = entry(environ, kept_names[i]);
+        zs_proc.conf.kept[i] = var == NULL ? NULL : strdup(var);
+    }
 }
 
 /* Accelerated descriptors that survive the exec, and TCP sockets that may become so, as fd:session:generation. They may have two
@@ -88,13 +106,12 @@ static void plan_env(struct env_plan *plan, char *const envp[], bool moved, bool
     if (*lib != 0 && (pre == NULL || strstr(pre, lib) == NULL))
         snprintf(plan->preload, sizeof plan->preload, "LD_PRELOAD=%s%s%s", lib, pre && *pre ? ":" : "", pre ? pre : "");
     for (int i = 0; i < ZS_KEPT; i++) {
-        if (find(envp, zs_kept_names[i]) != NULL)
+        if (find(envp, kept_names[i]) != NULL)
             continue;
         /* A program that also cleared its own environment still has what stood in it at the start. */
-        const char *own = zs_proc.conf.kept[i];
-        for (size_t j = 0; environ != NULL && environ[j] != NULL; j++)
-            if (names(environ[j], zs_kept_names[i]))
-                own = environ[j];
+        const char *own = entry(environ, kept_names[i]);
+        if (own == NULL)
+            own = zs_proc.conf.kept[i];
         if (own != NULL)
             plan->own[plan->nown++] = own;
     }

@@ -86,7 +86,7 @@ static inline void zs_word_unlock(_Atomic uint32_t *l)
 
 /* ---- Process and thread ---- */
 
-/* Settings that programs hand on to the programs that they start: attach.c has their names. */
+/* Settings that programs hand on to the programs that they start: exec.c has their names. */
 enum { ZS_KEPT = 8 };
 
 struct zs_config {

@@ -7,8 +7,8 @@
 #include "frame.h"
 
 /* ---- Attachment (attach.c) ---- */
-extern const char *const zs_kept_names[ZS_KEPT];
 void zs_config_load(void);
+void exec_keep_settings(void); /* exec.c: what the environment has of them, for what this program starts when it has cleared it by then */
 struct zs_domain *zs_attached(void); /* the current engine, attaching when needed; NULL: use the kernel */
 void zs_engine_lost(struct zs_domain *d);
 void zs_endpoints_return(void);

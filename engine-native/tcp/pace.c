@@ -57,10 +57,15 @@ static void pace_due(void *ctx, struct wheel_timer *t)
     tcp_reap(st);
 }
 
+bool tcp_pace_waits(const struct tcp_conn *c)
+{
+    return c->send != NULL && c->send->pace.armed;
+}
+
 void tcp_pace_wait(struct tcp_conn *c)
 {
     struct tcp_send *s = c->send;
-    if (s->pace.armed)
+    if (tcp_pace_waits(c))
         return;
     NET_COUNT(c->st, TCP_PACED);
     s->pace.fire = pace_due;
@@ -69,13 +74,8 @@ void tcp_pace_wait(struct tcp_conn *c)
     wheel_arm(&c->st->wheel, &s->pace, tick * WHEEL_TICK_NS);
 }
 
-bool tcp_pace_waits(const struct tcp_conn *c)
-{
-    return c->send != NULL && c->send->pace.armed;
-}
-
 void tcp_pace_end(struct tcp_conn *c)
 {
-    if (c->send->pace.armed)
+    if (tcp_pace_waits(c))
         wheel_disarm(&c->st->wheel, &c->send->pace);
 }

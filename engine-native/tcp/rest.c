@@ -29,8 +29,7 @@ void tcp_send_end(struct tcp_conn *c)
 {
     struct tcp_table *t = c->st->tcp;
     struct tcp_send *s = c->send;
-    if (s != NULL)
-        tcp_pace_end(c);
+    tcp_pace_end(c);
     c->send = NULL;
     c->flags &= ~(TCP_F_REO_ROUND | TCP_F_PROBE_OUT | TCP_F_CWR_SEQ);
     if (s == NULL)

@@ -192,14 +192,17 @@ static const struct path *path_of(const char *name)
  * is paced. */
 static void test_slow_start_sees_the_queue(void **state)
 {
-    static const char *const names[] = {"loss 0", "delay 50 ms"};
+    static const struct {
+        const char *name;
+        uint64_t most; /* percent of what the path carries */
+    } of[] = {{"loss 0", 83}, {"delay 50 ms", 75}};
     (void)state;
     bed.tso = false;
-    for (size_t i = 0; i < RTE_DIM(names); i++) {
-        const struct path *path = path_of(names[i]);
+    for (size_t i = 0; i < RTE_DIM(of); i++) {
+        const struct path *path = path_of(of[i].name);
         received("cubic", path, 1);
         uint64_t carries = path->rate * 2 * path->delay / SEC / 1448;
-        assert_in_range(counted[NET_TCP_RETRANSMITTED], 1, carries * 9 / 10);
+        assert_in_range(counted[NET_TCP_RETRANSMITTED], 1, carries * of[i].most / 100);
         assert_true(counted[NET_TCP_PACED] > 0);
     }
 }

@@ -2,11 +2,9 @@
  * Handlers: jumps out of them, what sigaction tells, storms; cancellation. */
 #include "lib.h"
 
-#include <sys/time.h>
-#include <ucontext.h>
-
 #include <setjmp.h>
 #include <sys/time.h>
+#include <ucontext.h>
 
 static sigjmp_buf back;
 

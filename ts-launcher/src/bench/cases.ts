@@ -51,10 +51,13 @@ export function json(key: string): (stdout: string) => number {
   };
 }
 
+/** For programs that take whole seconds. */
+const whole = (seconds: number): string => String(Math.max(1, Math.round(seconds)));
+
 const wrkOf =
   (connections: number) =>
   ({ host, port, seconds }: Place): string[] => [
-    ...['wrk', '-t1', `-c${connections}`, `-d${Math.max(1, Math.round(seconds))}s`, `http://${host}:${port}/`],
+    ...['wrk', '-t1', `-c${connections}`, `-d${whole(seconds)}s`, `http://${host}:${port}/`],
   ];
 const wrk = wrkOf(32);
 
@@ -236,7 +239,7 @@ export const CASES: readonly Case[] = [
     needs: [AUTOCANNON],
     server: nodeServer,
     client: ({ host, port, seconds }) => [
-      ...[process.execPath, AUTOCANNON, '-c', '32', '-d', String(Math.max(1, Math.round(seconds)))],
+      ...[process.execPath, AUTOCANNON, '-c', '32', '-d', whole(seconds)],
       ...['--json', '--no-progress', `http://${host}:${port}/`],
     ],
     value: autocannonValue,
