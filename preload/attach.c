@@ -77,7 +77,7 @@ void zs_config_load(void)
     if ((e = getenv("ZSTACK_TCP")) != NULL)
         c->tcp = strcmp(e, "kernel") != 0;
     if ((e = getenv("ZSTACK_UDP")) != NULL)
-        c->udp = strcmp(e, "kernel") != 0;
+        c->udp = strcmp(e, "kernel") != 0, c->udp_early = strcmp(e, "early") == 0;
     if ((e = getenv("ZSTACK_TOKEN")) != NULL)
         c->have_token = parse_token(e, c->token);
 }

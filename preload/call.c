@@ -55,14 +55,17 @@ static void deliver(int sig, siginfo_t *info, void *context)
         t->under[under].frame = t->sleep_frame;
         t->nunder = under + 1;
     }
+    char *handler_frame = t->handler_frame;
     t->asleep_on = NULL;
     t->cur = NULL;
     t->depth = 0;
     t->sleeping = false;
     t->futex = NULL;
     t->bell = -1;
+    t->handler_frame = __builtin_frame_address(0);
     call_handler(&act, sig, info, context);
     errno = saved_errno;
+    t->handler_frame = handler_frame;
     t->nunder = under;
     t->asleep_on = asleep_on;
     t->cur = cur;

@@ -276,7 +276,9 @@ static int connect_udp(struct zsock *k, int fd, const struct sockaddr *addr, soc
     if (r < 0)
         return (int)r;
     bool dissolve = addr->sa_family == AF_UNSPEC;
-    if (k->s == NULL && !dissolve)
+    if (dissolve)
+        dgram_disconnected(k);
+    if (k->s == NULL && !dissolve && !dgram_connected(k, fd))
         dgram_bound(k, fd);
     if (k->s == NULL)
         return 0;

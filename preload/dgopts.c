@@ -45,15 +45,30 @@ static void publish(struct zsock *k)
         errq_open(k);
 }
 
+/* Fresh sockets have what the first one had: a call for each option takes longer than a datagram. */
 void dg_load(struct zsock *k, int fd)
 {
+    k->dg.loaded = true;
+    struct zs_dgdefaults *fresh = &zs_proc.dgdefaults[k->family == AF_INET6];
+    if (!k->dg.touched && atomic_load(&fresh->there)) {
+        memcpy(k->dg.value, fresh->value, sizeof k->dg.value);
+        publish(k);
+        return;
+    }
     for (int i = 0; i < DG_N; i++)
         read_option(k, fd, i);
     publish(k);
+    if (k->dg.touched || atomic_load(&fresh->there))
+        return;
+    memcpy(fresh->value, k->dg.value, sizeof k->dg.value); /* two threads: the same twice */
+    atomic_store(&fresh->there, true);
 }
 
 void dg_changed(struct zsock *k, int fd, int level, int name)
 {
+    k->dg.touched = true;
+    if (!k->dg.loaded) /* all are read when the first is needed */
+        return;
     for (int i = 0; i < DG_N; i++)
         if (option[i].level == level && option[i].name == name) {
             read_option(k, fd, i);

@@ -8,57 +8,6 @@
 #include <netinet/in.h>
 #include <time.h>
 
-int dgram_bound(struct zsock *k, int fd)
-{
-    struct zs_ctl_reply reply;
-    struct zs_domain *d = zs_attached();
-    if (k->s != NULL || d == NULL)
-        return 0;
-    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, !k->bound, fd, &reply, NULL);
-    if (r < 0 || reply.a >= ZS_MAX_SESSIONS)
-        return r < 0 ? r : -EPROTO;
-    k->d = d;
-    k->index = reply.a;
-    k->gen = reply.b;
-    k->s = zs_session_at(&d->view, reply.a);
-    dg_load(k, fd);
-    groups_bound(k);
-    if (atomic_load(&k->nonblock))
-        atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
-    else /* a placeholder that was registered before is non-blocking itself */
-        atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
-    zs_sys(SYS_fcntl, fd, F_SETFL, zs_sys(SYS_fcntl, fd, F_GETFL, 0) | O_NONBLOCK);
-    async_apply(k);
-    atomic_fetch_add(&zs_proc.endpoints, 1);
-    zs_why(d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
-    ep_sock_decided(k);
-    return 0;
-}
-
-void dgram_bound_again(struct zsock *k, int fd)
-{
-    struct zs_session *old = k->s;
-    ep_sock_forget(k);
-    atomic_store(&old->state, ZS_S_CLOSED);
-    k->s = NULL;
-    atomic_fetch_sub(&zs_proc.endpoints, 1);
-    if (dgram_bound(k, fd) < 0 || k->s == NULL || !(atomic_load(&old->flags) & ZS_F_CONNECTED))
-        return;
-    k->s->remote = old->remote;
-    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED | (atomic_load(&old->flags) & ZS_F_WIRE));
-}
-
-/* The port is gone: nobody can reach the socket until it is bound again. */
-void dgram_unbound(struct zsock *k, int fd)
-{
-    ep_sock_forget(k);
-    zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
-    k->s = NULL;
-    atomic_fetch_sub(&zs_proc.endpoints, 1);
-    if (!atomic_load(&k->nonblock))
-        zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
-}
-
 /* ---- Send ---- */
 
 static void stamp(struct zs_udp_record *rec)
@@ -83,7 +32,7 @@ static void deliver(struct zsock *k, struct zs_session *to, struct zs_udp_record
 /* The source address that a datagram to `to` has: the bound one, else the destination's own (it is on this host). */
 static void source_of(struct zsock *k, const struct zs_addr *to, struct zs_addr *from)
 {
-    *from = k->s->local;
+    *from = *dgram_local(k);
     if (zs_addr_is_any(from->ip))
         zs_addr_source(to->ip, from->ip);
 }
@@ -113,9 +62,10 @@ static bool engine_alive(struct zs_domain *d)
 enum way { BY_KERNEL, BY_RING, BY_WIRE, TO_NOBODY };
 
 /* Bound to an address that only the kernel has: it must leave by the kernel. */
-static bool bound_to_kernel(const struct zsock *k)
+static bool bound_to_kernel(struct zsock *k)
 {
-    return k->s != NULL && !zs_addr_is_any(k->s->local.ip) && !zs_addr_is_engine(&k->d->view, k->s->local.ip);
+    const struct zs_addr *local = dgram_local(k);
+    return local != NULL && !zs_addr_is_any(local->ip) && !zs_addr_is_engine(&k->d->view, local->ip);
 }
 
 bool dgram_wire_peer(struct zsock *k)
@@ -152,10 +102,7 @@ static enum way route(struct zsock *k, const struct msghdr *msg, struct sending 
     if (msg->msg_name != NULL && msg->msg_namelen > 0) {
         if (addr_from_sockaddr(to, msg->msg_name, msg->msg_namelen) < 0)
             return BY_KERNEL;
-    } else if (k->s != NULL && (atomic_load(&k->s->flags) & ZS_F_CONNECTED)) {
-        *to = k->s->remote;
-        to->family = k->family;
-    } else {
+    } else if (!dgram_peer(k, to)) {
         return BY_KERNEL;
     }
     addr_any_to_loopback(to);
@@ -166,24 +113,13 @@ static enum way route(struct zsock *k, const struct msghdr *msg, struct sending 
     if (k->dg.port != 0)
         return BY_KERNEL; /* bound to a device: this host is not behind it */
     struct zs_addr from = {0};
-    if (k->s != NULL)
+    if (dgram_local(k) != NULL)
         source_of(k, to, &from);
     int64_t si = zs_lookup_udp(&k->d->view, to, &from, 0, zs_lookup_hash(to, &from));
     g->dst = si < 0 ? NULL : zs_session_at(&k->d->view, (uint32_t)si);
     if (g->dst == NULL && zs_addr_is_engine(&k->d->view, to->ip))
         return TO_NOBODY; /* the kernel knows nothing of that address */
     return g->dst == NULL ? BY_KERNEL : BY_RING;
-}
-
-/* First send of an unbound socket: the kernel gives it a port (ip(7)), the engine learns it. */
-int dgram_autobind(struct zsock *k, int fd)
-{
-    struct sockaddr_storage any = {.ss_family = k->family};
-    if (k->s != NULL)
-        return 0;
-    zs_sys(SYS_bind, fd, &any, k->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-    int r = dgram_bound(k, fd);
-    return r < 0 ? r : k->s == NULL ? -EPIPE : 0;
 }
 
 /* The ring from which the engine sends this socket's datagrams. */
@@ -290,6 +226,8 @@ static ssize_t send_datagram(struct zsock *k, int fd, const struct msghdr *msg, 
         return err;
     if (n > ZS_UDP_MAX_PAYLOAD && msg->msg_name == NULL && dgram_wire_peer(k))
         return -EMSGSIZE; /* the placeholder is not connected to that peer, and would say so */
+    if (k->s == NULL)
+        dgram_look(k, fd);
     if (!(flags & MSG_OOB) && !k->shut_wr && n <= ZS_UDP_MAX_PAYLOAD && msg->msg_iovlen <= ZS_DGRAM_PIECES && engine_alive(k->d))
         way = route(k, msg, &g);
     if ((way == BY_WIRE || way == BY_RING) && !user_iov(msg->msg_iov, msg->msg_iovlen, 0, n, false))
@@ -298,8 +236,10 @@ static ssize_t send_datagram(struct zsock *k, int fd, const struct msghdr *msg, 
         return send_wire(k, fd, msg, &g, n, flags);
     if (way == TO_NOBODY)
         return refuse(k, n);
-    if (way == BY_RING && dgram_autobind(k, fd) < 0)
+    if (way == BY_RING && dgram_ready(k, fd, &g.to) < 0)
         way = BY_KERNEL;
+    if (k->s == NULL)
+        dgram_sent(k);
     if (way == BY_KERNEL) {
         ssize_t r = send_kernel(k, fd, msg, flags);
         if (r != -ENETUNREACH || g.fallback == 0)
@@ -322,8 +262,10 @@ ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
 {
     if (ZS_LIKELY(!zerocopy_asked(k, flags)))
         return send_datagram(k, fd, msg, flags);
+    if (dgram_autobind(k, fd) < 0) /* they are counted in the session */
+        return send_datagram(k, fd, msg, flags);
     ssize_t r = send_datagram(k, fd, msg, flags & ~MSG_ZEROCOPY);
-    if (r >= 0 && k->s != NULL) /* its header counts; the first one bound the socket */
+    if (r >= 0)
         zerocopy_done(k);
     return r;
 }
@@ -391,7 +333,7 @@ ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
     uint64_t timeout = k->s != NULL ? atomic_load(&k->s->opts.rcvtimeo_us) : 0;
     uint64_t deadline = 0;
     bool block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
-    if (k->s == NULL) /* not bound: nobody in the domain can reach it */
+    if (k->s == NULL) /* nobody in the domain can reach it; dgram_receives() has left waiting to the call itself */
         return zs_sys(SYS_recvmsg, fd, msg, flags);
     for (;;) {
         ssize_t r = flags & MSG_ERRQUEUE ? 0 : take_error(k);
@@ -401,12 +343,15 @@ ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
             r = zerocopy_pending(k) ? zerocopy_recv(k, msg) : -EAGAIN;
         if ((flags & MSG_ERRQUEUE) && (r == 0 || (r = errq_recv(k, msg)) != -EAGAIN))
             return r;
-        bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % 16 == 15;
+        bool settles = k->dg.settling && zs_rx_avail(k->s) != 0;
+        bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % 16 == 15 || k->dg.settling;
         struct msghdr m = *msg;
         if ((kernel_first || (flags & MSG_ERRQUEUE)) && (r = zs_sys(SYS_recvmsg, fd, &m, flags | MSG_DONTWAIT)) != -EAGAIN) {
             *msg = m;
             return r;
         }
+        if (settles && !(flags & MSG_ERRQUEUE))
+            k->dg.settling = false;
         if (!(flags & MSG_ERRQUEUE) && (r = recv_record(k, msg, flags)) != -EAGAIN)
             return r;
         m = *msg;

@@ -15,6 +15,15 @@ struct dg_how {
     uint8_t src[16];   /* any: the socket's own */
 };
 
+/* ---- dgbind.c: sockets that the engine has not been told of (k->s == NULL) ---- */
+bool dgram_connected(struct zsock *k, int fd); /* by the kernel. False: the engine has to know */
+void dgram_disconnected(struct zsock *k);
+bool dgram_peer(struct zsock *k, struct zs_addr *to);        /* told of or not: to what it is connected */
+const struct zs_addr *dgram_local(const struct zsock *k);    /* told of or not: to what it is bound; NULL: not known */
+void dgram_look(struct zsock *k, int fd); /* before it sends: finds out where it is bound */
+int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to); /* has an address to send from, the engine knows it if it has to; -errno */
+void dgram_sent(struct zsock *k);
+
 /* ---- dgopts.c ---- */
 void dg_load(struct zsock *k, int fd); /* reads the options of the placeholder */
 /* Which port of the engine an interface of the application's is, from 1; 0: none. */

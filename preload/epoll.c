@@ -99,6 +99,8 @@ static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct ep
     int r = ep_set_prepare(e);
     if (r < 0)
         return r;
+    if (op != EPOLL_CTL_DEL && (ev->events & (EPOLLET | EPOLLONESHOT)) && atomic_load(&k->kind) == ZK_UDP)
+        dgram_at_once(k, fd); /* being told of later makes its entry in the kernel anew, which is an edge */
     struct epset *rests = op == EPOLL_CTL_ADD ? atomic_load_explicit(&k->rests, memory_order_relaxed) : NULL;
     if (rests != NULL && rests != e) {
         each_item(k, leaves);

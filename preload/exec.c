@@ -64,10 +64,12 @@ static void list_inherited(struct env_plan *plan, bool moved)
     int top = fdtab_top();
     for (int fd = 0; fd < top; fd++) {
         struct zsock *k = fd_sock(fdtab_raw(fd));
-        if (k == NULL || (!sock_accelerated(k) && atomic_load(&k->kind) != ZK_TCP))
-            continue;
-        long fl = zs_sys(SYS_fcntl, fd, F_GETFD);
+        long fl = k != NULL ? zs_sys(SYS_fcntl, fd, F_GETFD) : -1;
         if (fl < 0 || (fl & FD_CLOEXEC))
+            continue;
+        if (!zs_passthrough())
+            dgram_leaves(k, fd);
+        if (!sock_accelerated(k) && atomic_load(&k->kind) != ZK_TCP)
             continue;
         if (used + 40 > sizeof plan->inherit)
             moved = true;

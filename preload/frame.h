@@ -97,6 +97,7 @@ struct zs_config {
     uint32_t spin_us;
     int log;
     bool trace, tcp, udp, enabled;
+    bool udp_early; /* the engine is told of each UDP socket before it sends or receives */
     bool have_token;
     uint8_t token[16];
 };
@@ -125,6 +126,7 @@ struct zs_proc {
     bool confined;   /* its filter forbids what requests to the engine need (confine.c) */
     bool locks_memory; /* mlockall with MCL_FUTURE is in force */
     struct zs_space space;
+    struct zs_dgdefaults dgdefaults[2]; /* of AF_INET, AF_INET6 */
     uint64_t started_ns;
     struct zs_host host;
     void (*_Atomic at_rest)(void); /* libzstack.so's, once it is there */
@@ -164,6 +166,7 @@ struct zs_thread {
         char *frame;
     } under[4];
     bool registered;         /* thread_exit will run */
+    char *handler_frame; /* where on the stack the handler that runs began, NULL */
     struct zs_spare spare[ZS_SPARE_USES];
     int home1; /* while a child of another network namespace begins: what it attaches by (zs_attach_args) */
     struct zs_wait wait;     /* for poll and select */

@@ -121,6 +121,17 @@ static ssize_t send_message(struct zsock *k, int fd, const struct msghdr *msg, i
 
 /* ---- Receive ---- */
 
+/* As call_begin; NULL also for a UDP socket whose datagrams come from the kernel alone: the real call has its ways to wait. */
+static inline struct zsock *recv_begin(struct call *c, const char *name, int fd, int flags)
+{
+    struct zsock *k = call_begin(c, name, fd);
+    if (ZS_LIKELY(k == NULL || k->s != NULL) || atomic_load(&k->kind) != ZK_UDP ||
+        dgram_receives(k, fd, !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock)))
+        return k;
+    call_end(c, fd, 0);
+    return NULL;
+}
+
 /* read and kin, unlike recv, never look at the queue for no bytes (sock_read_iter). */
 static ssize_t read_vector(struct zsock *k, int fd, const struct iovec *iov, size_t cnt, int flags)
 {
@@ -131,7 +142,7 @@ static ssize_t read_vector(struct zsock *k, int fd, const struct iovec *iov, siz
 ssize_t zsp_read(int fd, void *buf, size_t n)
 {
     struct call c;
-    struct zsock *k = call_begin(&c, "read", fd);
+    struct zsock *k = recv_begin(&c, "read", fd, 0);
     if (k == NULL)
         return REAL(read)(fd, buf, n);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
@@ -141,7 +152,7 @@ ssize_t zsp_read(int fd, void *buf, size_t n)
 ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
 {
     struct call c;
-    struct zsock *k = call_begin(&c, "readv", fd);
+    struct zsock *k = recv_begin(&c, "readv", fd, 0);
     if (k == NULL)
         return REAL(readv)(fd, iov, cnt);
     return call_end(&c, fd, cnt < 0 ? -EINVAL : read_vector(k, fd, iov, (size_t)cnt, 0));
@@ -150,7 +161,7 @@ ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
 ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
 {
     struct call c;
-    struct zsock *k = call_begin(&c, "preadv2", fd);
+    struct zsock *k = recv_begin(&c, "preadv2", fd, 0);
     if (k == NULL)
         return REAL(preadv2)(fd, iov, cnt, off, flags);
     if (off != -1 || cnt < 0)
@@ -161,7 +172,7 @@ ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int fla
 ssize_t zsp_recv(int fd, void *buf, size_t n, int flags)
 {
     struct call c;
-    struct zsock *k = call_begin(&c, "recv", fd);
+    struct zsock *k = recv_begin(&c, "recv", fd, flags);
     if (k == NULL)
         return REAL(recv)(fd, buf, n, flags);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
@@ -186,7 +197,7 @@ static ssize_t name_give(const struct sockaddr_storage *name, socklen_t n, struc
 ssize_t zsp_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len)
 {
     struct call c;
-    struct zsock *k = call_begin(&c, "recvfrom", fd);
+    struct zsock *k = recv_begin(&c, "recvfrom", fd, flags);
     if (k == NULL)
         return REAL(recvfrom)(fd, buf, n, flags, from, len);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
@@ -203,7 +214,7 @@ ssize_t zsp_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *fr
 ssize_t zsp_recvmsg(int fd, struct msghdr *msg, int flags)
 {
     struct call c;
-    struct zsock *k = call_begin(&c, "recvmsg", fd);
+    struct zsock *k = recv_begin(&c, "recvmsg", fd, flags);
     if (k == NULL) {
         ssize_t r = REAL(recvmsg)(fd, msg, flags);
         if (r >= 0 && msg->msg_controllen > 0 && zs_proc.conf.enabled)
@@ -216,7 +227,7 @@ ssize_t zsp_recvmsg(int fd, struct msghdr *msg, int flags)
 int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *t)
 {
     struct call c;
-    struct zsock *k = call_begin(&c, "recvmmsg", fd);
+    struct zsock *k = recv_begin(&c, "recvmmsg", fd, flags);
     if (k == NULL) {
         int r = REAL(recvmmsg)(fd, v, n, flags, t);
         for (int i = 0; i < r && zs_proc.conf.enabled; i++)

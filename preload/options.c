@@ -349,7 +349,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
     int on = 0;
     if (len >= (socklen_t)sizeof on && user_readable(val, sizeof on))
         memcpy(&on, val, sizeof on);
-    if (kind == ZK_UDP && k->s != NULL)
+    if (kind == ZK_UDP)
         dg_changed(k, fd, level, name);
     if (kind == ZK_LISTEN) /* another process may have set some */
         k->pre = opt_current(k);

@@ -33,14 +33,15 @@ static bool any_shm(struct pollfd *p, nfds_t n)
 {
     if (!user_writable(p, n < INT32_MAX ? n * sizeof *p : SIZE_MAX))
         return false;
+    bool ours = false;
     for (nfds_t i = 0; i < n; i++) {
         uintptr_t raw = p[i].fd >= 0 ? fdtab_raw(p[i].fd) : 0;
         if (fd_tag(raw) == FDT_EPOLL)
             ep_set_polled(p[i].fd);
-        else if (raw != 0 && (fd_tag(raw) == FDT_KEPT || shm_sock(p[i].fd) != NULL))
-            return true;
+        else if (raw != 0 && (fd_tag(raw) == FDT_KEPT || poll_sock_first(p[i].fd, raw) != NULL))
+            ours = true;
     }
-    return false;
+    return ours;
 }
 
 /* The domain to wait in: that of a living engine, if any of the sockets is in one. */

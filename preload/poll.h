@@ -20,6 +20,15 @@ static inline struct zsock *poll_sock(uintptr_t raw)
     return k != NULL && sock_accelerated(k) ? k : NULL;
 }
 
+/* As poll_sock, for a descriptor that is about to be waited for. */
+static inline struct zsock *poll_sock_first(int fd, uintptr_t raw)
+{
+    struct zsock *k = fd_sock(raw);
+    if (ZS_UNLIKELY(k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL))
+        dgram_polled(fd);
+    return poll_sock(raw);
+}
+
 int64_t poll_ns(const struct timespec *t); /* NULL: -1, for ever */
 bool poll_bad_time(const struct timespec *t, const sigset_t *mask); /* the kernel has the error for it */
 

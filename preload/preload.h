@@ -120,7 +120,15 @@ void stream_idle(struct zsock *k); /* gives the ring of an idle connection back 
 uint64_t stream_reserve(struct zsock *k, uint64_t size); /* a ring of so many bytes at least, if there is memory: the room in it */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
-int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine */
+/* dgbind.c: */
+int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with the engine; 0 also where there is none */
+void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len); /* it was bound to that */
+void dgram_asked_name(struct zsock *k, int fd); /* by getsockname */
+/* Looks for a datagram, or waits for one. True: the engine knows the socket; false: the kernel has all that comes for it. */
+bool dgram_receives(struct zsock *k, int fd, bool waits);
+void dgram_at_once(struct zsock *k, int fd); /* the engine has to know it from now on */
+void dgram_polled(int fd); /* it is about to be waited for by poll or select, outside of a frame */
+void dgram_leaves(struct zsock *k, int fd); /* another process may have it soon */
 void dgram_unbound(struct zsock *k, int fd); /* its port is gone */
 /* Options about interfaces and groups (dgopts.c). True: done here, with the result. */
 bool dg_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len, int *result);

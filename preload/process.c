@@ -52,6 +52,7 @@ int share_socks(struct zsock *const *list, uint32_t n)
 
 bool sock_leaves(struct zsock *k, int fd)
 {
+    dgram_leaves(k, fd);
     if (!sock_set_left(k))
         return false;
     k->fd = fd;

@@ -24,10 +24,10 @@ static void each_right(const struct msghdr *msg, void (*f)(int))
 static void right_leaves(int fd)
 {
     struct zsock *k = fd_sock(fdtab_raw(fd));
-    if (k == NULL || !sock_leaves(k, fd))
+    if (k == NULL)
         return;
     client_self();
-    if (k->s != NULL)
+    if (sock_leaves(k, fd) && k->s != NULL)
         share_socks(&k, 1);
 }
 

@@ -46,6 +46,7 @@ static bool sets_there(const struct selsets *s)
 /* Also what is not there is left to the kernel, which has the error for it. */
 static bool any_ours(const struct selsets *s)
 {
+    bool ours = false;
     int top = fdtab_top();
     if (s->n <= 0 || !sets_there(s))
         return false;
@@ -55,10 +56,10 @@ static bool any_ours(const struct selsets *s)
             uintptr_t raw = fdtab_raw(fd);
             if (fd_tag(raw) == FDT_EPOLL)
                 ep_set_polled(fd);
-            else if (poll_sock(raw) != NULL)
-                return true;
+            else if (poll_sock_first(fd, raw) != NULL)
+                ours = true;
         }
-    return false;
+    return ours;
 }
 
 static nfds_t count(const struct selsets *s)

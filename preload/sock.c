@@ -189,7 +189,7 @@ int zsp_bind(int fd, const struct sockaddr *addr, socklen_t len)
         k->bound = true;
         pool_leave(k); /* it has an address now and must not serve another connection */
         if (atomic_load(&k->kind) == ZK_UDP)
-            dgram_bound(k, fd);
+            dgram_bind(k, fd, addr, len);
     }
     return (int)call_end(&c, fd, r);
 }
@@ -210,6 +210,8 @@ static int name_call(const char *name, int fd, struct sockaddr *addr, socklen_t 
     if (k == NULL)
         return peer ? REAL(getpeername)(fd, addr, len) : REAL(getsockname)(fd, addr, len);
     bool udp_wire = atomic_load(&k->kind) == ZK_UDP && dgram_wire_peer(k);
+    if (!peer && atomic_load(&k->kind) == ZK_UDP)
+        dgram_asked_name(k, fd);
     if (atomic_load(&k->kind) != ZK_CONN && !udp_wire)
         return (int)call_end(&c, fd, zs_sys(peer ? SYS_getpeername : SYS_getsockname, fd, addr, len));
     if (peer && !udp_wire && (atomic_load(&k->s->state) == ZS_S_EMBRYO || conn_over(k)))
@@ -430,6 +432,7 @@ int sock_claim(int fd)
     fdtab_set(fd, FDT_SOCK, k);
     if (!conn)
         k->pre = opt_current(k); /* what is set from now on is beside them; accepted sockets have a listener's */
+    k->dg.touched = true;
     if (s->kind == ZS_KIND_UDP) {
         k->dg.port = s->port;
         dg_load(k, fd);

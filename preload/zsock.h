@@ -13,7 +13,7 @@ enum zk {
     ZK_TCP,    /* TCP, undecided: neither connected nor listening */
     ZK_CONN,   /* TCP connection in shared memory */
     ZK_LISTEN, /* listens in both worlds */
-    ZK_UDP,    /* receives from both worlds; registered with the engine once bound (s != NULL) */
+    ZK_UDP,    /* receives from both worlds; from this one once the engine was told of it (s != NULL, dgbind.c) */
 };
 
 /* Options set before the socket's fate is decided; given to the session then. */
@@ -55,9 +55,26 @@ enum dg_option {
 
 #define DG_PORT_KERNEL UINT32_MAX /* an interface that is the kernel's alone */
 struct zs_dgopts {
+    bool touched;  /* an option was set: they are not those of a fresh socket */
+    /* Of a socket that the engine has not been told of (dgbind.c): */
+    bool known;    /* `local` says to where it is bound */
+    bool loaded;   /* `value` has the options */
+    bool connected; /* to `peer` */
+    bool refused;  /* the engine did not take it */
+    bool at_once;  /* the engine has to know: an epoll set tells its edges */
+    bool settling; /* it was told of late: the kernel may have older datagrams than the ring */
+    uint8_t sent, reads; /* calls, up to 255 */
+    _Atomic uint32_t opening; /* held by who tells the engine */
+    struct zs_addr local, peer;
     int value[DG_N];
     uint32_t port;          /* of the engine, bound to (SO_BINDTODEVICE), from 1; 0: to none */
     uint32_t mcast_port[2]; /* IP_MULTICAST_IF, IPV6_MULTICAST_IF: likewise */
+};
+
+/* What these options are for sockets on which none was set. */
+struct zs_dgdefaults {
+    _Atomic bool there;
+    int value[DG_N];
 };
 
 /* An option that only placeholders know. */
@@ -80,7 +97,7 @@ struct zsock {
     bool deferred;         /* the engine completes the connection */
     bool v6only, bound, reuseport;
     bool accepted;         /* by accept, not connect */
-    bool kernel_peer;      /* UDP: connected to an address outside the domain */
+    bool kernel_peer;      /* UDP that the engine was not told of: connected to another host by the kernel */
     bool shut_wr, shut_rd;      /* UDP: shut down; the kernel has the errors */
     uint16_t family;       /* AF_INET, AF_INET6 */
     int fd;                /* a descriptor of the placeholder (the first one) */

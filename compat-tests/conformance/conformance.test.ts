@@ -91,9 +91,12 @@ describe('conformance', () => {
       expect(kernel.trace).toMatch(/== end\n$/);
       const before = await stage.engine.status();
       let held: Status | undefined;
-      const zstack = await runCase(stage, PROGRAM, name, true, TIMEOUT_MS, async () => {
+      const hold = async (): Promise<void> => {
         held = await sessionsFree();
-      });
+      };
+      // By itself a UDP socket is accelerated from its second datagram on, at which these cases may have come to their end.
+      if (world === 'udp') expect((await runCase(stage, PROGRAM, name, true, TIMEOUT_MS, hold)).trace).toBe(kernel.trace);
+      const zstack = await runCase(stage, PROGRAM, name, true, TIMEOUT_MS, hold, { ZSTACK_UDP: 'early' });
       expect(zstack.trace).toBe(kernel.trace);
       if (held === undefined) throw new Error('the case did not reach its end');
       expectAccelerated(world, zstack, before, held);

@@ -21,8 +21,9 @@ export async function runCase(
   wrapped: boolean,
   timeoutMs: number,
   held?: () => Promise<void>,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Run> {
-  const run = stage.start(wrapped, [program, name, '--hold'], { input: 'open' });
+  const run = stage.start(wrapped, [program, name, '--hold'], { input: 'open', env });
   const [, connects = '0'] = await run.says(/^== end connects=(\d+)\n/m, timeoutMs);
   await held?.();
   run.endInput();

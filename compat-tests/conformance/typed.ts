@@ -41,6 +41,8 @@ interface Line {
   readonly end?: string;
 }
 
+type Environment = Readonly<Record<string, string>>;
+
 let pipes = 0;
 
 function makePipes(stage: Stage): [string, string] {
@@ -50,18 +52,18 @@ function makePipes(stage: Stage): [string, string] {
 }
 
 /** Starts a child with these cases, and the far side where that is another process. */
-function start(stage: Stage, world: World, suite: string, cases: readonly Listed[]): Program {
+function start(stage: Stage, world: World, suite: string, cases: readonly Listed[], env: Environment): Program {
   const node = [process.execPath, CHILD];
   const names = cases.map((c) => c.name);
   const wrapped = world !== 'kernel';
   if (world !== 'wire' && cases.every((c) => !c.processes))
-    return stage.start(wrapped, [...node, 'run', world, suite, LOOPBACK, '-', ...names]);
+    return stage.start(wrapped, [...node, 'run', world, suite, LOOPBACK, '-', ...names], { env });
   const [ask, answer] = makePipes(stage);
   const peer = [...node, 'peer', ask, answer];
   if (world === 'wire') stage.far(peer);
-  else stage.start(wrapped, peer);
+  else stage.start(wrapped, peer, { env });
   const hosts = world === 'wire' ? WIRE : LOOPBACK;
-  return stage.start(wrapped, [...node, 'run', world, suite, hosts, `${ask},${answer}`, ...names]);
+  return stage.start(wrapped, [...node, 'run', world, suite, hosts, `${ask},${answer}`, ...names], { env });
 }
 
 /** The lines that are complete so far. */
@@ -95,12 +97,13 @@ export async function runSuite(
   world: World,
   suite: string,
   cases: readonly Listed[],
+  env: Environment = {},
 ): Promise<Map<string, Outcome>> {
   const outcomes = new Map<string, Outcome>();
   for (const processes of [false, true]) {
     const group = cases.filter((c) => world === 'wire' || c.processes === processes);
     for (let left = group; left.length > 0; left = left.filter((c) => !outcomes.has(c.name))) {
-      const { lines, reason } = await finish(start(stage, world, suite, left));
+      const { lines, reason } = await finish(start(stage, world, suite, left, env));
       let open: string | undefined;
       for (const line of lines) {
         if (line.begin !== undefined) open = line.begin;

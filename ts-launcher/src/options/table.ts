@@ -32,7 +32,8 @@ export interface OptionSpec {
   readonly engine?: true;
 }
 
-const TCP_UDP = { kind: 'choice', values: ['auto', 'kernel'] } as const;
+const TCP = { kind: 'choice', values: ['auto', 'kernel'] } as const;
+const UDP = { kind: 'choice', values: ['auto', 'early', 'kernel'] } as const;
 
 /** A name of an engine starts with a letter, so that `<uid>-<name>`, the form that wrapped programs see, is another form. */
 export const ENGINE_NAME = /^[a-z][a-z0-9_-]{0,31}$/;
@@ -164,7 +165,7 @@ export const OPTIONS = {
     flag: '--tcp <mode>',
     env: 'ZSTACK_TCP',
     toml: 'tcp',
-    type: TCP_UDP,
+    type: TCP,
     default: 'auto',
     text: 'TCP sockets: accelerated where possible, or left to the kernel',
   },
@@ -172,9 +173,9 @@ export const OPTIONS = {
     flag: '--udp <mode>',
     env: 'ZSTACK_UDP',
     toml: 'udp',
-    type: TCP_UDP,
+    type: UDP,
     default: 'auto',
-    text: 'UDP sockets: accelerated where possible, or left to the kernel',
+    text: 'UDP sockets: accelerated from the second datagram of a client on, from the first one, or left to the kernel',
   },
   spinUs: {
     flag: '--spin-us <us>',

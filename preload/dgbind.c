@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * When the engine learns of a UDP socket. A request to the engine costs more than the question and the answer of a socket that is
+ * used for no more than these (DNS), so that it is told of a socket only when it has to know:
+ *
+ * - at once, where datagrams may come that nobody but the engine can bring: over the wire, for groups, to one of several sockets
+ *   that share an address; while same-host traffic is captured; for an epoll set that tells edges; for
+ *   completions of MSG_ZEROCOPY;
+ * - when a socket waits that has not sent anything: a server;
+ * - with the second datagram of a client, or its fourth look for one.
+ *
+ * Until then it is the kernel's for everybody else: its first datagram goes into the receiver's ring all the same, with the address
+ * that the kernel gave it, and the answer comes from the kernel. A thread that waits there hears nothing from the ring: where there
+ * are several threads, none does so before the engine was told, and a signal handler, which may have interrupted such a wait, does
+ * not tell it. Whoever else gets the socket (fork, exec, SCM_RIGHTS) gets one that the engine knows. */
+#include "dgram.h"
+#include "capring.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+
+/* ---- Told ---- */
+
+static void connected_late(struct zsock *k)
+{
+    k->s->remote = k->dg.peer;
+    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
+}
+
+static int tell(struct zsock *k, struct zs_domain *d, int fd)
+{
+    struct zs_ctl_reply reply;
+    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, !k->bound, fd, &reply, NULL);
+    if (r < 0 || reply.a >= ZS_MAX_SESSIONS)
+        return r < 0 ? r : -EPROTO;
+    k->d = d;
+    k->index = reply.a;
+    k->gen = reply.b;
+    k->dg.settling = k->dg.sent != 0 || k->dg.reads != 0;
+    k->s = zs_session_at(&d->view, reply.a);
+    dg_load(k, fd);
+    groups_bound(k);
+    if (k->dg.connected)
+        connected_late(k);
+    if (atomic_load(&k->nonblock))
+        atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
+    else /* a placeholder that was registered before is non-blocking itself */
+        atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
+    zs_sys(SYS_fcntl, fd, F_SETFL, zs_sys(SYS_fcntl, fd, F_GETFL, 0) | O_NONBLOCK);
+    async_apply(k);
+    atomic_fetch_add(&zs_proc.endpoints, 1);
+    zs_why(d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
+    ep_sock_decided(k);
+    return 0;
+}
+
+int dgram_bound(struct zsock *k, int fd)
+{
+    struct zs_domain *d = zs_attached();
+    int r = 0;
+    if (k->s != NULL || d == NULL)
+        return 0;
+    zs_word_lock(&k->dg.opening);
+    if (k->s == NULL)
+        r = tell(k, d, fd);
+    zs_word_unlock(&k->dg.opening);
+    return r;
+}
+
+void dgram_bound_again(struct zsock *k, int fd)
+{
+    struct zs_session *old = k->s;
+    ep_sock_forget(k);
+    atomic_store(&old->state, ZS_S_CLOSED);
+    k->s = NULL;
+    atomic_fetch_sub(&zs_proc.endpoints, 1);
+    if (dgram_bound(k, fd) < 0 || k->s == NULL || !(atomic_load(&old->flags) & ZS_F_CONNECTED))
+        return;
+    k->s->remote = old->remote;
+    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED | (atomic_load(&old->flags) & ZS_F_WIRE));
+}
+
+/* The port is gone: nobody can reach the socket until it is bound again. */
+void dgram_unbound(struct zsock *k, int fd)
+{
+    ep_sock_forget(k);
+    zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
+    k->s = NULL;
+    atomic_fetch_sub(&zs_proc.endpoints, 1);
+    if (!atomic_load(&k->nonblock))
+        zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
+}
+
+static void kernel_bind(struct zsock *k, int fd)
+{
+    struct sockaddr_storage any = {.ss_family = k->family};
+    zs_sys(SYS_bind, fd, &any, k->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+}
+
+int dgram_autobind(struct zsock *k, int fd)
+{
+    if (k->s != NULL)
+        return 0;
+    kernel_bind(k, fd);
+    int r = dgram_bound(k, fd);
+    return r < 0 ? r : k->s == NULL ? -EPIPE : 0;
+}
+
+/* ---- Not told yet ---- */
+
+/* It is bound, so that others may have its address. */
+static bool reachable(const struct zsock *k)
+{
+    return k->bound || k->dg.known || k->dg.connected;
+}
+
+static bool shares_address(const struct zsock *k, int fd)
+{
+    int addr = 0, port = 0;
+    socklen_t len = sizeof addr;
+    if (!k->dg.touched)
+        return false;
+    zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_REUSEADDR, &addr, &len);
+    zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_REUSEPORT, &port, &len);
+    return addr || port;
+}
+
+static bool has_to_know(const struct zsock *k, int fd)
+{
+    return zs_proc.conf.udp_early || k->dg.at_once || zs_capturing(&k->d->view) || k->groups != NULL || k->dg.port != 0 || atomic_load(&k->left) || shares_address(k, fd);
+}
+
+static bool is_loopback(const uint8_t ip[16])
+{
+    static const uint8_t one[16] = {[15] = 1};
+    return zs_addr_is_v4(ip) ? ip[12] == 127 : memcmp(ip, one, 16) == 0;
+}
+
+void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct zs_addr a;
+    struct zs_domain *d = zs_attached();
+    k->dg.known = false;
+    if (d == NULL)
+        return;
+    k->d = d;
+    bool wire = d->view.arena->header.wire_ports != 0;
+    bool parsed = addr_from_sockaddr(&a, addr, len) == 0;
+    /* The wire's peers know a port that the program chose; one that the kernel chose only once the program has asked for it. */
+    bool late = parsed && (!wire || is_loopback(a.ip) || (a.port == 0 && !zs_addr_is_engine(&d->view, a.ip)));
+    if (!late || has_to_know(k, fd))
+        dgram_bound(k, fd);
+}
+
+void dgram_asked_name(struct zsock *k, int fd)
+{
+    if (k->s == NULL && k->bound && k->d->view.arena->header.wire_ports != 0)
+        dgram_bound(k, fd);
+}
+
+bool dgram_connected(struct zsock *k, int fd)
+{
+    struct zs_addr peer;
+    if (sock_kernel_addr(fd, &peer, true) < 0 || has_to_know(k, fd) || zs_addr_is_engine(&k->d->view, peer.ip))
+        return false;
+    k->dg.peer = peer;
+    k->dg.connected = true;
+    k->kernel_peer = !zs_addr_is_own(&k->d->view, peer.ip);
+    k->dg.known = false;
+    return true;
+}
+
+void dgram_disconnected(struct zsock *k)
+{
+    k->dg.connected = k->dg.known = k->kernel_peer = false;
+}
+
+bool dgram_peer(struct zsock *k, struct zs_addr *to)
+{
+    if (k->s != NULL ? !(atomic_load(&k->s->flags) & ZS_F_CONNECTED) : !k->dg.connected)
+        return false;
+    *to = k->s != NULL ? k->s->remote : k->dg.peer;
+    to->family = k->family;
+    return true;
+}
+
+const struct zs_addr *dgram_local(const struct zsock *k)
+{
+    return k->s != NULL ? &k->s->local : k->dg.known ? &k->dg.local : NULL;
+}
+
+void dgram_look(struct zsock *k, int fd)
+{
+    struct zs_domain *d = zs_attached();
+    k->d = d != NULL ? d : k->d; /* an engine that came back */
+    if (!k->dg.known && reachable(k))
+        k->dg.known = sock_kernel_addr(fd, &k->dg.local, false) == 0 && k->dg.local.port != 0;
+}
+
+static bool in_handler(void)
+{
+    struct zs_thread *t = &zs_thread;
+    if (t->handler_frame != NULL && (char *)__builtin_frame_address(0) > t->handler_frame)
+        t->handler_frame = NULL; /* it was left by a jump */
+    return t->handler_frame != NULL;
+}
+
+int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to)
+{
+    if (k->s != NULL)
+        return 0;
+    bool waits = __libc_single_threaded && in_handler();
+    if ((k->dg.sent > 0 && !waits) || has_to_know(k, fd) || zs_addr_is_engine(&k->d->view, to->ip))
+        return dgram_autobind(k, fd);
+    if (!k->dg.known) {
+        kernel_bind(k, fd);
+        k->dg.known = sock_kernel_addr(fd, &k->dg.local, false) == 0 && k->dg.local.port != 0;
+    }
+    if (!k->dg.loaded) {
+        dg_load(k, fd);
+        zs_why(k->d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
+    }
+    return k->dg.known ? 0 : -EAGAIN;
+}
+
+void dgram_sent(struct zsock *k)
+{
+    k->dg.sent += k->dg.sent < UINT8_MAX;
+}
+
+bool dgram_receives(struct zsock *k, int fd, bool waits)
+{
+    const uint8_t looks = 4;
+    bool alone = __libc_single_threaded;
+    if (k->s != NULL || !reachable(k) || k->kernel_peer || k->dg.refused)
+        return k->s != NULL;
+    bool server = k->dg.sent == 0;
+    if (k->dg.reads < looks)
+        k->dg.reads++;
+    if ((server || k->dg.reads == looks || (waits && !alone)) && !(alone && in_handler()))
+        k->dg.refused = dgram_bound(k, fd) < 0;
+    return k->s != NULL;
+}
+
+void dgram_leaves(struct zsock *k, int fd)
+{
+    if (atomic_load(&k->kind) == ZK_UDP && k->s == NULL && reachable(k))
+        dgram_bound(k, fd);
+}
+
+void dgram_at_once(struct zsock *k, int fd)
+{
+    k->dg.at_once = true;
+    dgram_leaves(k, fd);
+}
+
+void dgram_polled(int fd)
+{
+    struct call c;
+    struct zsock *k = call_begin(&c, "poll", fd);
+    if (k == NULL)
+        return;
+    if (atomic_load(&k->kind) == ZK_UDP)
+        dgram_receives(k, fd, true);
+    call_end(&c, fd, 0);
+}
