@@ -253,13 +253,24 @@ void dgram_at_once(struct zsock *k, int fd)
     dgram_leaves(k, fd);
 }
 
-void dgram_polled(int fd)
+static void waited(int fd, bool in_set)
 {
     struct call c;
-    struct zsock *k = call_begin(&c, "poll", fd);
+    struct zsock *k = call_begin(&c, "wait", fd);
     if (k == NULL)
         return;
     if (atomic_load(&k->kind) == ZK_UDP)
-        dgram_receives(k, fd, true);
+        dgram_receives(k, fd, !in_set);
     call_end(&c, fd, 0);
+}
+
+void dgram_polled(int fd)
+{
+    waited(fd, false);
+}
+
+/* The set hears of it when the engine is told by another thread. */
+void dgram_waited_in_set(int fd)
+{
+    waited(fd, true);
 }

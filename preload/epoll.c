@@ -99,7 +99,8 @@ static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct ep
     int r = ep_set_prepare(e);
     if (r < 0)
         return r;
-    if (op != EPOLL_CTL_DEL && (ev->events & (EPOLLET | EPOLLONESHOT)) && atomic_load(&k->kind) == ZK_UDP)
+    bool late = op != EPOLL_CTL_DEL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL;
+    if (late && ((ev->events & (EPOLLET | EPOLLONESHOT)) || e->nlate == EP_LATE))
         dgram_at_once(k, fd); /* being told of later makes its entry in the kernel anew, which is an edge */
     struct epset *rests = op == EPOLL_CTL_ADD ? atomic_load_explicit(&k->rests, memory_order_relaxed) : NULL;
     if (rests != NULL && rests != e) {
@@ -128,6 +129,8 @@ static int ctl(struct epset *e, struct zsock *k, int op, int fd, const struct ep
             zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, fd, NULL);
         ep_item_remove(e, it);
     }
+    if (late && k->s == NULL && e->nlate < EP_LATE)
+        e->late[e->nlate++] = fd;
     ep_unlock(e);
     return r;
 }

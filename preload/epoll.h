@@ -31,6 +31,7 @@ struct epitem {
 };
 _Static_assert(offsetof(struct epitem, seen_tail) == ZS_CACHE_LINE, "a level-triggered event needs one line");
 
+#define EP_LATE 16u
 #define EP_WAITS 2 /* engines a set can have sockets of at a time: the old and the new one */
 
 struct epset {
@@ -45,6 +46,8 @@ struct epset {
     bool mixed;           /* descriptors that are none of our sockets were added */
     _Atomic uint32_t theirs; /* threads that wait in the kernel alone: the set had no socket of ours when they began */
     _Atomic int32_t calls;   /* how often these may still be rung for: some may be gone, by a jump or cancelled */
+    uint32_t nlate;       /* UDP sockets that were added and that the engine has not been told of (dgbind.c), */
+    int late[EP_LATE];    /* their descriptors; to be looked at when the set is waited for */
     uint32_t nshm;        /* items with readiness in shared memory */
     uint32_t nconn;       /* of those, connections: worth spinning for */
     uint64_t tag;         /* upper half of the data of our own kernel items */

@@ -392,12 +392,29 @@ static void ep_settle_nested(void)
     frame_end();
 }
 
+/* Of the UDP sockets that the engine has not been told of, those that wait before they have sent anything are servers. */
+static void look_at_late(struct epset *e)
+{
+    int fds[EP_LATE];
+    frame_begin();
+    ep_lock(e);
+    uint32_t n = e->nlate;
+    memcpy(fds, e->late, n * sizeof *fds);
+    e->nlate = 0;
+    ep_unlock(e);
+    for (uint32_t i = 0; i < n; i++)
+        dgram_waited_in_set(fds[i]);
+    frame_end();
+}
+
 /* Sets that never had a socket of ours are the kernel's alone. */
 int ep_wait_call(const char *name, int ep, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask, bool *kernel)
 {
     struct epset *e = ep_of(ep);
     if (e != NULL && e->nests && !zs_passthrough())
         ep_settle_nested();
+    if (ZS_UNLIKELY(e != NULL && e->nlate != 0) && !zs_passthrough())
+        look_at_late(e);
     /* A set keeps its waiters once it has them: a late ring of their doorbells must not reach the application. */
     *kernel = e == NULL || (e->nshm == 0 && set_domain(e) == NULL) || zs_passthrough();
     if (*kernel)

@@ -127,7 +127,8 @@ void dgram_asked_name(struct zsock *k, int fd); /* by getsockname */
 /* Looks for a datagram, or waits for one. True: the engine knows the socket; false: the kernel has all that comes for it. */
 bool dgram_receives(struct zsock *k, int fd, bool waits);
 void dgram_at_once(struct zsock *k, int fd); /* the engine has to know it from now on */
-void dgram_polled(int fd); /* it is about to be waited for by poll or select, outside of a frame */
+void dgram_polled(int fd); /* it is about to be waited for by poll or select */
+void dgram_waited_in_set(int fd); /* by epoll */
 void dgram_leaves(struct zsock *k, int fd); /* another process may have it soon */
 void dgram_unbound(struct zsock *k, int fd); /* its port is gone */
 /* Options about interfaces and groups (dgopts.c). True: done here, with the result. */

@@ -30,7 +30,7 @@ void zs_vfork_errno(int e)
 int share_socks(struct zsock *const *list, uint32_t n)
 {
     for (uint32_t i = 0; i < n;) {
-        struct zs_ctl_request req = {.op = ZS_CTL_SHARE};
+        struct zs_ctl_request req = {.op = ZS_CTL_SHARE, .a = 1}; /* whoever asks about one of these later is answered after this was read */
         struct zs_domain *d = list[i]->d;
         for (; i < n && req.count < ZS_CTL_SHARE_MAX && list[i]->d == d; i++) {
             struct zsock *k = list[i];

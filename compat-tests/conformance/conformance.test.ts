@@ -95,7 +95,8 @@ describe('conformance', () => {
         held = await sessionsFree();
       };
       // By itself a UDP socket is accelerated from its second datagram on, at which these cases may have come to their end.
-      if (world === 'udp') expect((await runCase(stage, PROGRAM, name, true, TIMEOUT_MS, hold)).trace).toBe(kernel.trace);
+      if (world === 'udp')
+        expect((await runCase(stage, PROGRAM, name, true, TIMEOUT_MS, hold)).trace).toBe(kernel.trace);
       const zstack = await runCase(stage, PROGRAM, name, true, TIMEOUT_MS, hold, { ZSTACK_UDP: 'early' });
       expect(zstack.trace).toBe(kernel.trace);
       if (held === undefined) throw new Error('the case did not reach its end');

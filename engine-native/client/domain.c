@@ -51,15 +51,16 @@ static long send_request(int sock, const struct zs_ctl_request *req, int fd)
     return zs_sys(SYS_sendmsg, sock, &msg, MSG_NOSIGNAL);
 }
 
+/* fd: the only descriptor that came, -1 none; ZS_CTL_REPLY_FDS of them. */
 static long receive_reply(int sock, struct zs_ctl_reply *reply, int *fd)
 {
     struct iovec iov = {reply, sizeof *reply};
     union {
-        char buf[CMSG_SPACE(sizeof(int))];
+        char buf[CMSG_SPACE(ZS_CTL_REPLY_FDS * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control.buf};
-    *fd = -1;
+    fd[0] = fd[1] = -1;
     struct timespec limit = {.tv_sec = RPC_TIMEOUT_S};
     struct pollfd p = {.fd = sock, .events = POLLIN};
     long r;
@@ -77,24 +78,32 @@ static long receive_reply(int sock, struct zs_ctl_reply *reply, int *fd)
         return r == 0 ? -EPIPE : r;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c))
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-            memcpy(fd, CMSG_DATA(c), sizeof *fd);
+            memcpy(fd, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
     return r;
 }
 
-int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply *reply, int *fd)
+static void close_fds(const int *fd)
 {
-    if (!atomic_load(&d->alive)) {
-        *fd = -1;
+    for (uint32_t i = 0; i < ZS_CTL_REPLY_FDS; i++)
+        if (fd[i] >= 0)
+            zs_sys(SYS_close, fd[i]);
+}
+
+static bool has_answer(const struct zs_ctl_request *req)
+{
+    return req->op != ZS_CTL_WAITER_FREE && req->op != ZS_CTL_RETIRE && !(req->op == ZS_CTL_SHARE && req->a == 1);
+}
+
+/* fd: what comes with the reply, closed by the caller. */
+static int exchange(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply *reply, int send_fd, int fd[ZS_CTL_REPLY_FDS])
+{
+    fd[0] = fd[1] = -1;
+    if (!atomic_load(&d->alive))
         return -EPIPE;
-    }
-    if (d->ctl_fd < 0) { /* a forked child that is no client yet: the engine may be well */
-        *fd = -1;
+    if (d->ctl_fd < 0) /* a forked child that is no client yet: the engine may be well */
         return -ENOTCONN;
-    }
-    if (d->view.confined) { /* the request would be the end of this process */
-        *fd = -1;
+    if (d->view.confined) /* the request would be the end of this process */
         return -EPERM;
-    }
     /* Signals wait: a handler that ran in the middle of an exchange could start another. */
     uint64_t all = ~UINT64_C(0), old;
     zs_sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof all);
@@ -102,16 +111,14 @@ int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply 
     req->seq = ++d->seq;
     long r;
     do {
-        r = send_request(d->ctl_fd, req, *fd);
+        r = send_request(d->ctl_fd, req, send_fd);
     } while (r == -EINTR);
-    *fd = -1;
-    bool answered = req->op != ZS_CTL_WAITER_FREE && req->op != ZS_CTL_RETIRE;
+    bool answered = has_answer(req);
     while (r >= 0 && answered) {
         r = receive_reply(d->ctl_fd, reply, fd);
         if (r < (long)sizeof *reply || reply->seq == req->seq)
             break;
-        if (*fd >= 0) /* a late answer to a request that timed out */
-            zs_sys(SYS_close, *fd);
+        close_fds(fd); /* a late answer to a request that timed out */
     }
     if (r < 0 || (answered && r < (long)sizeof *reply))
         atomic_store(&d->alive, false);
@@ -120,6 +127,16 @@ int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply 
     if (r < 0)
         return r == -ETIMEDOUT ? -ETIMEDOUT : -EPIPE;
     return answered ? -(int)reply->error : 0;
+}
+
+int zs_rpc(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply *reply, int *fd)
+{
+    int got[ZS_CTL_REPLY_FDS];
+    int r = exchange(d, req, reply, *fd, got);
+    *fd = got[0];
+    got[0] = -1;
+    close_fds(got);
+    return r;
 }
 
 int zs_rpc2(struct zs_domain *d, uint32_t op, uint32_t a, uint32_t b, int send_fd, struct zs_ctl_reply *reply, int *got_fd)
@@ -194,17 +211,6 @@ static void *map_aligned(int fd)
     return p;
 }
 
-/* A forked child has the mapping already, if this is the same engine. */
-static int check_arena(const struct zs_domain *d, int fd)
-{
-    const struct zs_arena_header *h = mmap(NULL, sizeof *h, PROT_READ, MAP_SHARED, fd, 0);
-    if (h == MAP_FAILED)
-        return -ENOMEM;
-    bool same = h->epoch == d->epoch;
-    munmap((void *)(uintptr_t)h, sizeof *h);
-    return same ? 0 : -ESTALE;
-}
-
 static void unmap_arena(struct zs_domain *d)
 {
     munmap(d->view.arena, sizeof(struct zs_arena));
@@ -214,8 +220,8 @@ static void unmap_arena(struct zs_domain *d)
 
 static int map_arena(struct zs_domain *d, int fd)
 {
-    if (d->view.arena != NULL)
-        return check_arena(d, fd);
+    if (d->view.arena != NULL) /* from its parent, and of another engine: that one would not have sent it */
+        return -ESTALE;
     zs_domain_mapped(d, ARENA_SPACE);
     void *p = map_aligned(fd);
     if (p == NULL) {
@@ -277,6 +283,23 @@ static void read_comm(char name[16])
     name[n] = 0;
 }
 
+/* The arena and the engine's doorbell, or the doorbell alone. */
+static int take_hello(struct zs_domain *d, const struct zs_ctl_reply *reply, int fd[ZS_CTL_REPLY_FDS])
+{
+    bool both = fd[1] >= 0;
+    if (fd[0] < 0 || (!both && d->view.arena == NULL))
+        return -EPROTO;
+    memcpy(d->token, reply->token, sizeof d->token);
+    d->view.client = reply->a;
+    int r = both ? map_arena(d, fd[0]) : 0;
+    if (r == 0) {
+        d->bell_fd = d->host->keep_fd(fd[both]);
+        fd[both] = -1;
+        r = d->bell_fd < 0 ? d->bell_fd : 0;
+    }
+    return r;
+}
+
 static int hello(struct zs_domain *d, const struct zs_attach_args *args)
 {
     struct zs_ctl_request req = {.op = ZS_CTL_HELLO};
@@ -288,17 +311,12 @@ static int hello(struct zs_domain *d, const struct zs_attach_args *args)
         memcpy(req.u.hello.token, args->token, sizeof req.u.hello.token);
     read_comm(req.u.hello.name);
     snprintf(req.u.hello.run, sizeof req.u.hello.run, "%s", args->run);
-    int fd = -1;
-    int r = zs_rpc(d, &req, &reply, &fd);
-    if (r == 0 && fd < 0)
-        r = -EPROTO;
-    if (r == 0) {
-        memcpy(d->token, reply.token, sizeof d->token);
-        d->view.client = reply.a;
-        r = map_arena(d, fd);
-    }
-    if (fd >= 0)
-        zs_sys(SYS_close, fd);
+    req.u.hello.mapped = d->view.arena != NULL ? d->epoch : 0;
+    int fd[ZS_CTL_REPLY_FDS];
+    int r = exchange(d, &req, &reply, -1, fd);
+    if (r == 0)
+        r = take_hello(d, &reply, fd);
+    close_fds(fd);
     return r;
 }
 
@@ -311,11 +329,7 @@ static int establish(struct zs_domain *d, const struct zs_attach_args *args)
     if (d->ctl_fd < 0)
         return d->ctl_fd;
     atomic_store(&d->alive, true);
-    int bell = -1, r = hello(d, args);
-    if (r == 0)
-        r = zs_rpc2(d, ZS_CTL_ENGINE_BELL, 0, 0, -1, NULL, &bell);
-    if (r == 0)
-        d->bell_fd = d->host->keep_fd(bell);
+    int r = hello(d, args);
     if (r == 0)
         r = map_segment(d);
     if (r < 0)

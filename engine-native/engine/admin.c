@@ -82,15 +82,35 @@ void admin_send(struct engine *e, struct admin_conn *a, json_t *object)
         admin_close(e, a);
 }
 
-void admin_event(struct engine *e, const char *run, json_t *event)
+static bool wants(const struct admin_conn *a, const char *run, bool life)
+{
+    return a->lease && !a->closing && (a->lives || !life) && (run == NULL || strcmp(run, a->run) == 0);
+}
+
+static void send_event(struct engine *e, const char *run, bool life, json_t *event)
 {
     struct admin_conn *a, *next;
     for (a = TAILQ_FIRST(&e->admins); a != NULL && event != NULL; a = next) {
         next = TAILQ_NEXT(a, link);
-        if (a->lease && !a->closing && (run == NULL || strcmp(run, a->run) == 0))
+        if (wants(a, run, life))
             admin_send(e, a, json_incref(event));
     }
     json_decref(event);
+}
+
+void admin_event(struct engine *e, const char *run, json_t *event)
+{
+    send_event(e, run, false, event);
+}
+
+void admin_life_event(struct engine *e, const struct client *c, const char *event)
+{
+    struct admin_conn *a;
+    bool any = false;
+    TAILQ_FOREACH(a, &e->admins, link)
+        any |= wants(a, c->run, true);
+    if (any)
+        send_event(e, c->run, true, json_pack("{s:s, s:i, s:s}", "event", event, "pid", (int)c->pid, "name", c->name));
 }
 
 void admin_warn(struct engine *e, const char *text)

@@ -53,12 +53,16 @@ static bool run_valid(const char *run)
 static json_t *cmd_lease(struct engine *e, struct admin_conn *a, json_t *request)
 {
     const char *run = json_string_value(json_object_get(request, "run"));
+    const json_t *lives = json_object_get(request, "lives");
+    if (lives != NULL && !json_is_boolean(lives))
+        return admin_error("ZS2005", "lives is true or false, true unless given", "lives is neither true nor false");
     if (!run_valid(run))
         return admin_error("ZS2005", "a lease names its run: 1 to 31 hexadecimal digits",
                            "run is missing or malformed");
     if (!a->lease)
         e->leases++;
     a->lease = true;
+    a->lives = lives == NULL || json_is_true(lives);
     snprintf(a->run, sizeof a->run, "%s", run);
     linger_update(e);
     wire_repeat_warning(e, a->run);

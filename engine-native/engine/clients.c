@@ -79,11 +79,6 @@ void client_eof(struct engine *e, struct client *c)
     client_remove(e, c);
 }
 
-static void client_event(struct engine *e, const struct client *c, const char *event)
-{
-    admin_event(e, c->run, json_pack("{s:s, s:i, s:s}", "event", event, "pid", (int)c->pid, "name", c->name));
-}
-
 /* What it counted outlives it in the engine's totals (`ended_...`): programs that ran briefly count, too. */
 static void keep_counts(struct engine *e, struct zs_client *shm)
 {
@@ -99,6 +94,7 @@ void client_remove(struct engine *e, struct client *c)
     struct zs_client *shm = &e->view.arena->client[slot];
     uint32_t spinners = atomic_load(&shm->spinners);
 
+    conn_take_told(e, c->conn); /* what it shared lives on */
     capture_due(e); /* while it still has a name */
     e->clients[slot] = NULL; /* from here on it counts as dead */
     e->client_count--;
@@ -111,7 +107,7 @@ void client_remove(struct engine *e, struct client *c)
     reap_client(e, spinners);
     audit_after_death(e);
     waiters_free_of(e, id);
-    client_event(e, c, "detach");
+    admin_life_event(e, c, "detach");
     source_close(e, &c->pidfd);
     defer_free(e, c);
     linger_update(e);
@@ -215,7 +211,7 @@ int client_attach(struct engine *e, struct conn *conn, const struct zs_ctl_reque
     linger_update(e);
     COUNT(e, CLIENTS_ATTACHED);
     LOG_INFO(e, "process %d (%s) attached as %08x", (int)c->pid, c->name, c->id);
-    client_event(e, c, "attach");
+    admin_life_event(e, c, "attach");
     reply->a = c->id;
     memcpy(reply->token, c->token, sizeof reply->token);
     reply->layout_size = sizeof(struct zs_arena);

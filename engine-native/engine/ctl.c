@@ -25,22 +25,22 @@ void conn_close(struct engine *e, struct conn *c)
     defer_free(e, c);
 }
 
-bool conn_reply(struct engine *e, struct conn *c, const struct zs_ctl_reply *reply, int fd)
+bool conn_reply_fds(struct engine *e, struct conn *c, const struct zs_ctl_reply *reply, const int *fds, size_t n)
 {
     union {
-        char space[CMSG_SPACE(sizeof(int))];
+        char space[CMSG_SPACE(ZS_CTL_REPLY_FDS * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec iov = {(void *)reply, sizeof *reply};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (fd >= 0) {
+    if (n > 0) {
         msg.msg_control = control.space;
-        msg.msg_controllen = sizeof control.space;
+        msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
         struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
         h->cmsg_level = SOL_SOCKET;
         h->cmsg_type = SCM_RIGHTS;
-        h->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(h), &fd, sizeof fd);
+        h->cmsg_len = CMSG_LEN(n * sizeof(int));
+        memcpy(CMSG_DATA(h), fds, n * sizeof(int));
     }
     if (sendmsg(c->src.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *reply)
         return true;
@@ -51,6 +51,11 @@ bool conn_reply(struct engine *e, struct conn *c, const struct zs_ctl_reply *rep
     /* The client stays known by its pidfd: what it holds is freed when it dies. */
     conn_close(e, c);
     return false;
+}
+
+bool conn_reply(struct engine *e, struct conn *c, const struct zs_ctl_reply *reply, int fd)
+{
+    return conn_reply_fds(e, c, reply, &fd, fd >= 0);
 }
 
 /* Takes the first descriptor of a message and closes any other. */
@@ -107,6 +112,14 @@ static bool receive_one(struct engine *e, struct conn *c)
     if (fd >= 0)
         close(fd);
     return c->src.fd >= 0;
+}
+
+void conn_take_told(struct engine *e, struct conn *c)
+{
+    struct zs_ctl_request head;
+    while (c != NULL && c->src.fd >= 0 && recv(c->src.fd, &head, ZS_CTL_REQUEST_BASE, MSG_DONTWAIT | MSG_PEEK) == (ssize_t)ZS_CTL_REQUEST_BASE &&
+           ctl_silent(&head) && receive_one(e, c))
+        ;
 }
 
 static void conn_ready(struct engine *e, struct source *s, uint32_t events)

@@ -17,12 +17,6 @@ struct call {
     int reply_fd;              /* goes with the reply; stays open here */
 };
 
-static int op_engine_bell(struct call *c)
-{
-    c->reply_fd = c->e->bell.fd;
-    return 0;
-}
-
 static int op_listen(struct call *c)
 {
     const struct open_request q = {.fd = c->fd, .kind = ZS_KIND_TCP_LISTEN, .backlog = c->r->a, .port = c->r->b, .told = true};
@@ -162,7 +156,6 @@ static const struct {
     bool silent; /* no reply */
     bool wants_fd;
 } ops[] = {
-    [ZS_CTL_ENGINE_BELL] = {op_engine_bell, COUNT_RPC_ENGINE_BELL, false, false},
     [ZS_CTL_LISTEN] = {op_listen, COUNT_RPC_LISTEN, false, true},
     [ZS_CTL_UDP_OPEN] = {op_udp_open, COUNT_RPC_UDP_OPEN, false, true},
     [ZS_CTL_CLOSE] = {op_close, COUNT_RPC_CLOSE, false, false},
@@ -187,13 +180,20 @@ static const struct {
     [ZS_CTL_BUFFERS_OVER] = {op_buffers_over, COUNT_RPC_BUFFERS_OVER, false, false},
 };
 
+bool ctl_silent(const struct zs_ctl_request *r)
+{
+    return r->op < sizeof ops / sizeof ops[0] && (ops[r->op].silent || (r->op == ZS_CTL_SHARE && r->a == 1));
+}
+
 static void hello(struct engine *e, struct conn *c, const struct zs_ctl_request *r, size_t len)
 {
     struct zs_ctl_reply reply = {.seq = r->seq};
     int err = len < ZS_CTL_REQUEST_BASE + sizeof r->u.hello ? -EPROTO : client_attach(e, c, r, &reply);
     COUNT(e, RPC_HELLO);
     if (err == 0) {
-        conn_reply(e, c, &reply, e->arena_fd);
+        const int fds[] = {e->arena_fd, e->bell.fd};
+        bool has_it = r->u.hello.mapped == e->view.arena->header.epoch;
+        conn_reply_fds(e, c, &reply, fds + has_it, ZS_CTL_REPLY_FDS - has_it);
         return;
     }
     reply.error = (uint32_t)-err;
@@ -225,7 +225,7 @@ void ctl_request(struct engine *e, struct conn *c, const struct zs_ctl_request *
         COUNT(e, RPC_BAD);
     if (err != 0)
         COUNT(e, RPC_REFUSED);
-    if (known && ops[r->op].silent)
+    if (known && ctl_silent(r))
         return;
     call.reply.seq = r->seq;
     call.reply.error = (uint32_t)-err;

@@ -239,7 +239,7 @@ int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_rep
     int err = socket_cookie(e, fd, &cookie);
     if (err != 0)
         return err;
-    struct tracked *t = tracked_by_cookie(e, cookie);
+    struct tracked *t = tracked_by_told_cookie(e, cookie);
     if (t == NULL || t->stopped)
         return -ENOENT;
     share_with(e, t, c);
@@ -251,7 +251,7 @@ int endpoint_claim(struct engine *e, struct client *c, int fd, struct zs_ctl_rep
 struct tracked *endpoint_of_socket(struct engine *e, int fd)
 {
     uint64_t cookie;
-    return fd >= 0 && socket_cookie(e, fd, &cookie) == 0 ? tracked_by_cookie(e, cookie) : NULL;
+    return fd >= 0 && socket_cookie(e, fd, &cookie) == 0 ? tracked_by_told_cookie(e, cookie) : NULL;
 }
 
 int endpoint_close_request(struct engine *e, struct client *c, uint32_t session, uint32_t gen)

@@ -152,9 +152,12 @@ struct segment {
     bool ready; /* the owner has it mapped: sealed, and mapped here */
 };
 
+#define GONE_COOKIES_LOG2 13
+
 struct admin_conn {
     struct source src; /* first: see source_free() */
     bool lease;
+    bool lives; /* of the lease: the coming and going of programs is told */
     char run[32];
     char *in;
     size_t in_len;
@@ -222,6 +225,7 @@ struct engine {
     uint64_t segment_bytes; /* of all of them, part of the arena header's mem_used */
 
     struct tracked *by_cookie, *by_session;
+    uint64_t gone[1u << GONE_COOKIES_LOG2]; /* tracked.c */
     _Atomic uint64_t tracked_bits[ZS_MAX_SESSIONS / 64]; /* sessions in by_session, for any thread */
     struct tracked_list graves;
     struct port *ports;
@@ -284,6 +288,10 @@ void accept_resume(struct engine *e);
 void conn_close(struct engine *e, struct conn *c);
 /* Answers; false when the connection had to be closed because its peer does not read. fd -1: none. */
 bool conn_reply(struct engine *e, struct conn *c, const struct zs_ctl_reply *reply, int fd);
+bool conn_reply_fds(struct engine *e, struct conn *c, const struct zs_ctl_reply *reply, const int *fds, size_t n);
+/* Requests without a reply that wait to be read: what they told happened before anything that is learned from elsewhere afterwards. */
+void conn_take_told(struct engine *e, struct conn *c);
+bool ctl_silent(const struct zs_ctl_request *r);
 
 /* ---- ctl_ops.c ---- */
 void ctl_request(struct engine *e, struct conn *c, const struct zs_ctl_request *r, size_t len, int fd);
@@ -310,6 +318,7 @@ bool waiter_ring_from_thread(struct engine *e, uint32_t waiter);
 
 /* ---- tracked.c ---- */
 struct tracked *tracked_by_cookie(struct engine *e, uint64_t cookie);
+struct tracked *tracked_by_told_cookie(struct engine *e, uint64_t cookie); /* also of what was shared in a request not read yet */
 struct tracked *tracked_by_session(struct engine *e, uint32_t session);
 struct tracked *tracked_add(struct engine *e, uint64_t cookie, uint32_t session, uint32_t kind, uint32_t creator);
 void tracked_forget_cookie(struct engine *e, struct tracked *t);
@@ -403,6 +412,7 @@ void admin_ready(struct engine *e, struct source *s, uint32_t events);
 void admin_close(struct engine *e, struct admin_conn *a);
 void admin_send(struct engine *e, struct admin_conn *a, json_t *object); /* takes the reference */
 void admin_event(struct engine *e, const char *run, json_t *event);      /* takes the reference; run NULL: all leases */
+void admin_life_event(struct engine *e, const struct client *c, const char *event); /* to leases that did not decline */
 void admin_warn(struct engine *e, const char *text);
 
 /* ---- admin_cmds.c, why.c ---- */

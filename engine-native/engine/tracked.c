@@ -15,6 +15,15 @@ struct tracked *tracked_by_cookie(struct engine *e, uint64_t cookie)
     return t;
 }
 
+struct tracked *tracked_by_told_cookie(struct engine *e, uint64_t cookie)
+{
+    struct tracked *t = tracked_by_cookie(e, cookie);
+    for (uint32_t i = 0; t == NULL && i < ZS_MAX_CLIENTS; i++)
+        if (e->clients[i] != NULL)
+            conn_take_told(e, e->clients[i]->conn);
+    return t != NULL ? t : tracked_by_cookie(e, cookie);
+}
+
 struct tracked *tracked_by_session(struct engine *e, uint32_t session)
 {
     struct tracked *t;
@@ -56,6 +65,12 @@ void tracked_drop(struct engine *e, struct tracked *t)
 }
 
 /* ---- Sharing ---- */
+
+/* Cookies of sockets that the kernel reported as closed and that were nobody's, each until another takes its place. A cookie is never used again. */
+static uint64_t *gone_slot(struct engine *e, uint64_t cookie)
+{
+    return &e->gone[(cookie * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - GONE_COOKIES_LOG2)];
+}
 
 /* A record whose session was freed behind the engine's back (scribbled, or both ends closed) frees the name. */
 static bool stale(struct engine *e, const struct tracked *t)
@@ -104,7 +119,10 @@ int share_one(struct engine *e, struct client *c, const struct zs_ctl_share_entr
     if (t == NULL)
         return -ENOMEM;
     COUNT(e, SESSIONS_SHARED);
-    return share_tracked(e, t, c, entry->cookie);
+    int r = share_tracked(e, t, c, entry->cookie);
+    if (*gone_slot(e, entry->cookie) == entry->cookie) /* its end was reported before it was read that it is shared */
+        tracked_destroyed(e, entry->cookie);
+    return r;
 }
 
 /* ---- End ---- */
@@ -129,8 +147,10 @@ void tracked_close(struct engine *e, struct tracked *t)
 bool tracked_destroyed(struct engine *e, uint64_t cookie)
 {
     struct tracked *t = tracked_by_cookie(e, cookie);
-    if (t == NULL)
+    if (t == NULL) {
+        *gone_slot(e, cookie) = cookie;
         return false;
+    }
     COUNT(e, CLOSED_BY_COOKIE);
     tracked_close(e, t);
     return true;

@@ -172,6 +172,11 @@ static void test_lease_events_and_linger(void **state)
     int mine = admin_connect(f), other = admin_connect(f);
     json_decref(ask(f, mine, "{\"id\": 1, \"cmd\": \"lease\", \"run\": \"abc123\", \"pid\": 1}\n"));
     json_decref(ask(f, other, "{\"id\": 1, \"cmd\": \"lease\", \"run\": \"def456\", \"pid\": 1}\n"));
+    int terse = admin_connect(f); /* declines attach and detach */
+    json_t *refused = ask(f, terse, "{\"id\": 1, \"cmd\": \"lease\", \"run\": \"abc123\", \"lives\": 1}\n");
+    assert_string_equal(text_at(refused, "error", "code"), "ZS2005");
+    json_decref(refused);
+    json_decref(ask(f, terse, "{\"id\": 2, \"cmd\": \"lease\", \"run\": \"abc123\", \"lives\": false}\n"));
     advance(f, 60 * SECOND);
     assert_false(engine_finished(f->e));
     assert_int_equal(attach(f, f->name, &c, NULL), 0);
@@ -206,6 +211,14 @@ static void test_lease_events_and_linger(void **state)
     json_decref(event);
     struct pollfd p = {other, POLLIN, 0};
     assert_int_equal(poll(&p, 1, 0), 0); /* another run's events */
+    for (int i = 0; i < 2; i++) {
+        event = line(f, terse);
+        assert_string_equal(text_at(event, "event", NULL), "listen");
+        json_decref(event);
+    }
+    p.fd = terse;
+    assert_int_equal(poll(&p, 1, 0), 0);
+    close(terse);
     close(mine);
     settle(f);
     advance(f, 60 * SECOND);

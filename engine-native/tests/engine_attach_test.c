@@ -53,6 +53,7 @@ static void test_arena_cannot_be_resized(void **state)
     assert_int_equal(errno, EPERM);
     assert_int_equal(ftruncate(fd, (off_t)sizeof(struct zs_arena) + 4096), -1);
     close(fd);
+    close(c.bell);
     close(c.fd);
     settle(f);
 }
@@ -79,7 +80,7 @@ static void test_malformed_messages(void **state)
 {
     struct fixture *f = *state;
     struct test_client c = {.fd = control_connect(f->name)};
-    struct zs_ctl_request r = {.op = ZS_CTL_ENGINE_BELL};
+    struct zs_ctl_request r = {.op = ZS_CTL_WAITER_NEW};
     struct zs_ctl_reply reply;
     int fd = -1;
     assert_int_equal(rpc_full(f, &c, &r, ZS_CTL_REQUEST_BASE, &reply, &fd), ENOTCONN); /* before HELLO */
@@ -100,7 +101,7 @@ static void test_malformed_messages(void **state)
     assert_int_equal(rpc_full(f, &c, &r, sizeof r, &reply, &fd), EPROTO);
     r.count = 2; /* but room for one */
     assert_int_equal(rpc_full(f, &c, &r, ZS_CTL_REQUEST_BASE + sizeof r.u.share[0], &reply, &fd), EPROTO);
-    assert_int_equal(rpc(f, &c, ZS_CTL_ENGINE_BELL, 0, 0, -1, NULL), 0); /* still served */
+    assert_int_equal(rpc(f, &c, ZS_CTL_WAITER_NEW, 0, 0, -1, NULL), 0); /* still served */
     detach(&c);
     settle(f);
 }

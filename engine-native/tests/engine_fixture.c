@@ -135,10 +135,11 @@ static bool send_request(int sock, const void *r, size_t len, int fd)
     return sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-static bool receive_reply(int sock, struct zs_ctl_reply *reply, int *fd)
+/* The arena, or what else comes, into *fd; what comes with the arena into *second. */
+static bool receive_reply(int sock, struct zs_ctl_reply *reply, int *fd, int *second)
 {
     union {
-        char space[CMSG_SPACE(sizeof(int))];
+        char space[CMSG_SPACE(2 * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec iov = {reply, sizeof *reply};
@@ -149,6 +150,8 @@ static bool receive_reply(int sock, struct zs_ctl_reply *reply, int *fd)
     *fd = -1;
     if (h != NULL && h->cmsg_type == SCM_RIGHTS)
         memcpy(fd, CMSG_DATA(h), sizeof *fd);
+    if (*fd >= 0 && h->cmsg_len == CMSG_LEN(2 * sizeof *fd))
+        memcpy(second, CMSG_DATA(h) + sizeof *fd, sizeof *fd);
     return n == (ssize_t)sizeof *reply;
 }
 
@@ -162,7 +165,7 @@ int rpc_full(struct fixture *f, struct test_client *c, struct zs_ctl_request *r,
     for (int i = 0; poll(&p, 1, f == NULL ? 5000 : 1) == 0 && i < 2000; i++)
         if (f != NULL)
             engine_poll(f->e, f->now);
-    if (!receive_reply(c->fd, reply, fd))
+    if (!receive_reply(c->fd, reply, fd, &c->bell))
         return EPIPE;
     return reply->seq == r->seq ? (int)reply->error : EBADMSG;
 }
@@ -230,6 +233,7 @@ int attach(struct fixture *f, const char *name, struct test_client *c, const uin
 void detach(struct test_client *c)
 {
     munmap(c->view.arena, sizeof(struct zs_arena));
+    close(c->bell);
     close(c->fd);
 }
 

@@ -33,6 +33,7 @@ struct test_client {
     uint32_t seq;
     uint8_t token[16];
     struct zs_view view;
+    int bell; /* the engine's doorbell */
 };
 
 /* cmocka set-up and tear-down; *state is the fixture. The tear-down also checks that nothing is left in the arena. */

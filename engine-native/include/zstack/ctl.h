@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The control protocol between an attached process and the engine: fixed-size messages over an abstract UNIX
- * SOCK_SEQPACKET socket. A request carries at most one descriptor (SCM_RIGHTS), and so does a reply.
+ * SOCK_SEQPACKET socket. A request carries at most one descriptor (SCM_RIGHTS), and so does a reply but that to HELLO.
  * Every request but those marked (no reply) is answered by one zs_ctl_reply with the same `seq`.
  * The engine trusts nothing in a message: indices are checked against what the client owns, a socket is claimed by
  * sending its descriptor, never by naming its cookie.
@@ -13,14 +13,15 @@
 #include <zstack/shm.h>
 #include <zstack/tcpinfo.h>
 
-#define ZS_CTL_VERSION 2u
+#define ZS_CTL_VERSION 3u
 #define ZS_CTL_NAME_PREFIX "zstack-" /* abstract: \0zstack-<uid>-<name> */
 #define ZS_CTL_SHARE_MAX 128u
+#define ZS_CTL_REPLY_FDS 2u
 
 enum zs_ctl_op {
-    ZS_CTL_HELLO = 1,  /* attach. Reply fd: the arena (read-write memfd); reply.a = client id */
-    ZS_CTL_ENGINE_BELL, /* reply fd: the engine's doorbell (eventfd) */
-    ZS_CTL_LISTEN,     /* fd: the listening kernel socket, from which address and options are read. a = backlog,
+    ZS_CTL_HELLO = 1,  /* attach. Reply fds: the arena (read-write memfd) unless the caller has that one mapped, and the engine's
+                          doorbell (eventfd); reply.a = client id */
+    ZS_CTL_LISTEN,         /* fd: the listening kernel socket, from which address and options are read. a = backlog,
                           b = port of the engine that it is bound to, 0 none. reply.a = session, reply.b = generation. Again on the same socket: changes the backlog. */
     ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket, a = port as above; b = 1: the kernel chose its port when it sent, nobody waits there for strangers. reply.a = session, reply.b = generation */
     ZS_CTL_CLOSE,      /* a = session, b = generation: the caller held the only descriptor. Closes a listener or UDP
@@ -29,7 +30,7 @@ enum zs_ctl_op {
     ZS_CTL_WAITER_NEW, /* reply.a = waiter, reply.b = generation; reply fd: its doorbell (eventfd) */
     ZS_CTL_WAITER_FREE, /* (no reply) a = waiter, b = generation */
     ZS_CTL_DOORBELL,   /* a = waiter, b = generation. reply fd: that waiter's doorbell */
-    ZS_CTL_SHARE,      /* entries: sessions whose descriptors may leave the process (fork, SCM_RIGHTS) */
+    ZS_CTL_SHARE,      /* entries: sessions whose descriptors may leave the process (fork, SCM_RIGHTS). a = 1: (no reply) */
     ZS_CTL_CLAIM,      /* fd: a socket. reply.a = its session, reply.b = generation, reply.error ENOENT: none */
     ZS_CTL_CONNECT,    /* a, b = client-end session with its server end prepared: enqueue it when the accept queue has
                           room (deferred connect). reply.error 0: will be done; ECONNREFUSED: listener gone */
@@ -88,6 +89,7 @@ struct zs_ctl_request {
             uint8_t token[16]; /* of the parent, all zero: none. Lets a child that changed its uid attach */
             char name[16];     /* program, as /proc/self/comm */
             char run[32];      /* ZSTACK_RUN */
+            uint64_t mapped;   /* epoch of the arena that a forked child has from its parent, 0 none */
         } hello;
         struct zs_ctl_share_entry share[ZS_CTL_SHARE_MAX];
         struct zs_ctl_group group; /* a, b = a UDP session */

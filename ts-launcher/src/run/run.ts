@@ -92,7 +92,7 @@ async function leased(engine: Engine | undefined, resolved: Resolved): Promise<N
   let status: Promise<unknown> | undefined;
   const portOf = async (address: string) => portWith(await (status ??= engine.client.request('status')), address);
   engine.client.onEvent(eventPrinter(resolved.options.quiet, { note, warn }, portOf));
-  await engine.client.request('lease', { run: token, pid: process.pid });
+  await engine.client.request('lease', { run: token, pid: process.pid, lives: false });
   return wrappedEnvironment(process.env, resolved.options, token, part('preload'));
 }
 
