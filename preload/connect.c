@@ -32,7 +32,7 @@ void sock_why_conn(const struct zsock *k, int fd)
 static void prepare(const void *arg, struct zs_session *s)
 {
     const struct zsock *k = arg;
-    opt_fill(&s->opts, &k->pre);
+    opt_fill(s, &k->pre);
 }
 
 /* An address that a port of the engine leads to. The source is the engine's own or left to it. */

@@ -37,8 +37,9 @@ static int put_timeval(void *val, socklen_t *len, uint64_t us)
 
 /* ---- What the socket remembers until it is decided, and gives its session ---- */
 
-void opt_fill(struct zs_opts *o, const struct zs_preopts *p)
+void opt_fill(struct zs_session *s, const struct zs_preopts *p)
 {
+    struct zs_opts *o = &s->opts;
     atomic_store_explicit(&o->sndbuf, p->sndbuf, memory_order_relaxed);
     atomic_store_explicit(&o->rcvbuf, p->rcvbuf, memory_order_relaxed);
     atomic_store_explicit(&o->sndtimeo_us, p->sndtimeo_us, memory_order_relaxed);
@@ -57,11 +58,13 @@ void opt_fill(struct zs_opts *o, const struct zs_preopts *p)
     atomic_store_explicit(&o->defer_accept, (uint8_t)p->defer_accept, memory_order_relaxed);
     atomic_store_explicit(&o->notsent_lowat, p->notsent_lowat, memory_order_relaxed);
     atomic_store_explicit(&o->fastopen, (uint16_t)p->fastopen, memory_order_relaxed);
+    if (s->kind != ZS_KIND_UDP)
+        atomic_store_explicit(&s->pacing, p->pacing, memory_order_relaxed);
 }
 
 void opt_apply(struct zsock *k)
 {
-    opt_fill(&k->s->opts, &k->pre);
+    opt_fill(k->s, &k->pre);
     if (atomic_load(&k->kind) == ZK_CONN && (atomic_load(&k->s->flags) & ZS_F_WIRE))
         zs_notify(&k->d->view, k->peer); /* what waits for a cork, or an acknowledgement, may go now */
 }
@@ -162,9 +165,30 @@ static bool remembered(int level, int name)
         case SO_RCVBUF:
         case SO_RCVLOWAT:
         case SO_PEEK_OFF:
+        case SO_MAX_PACING_RATE:
             return true;
         }
     return bit_of(level, name) != 0 || (level == IPPROTO_TCP && tcpopt_remembered(name));
+}
+
+/* Eight bytes or four, all ones of either for no limit (sk_setsockopt). */
+static void remember_pacing(struct zs_preopts *p, const void *val, socklen_t len)
+{
+    uint32_t narrow;
+    uint64_t rate;
+    memcpy(&narrow, val, sizeof narrow);
+    rate = narrow == UINT32_MAX ? UINT64_MAX : narrow;
+    if (len >= (socklen_t)sizeof rate)
+        memcpy(&rate, val, sizeof rate);
+    p->pacing = ZS_PACING(rate);
+}
+
+static int put_pacing(const struct zs_preopts *p, void *val, socklen_t *len)
+{
+    uint64_t rate = ZS_PACING(p->pacing);
+    if (user_writable(len, sizeof *len) && (int)*len >= (int)sizeof rate)
+        return opt_put(val, len, &rate, sizeof rate);
+    return opt_put_int(val, len, rate < UINT32_MAX ? (int)(uint32_t)rate : -1);
 }
 
 /* Options that we keep. Returns 1 when `name` is one of them, 0 not, negative errno for a bad value. */
@@ -173,7 +197,9 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
     int v = 0;
     bool timeo = level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO);
     bool linger = level == SOL_SOCKET && name == SO_LINGER;
-    socklen_t need = timeo ? sizeof(struct timeval) : linger ? sizeof(struct linger) : sizeof v;
+    bool pacing = level == SOL_SOCKET && name == SO_MAX_PACING_RATE;
+    socklen_t wide = len >= (socklen_t)sizeof p->pacing ? sizeof p->pacing : sizeof v;
+    socklen_t need = timeo ? sizeof(struct timeval) : linger ? sizeof(struct linger) : pacing ? wide : sizeof v;
     if (!remembered(level, name))
         return 0;
     if (len < (socklen_t)sizeof v)
@@ -200,6 +226,10 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
         uint64_t us = tv.tv_sec < 0 ? TIMEO_NOW : (uint64_t)tv.tv_sec * 1000000u + (uint64_t)tv.tv_usec;
         us = us == TIMEO_NOW && tv.tv_sec >= 0 ? 2 : us;
         *(name == SO_RCVTIMEO ? &p->rcvtimeo_us : &p->sndtimeo_us) = us;
+        return 1;
+    }
+    if (pacing) {
+        remember_pacing(p, val, len);
         return 1;
     }
     if (linger) {
@@ -238,7 +268,7 @@ struct zs_preopts opt_current(const struct zsock *k)
         .congestion = atomic_load(&o->congestion), .maxseg = atomic_load(&o->maxseg), .syncnt = atomic_load(&o->syncnt),
         .linger2 = atomic_load(&o->linger2), .defer_accept = atomic_load(&o->defer_accept),
         .notsent_lowat = atomic_load(&o->notsent_lowat), .fastopen = atomic_load(&o->fastopen),
-        .peek_off = k->pre.peek_off,
+        .peek_off = k->pre.peek_off, .pacing = k->s->kind == ZS_KIND_UDP ? 0 : atomic_load(&k->s->pacing),
     };
 }
 
@@ -274,6 +304,8 @@ static int get_socket_level(struct zsock *k, const struct zs_preopts *p, int nam
         return conn_opt_peername(k, val, len);
     case SO_RCVLOWAT:
         return opt_put_int(val, len, (int)p->rcvlowat);
+    case SO_MAX_PACING_RATE:
+        return put_pacing(p, val, len);
     default:
         return bit_of(SOL_SOCKET, name) ? opt_put_int(val, len, (p->bits & bit_of(SOL_SOCKET, name)) != 0) : 1;
     }

@@ -182,7 +182,7 @@ int opt_set(struct zsock *k, int fd, int level, int name, const void *val, sockl
 int opt_put(void *val, socklen_t *len, const void *src, socklen_t n); /* an option's value as getsockopt gives it */
 int opt_put_int(void *val, socklen_t *len, int v);
 struct zs_preopts opt_current(const struct zsock *k); /* of its session */
-void opt_fill(struct zs_opts *o, const struct zs_preopts *p);
+void opt_fill(struct zs_session *s, const struct zs_preopts *p);
 
 /* ---- What a connection answers and its placeholder, which is not connected, does not (conopt.c) ---- */
 int conn_opt_peername(struct zsock *k, void *val, socklen_t *len);

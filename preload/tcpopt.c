@@ -150,6 +150,7 @@ static void info_local(const struct zsock *k, struct tcp_info *ti)
     ti->tcpi_bytes_sent = atomic_load(&k->peer->rx_prod.tail);
     ti->tcpi_bytes_acked = ti->tcpi_bytes_sent - unread;
     ti->tcpi_bytes_received = atomic_load(&k->s->rx_prod.tail);
+    ti->tcpi_pacing_rate = UINT64_MAX; /* whatever the option says: memory is not paced */
 }
 
 static bool info_wire(struct zsock *k, struct zs_tcp_info *info)
@@ -171,6 +172,7 @@ static int get_info(struct zsock *k, void *val, socklen_t *len)
         info_local(k, &ti);
     else if (info_wire(k, &info))
         zs_tcp_info_kernel(&info, &ti);
+    ti.tcpi_max_pacing_rate = ZS_PACING(atomic_load(&k->s->pacing)); /* also where the stack knows no such thing */
     return opt_put(val, len, &ti, sizeof ti);
 }
 

@@ -25,6 +25,7 @@ struct zs_preopts {
     int32_t linger;
     uint32_t keepidle, keepintvl, keepcnt, user_timeout, congestion, maxseg, syncnt, defer_accept, notsent_lowat, fastopen;
     int32_t linger2;
+    uint64_t pacing; /* ZS_PACING() */
 };
 
 /* F_SETOWN, F_SETSIG, O_ASYNC: fields of struct zs_session, for a socket that has none yet. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** What tcp(7) offers beside read and write, between Z-stack at one end and a kernel at the other: urgent data, MSG_MORE, TCP_CORK,
- * TCP_DEFER_ACCEPT, TCP_MAXSEG, TCP_NOTSENT_LOWAT, TCP_CONGESTION, TCP_INFO. */
+ * TCP_DEFER_ACCEPT, TCP_MAXSEG, TCP_NOTSENT_LOWAT, TCP_CONGESTION, SO_MAX_PACING_RATE, TCP_INFO. */
 import { WireMeter } from '../lib/accel.js';
 import { describeOnStacks } from '../lib/stacks.js';
 import { type Direction, useStage } from '../lib/stage.js';
@@ -14,6 +14,8 @@ interface Told {
   readonly filled: number;
   readonly unsent: number;
   readonly read: number;
+  /** Seconds, and bytes per second: see options.py. */
+  readonly paced: Readonly<Record<'half' | 'rest' | 'pacing_rate' | 'max_pacing_rate', number>>;
   readonly info: Readonly<
     Record<'state' | 'snd_mss' | 'rtt' | 'cwnd' | 'bytes_acked' | 'bytes_received' | 'segs_in', number>
   >;
@@ -51,6 +53,14 @@ describeOnStacks<[string]>([['tap']], (stack) => {
       expect(connected.info.state).toBe(1);
       // TCP_NOTSENT_LOWAT: FreeBSD has no such thing.
       if (native || direction === 'in') expect(connected.unsent).toBeLessThanOrEqual(16_384 + 4096);
+      // SO_MAX_PACING_RATE, nor that. Half a second and a quarter; the kernel does not pace the first segments.
+      if (native || direction === 'in') {
+        expect(connected.paced.half).toBeGreaterThan(0.4);
+        expect(connected.paced.rest).toBeGreaterThan(0.2);
+        expect(connected.paced.rest).toBeLessThan(connected.paced.half);
+        expect(connected.paced.pacing_rate).toBeLessThanOrEqual(1_200_000);
+      }
+      expect(connected.paced.max_pacing_rate).toBe(1_200_000);
       expect(served.read).toBe(connected.filled + 1);
       expect(served.info.bytes_received).toBeGreaterThanOrEqual(connected.filled);
       await used.used(1, connected.filled);

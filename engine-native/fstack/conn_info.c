@@ -74,5 +74,6 @@ void fs_conn_info(void *stack, void *handle, uint64_t now, struct zs_tcp_info *t
         .rcv_space = i.rcv_space, .rcv_wnd = i.rcv_space, .snd_wnd = i.snd_wnd,
         .total_retrans = i.snd_rexmitpack, .rcv_ooopack = i.rcv_ooopack,
         .bytes_acked = acknowledged(c), .bytes_received = c->rx_bytes,
+        .pacing_rate = UINT64_MAX, .max_pacing_rate = UINT64_MAX, /* FreeBSD has no such option */
     };
 }

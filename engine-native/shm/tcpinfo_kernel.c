@@ -21,6 +21,6 @@ void zs_tcp_info_kernel(const struct zs_tcp_info *i, struct tcp_info *ti)
         .tcpi_min_rtt = i->min_rtt_us, .tcpi_data_segs_in = i->data_segs_in, .tcpi_data_segs_out = i->data_segs_out,
         .tcpi_delivered = i->delivered, .tcpi_delivered_ce = i->delivered_ce, .tcpi_bytes_sent = i->bytes_sent,
         .tcpi_bytes_retrans = i->bytes_retrans, .tcpi_dsack_dups = i->dsack_dups, .tcpi_rcv_ooopack = i->rcv_ooopack,
-        .tcpi_snd_wnd = i->snd_wnd,
+        .tcpi_snd_wnd = i->snd_wnd, .tcpi_pacing_rate = i->pacing_rate, .tcpi_max_pacing_rate = i->max_pacing_rate,
     };
 }

@@ -29,9 +29,9 @@ void tcp_cc_init(struct tcp_conn *c)
 void tcp_cc_acked(struct tcp_conn *c, uint32_t bytes)
 {
     /* RFC 5681 3.1, 7661 1: a window that was not used was not tested, so it does not grow. In slow start half of it is
-     * enough, for the other half is what the last round trip added. */
+     * enough, for the other half is what the last round trip added. What the window's own pacing holds back counts as used. */
     uint64_t flight = (uint64_t)tcp_flight(c) + bytes, slack = c->cwnd < c->ssthresh ? flight : 3u * c->mss;
-    if (flight + slack < c->cwnd && !tcp_pace_waits(c))
+    if (flight + slack < c->cwnd && (!tcp_pace_waits(c) || tcp_pace_limits(c)))
         return;
     c->cc->acked(c, bytes);
     c->cwnd = RTE_MIN(c->cwnd, TCP_CWND_MAX);

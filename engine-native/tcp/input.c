@@ -429,6 +429,7 @@ void tcp_poke(struct tcp_conn *c, uint64_t now)
         c->flags |= TCP_F_ACK_NOW;
     tcp_keepalive_start(c);
     tcp_cc_follow(c);
+    tcp_pace_follow(c);
     if (!tcp_loans_look(c)) {
         tcp_conn_fault(c);
         tcp_reap(st);

@@ -22,6 +22,7 @@ bool tcp_send_begin(struct tcp_conn *c)
     }
     *s = (struct tcp_send){.queued_flush = c->st->flushes - 1};
     c->send = s;
+    tcp_pace_follow(c);
     return true;
 }
 
@@ -45,7 +46,7 @@ void tcp_send_end(struct tcp_conn *c)
 void tcp_rest(struct tcp_conn *c)
 {
     uint64_t rto = tcp_rto_ns(c), again = tcp_loans_rest(c);
-    bool rested = tcp_flight(c) == 0 && c->st->now - c->last_send >= rto;
+    bool rested = tcp_flight(c) == 0 && c->st->now - c->last_send >= rto && !tcp_pace_owes(c);
     if (rested)
         tcp_send_end(c);
     else if (c->send != NULL && tcp_flight(c) == 0)

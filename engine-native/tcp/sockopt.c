@@ -142,6 +142,7 @@ void tcp_info(struct tcp_conn *c, uint64_t now, struct zs_tcp_info *o)
         .bytes_received = app == NULL ? 0 : atomic_load(&app->rx_prod.tail),
         .bytes_retrans = c->bytes_retrans, .notsent_bytes = not_sent(c),
     };
+    tcp_pace_info(c, &o->pacing_rate, &o->max_pacing_rate);
     o->bytes_sent = o->bytes_acked + tcp_flight(c) + o->bytes_retrans;
     o->delivered = (uint32_t)(o->bytes_acked / mss) + o->sacked;
 }

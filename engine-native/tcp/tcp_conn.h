@@ -123,6 +123,10 @@ void tcp_pace_sent(struct tcp_conn *c, uint32_t bytes);
 void tcp_pace_wait(struct tcp_conn *c); /* more could be sent: it will be, when its time has come */
 bool tcp_pace_waits(const struct tcp_conn *c);
 void tcp_pace_end(struct tcp_conn *c); /* c->send is about to go */
+void tcp_pace_follow(struct tcp_conn *c); /* the application may have chosen another rate */
+bool tcp_pace_limits(const struct tcp_conn *c); /* it is that rate, and not the window, that the rest waits for */
+bool tcp_pace_owes(const struct tcp_conn *c); /* nothing may leave yet at that rate: c->send is needed also when all is acknowledged */
+void tcp_pace_info(const struct tcp_conn *c, uint64_t *now, uint64_t *most); /* bytes per second */
 
 /* ---- rest.c ---- */
 bool tcp_send_begin(struct tcp_conn *c); /* c->send is there. False: no memory */

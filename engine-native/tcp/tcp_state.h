@@ -146,6 +146,7 @@ struct tcp_send {
             struct tcp_conn *paced;   /* whose it is, while armed */
             uint64_t pace_at;         /* when what is to be sent next is due */
             uint32_t unpaced;         /* bytes that need not wait for that */
+            uint64_t rate;            /* SO_MAX_PACING_RATE, bytes per second */
             uint64_t timed_out;
             struct tcp_cubic cubic;
             struct tcp_hystart hystart;

@@ -138,7 +138,7 @@ static void check_info(struct script *s, const char *name, uint64_t n)
                   FIELD(last_data_sent_ms), FIELD(last_data_recv_ms), FIELD(last_ack_recv_ms), FIELD(rtt_us), FIELD(rttvar_us),
                   FIELD(snd_cwnd), FIELD(snd_ssthresh), FIELD(total_retrans), FIELD(segs_out), FIELD(segs_in), FIELD(data_segs_out),
                   FIELD(data_segs_in), FIELD(dsack_dups), FIELD(rcv_ooopack), FIELD(delivered), FIELD(delivered_ce), FIELD(notsent_bytes),
-                  FIELD(bytes_acked), FIELD(bytes_received), FIELD(bytes_sent), FIELD(bytes_retrans), FIELD(snd_wnd)};
+                  FIELD(bytes_acked), FIELD(bytes_received), FIELD(bytes_sent), FIELD(bytes_retrans), FIELD(snd_wnd), FIELD(pacing_rate), FIELD(max_pacing_rate)};
 #undef FIELD
     struct zs_tcp_info info;
     tcp_info(s->d.sock.conn, s->d.now, &info);

@@ -226,6 +226,60 @@ static void inheritance(void)
     OK(close(l));
 }
 
+/* SO_MAX_PACING_RATE in either of its sizes. */
+static void show_rate(const char *who, int fd)
+{
+    uint64_t wide = 77;
+    uint32_t narrow = 77;
+    uint64_t info[32] = {0};
+    socklen_t len = sizeof narrow;
+    R(getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &narrow, &len));
+    trace("%s: %u, length %u", who, narrow, len);
+    len = sizeof wide;
+    R(getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &wide, &len));
+    trace("%s: %llu, length %u", who, (unsigned long long)wide, len);
+    wide = 0;
+    len = 7;
+    R(getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &wide, &len));
+    trace("%s: %llx, length %u", who, (unsigned long long)wide, len);
+    len = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) == 0)
+        trace("%s: TCP_INFO tells %llu", who, (unsigned long long)info[14]); /* tcpi_max_pacing_rate, which this C library's header has not */
+}
+
+static void pacing(void)
+{
+    static const uint64_t rates[] = {1000000, 0, UINT32_MAX, 1ull << 40, UINT64_MAX, 12345};
+    static const char *const who[] = {"fresh", "listener", "client", "server", "udp"};
+    struct addr a;
+    int p[2], s = OK(socket(AF_INET, SOCK_STREAM, 0)), l = tcp_listen(AF_INET, 4, &a), u = OK(socket(AF_INET, SOCK_DGRAM, 0));
+    tcp_pair(p);
+    int fds[] = {s, l, p[0], p[1], u};
+    for (size_t i = 0; i < COUNT(fds); i++) {
+        show_rate(who[i], fds[i]);
+        for (size_t j = 0; j < COUNT(rates); j++) {
+            R(setsockopt(fds[i], SOL_SOCKET, SO_MAX_PACING_RATE, &rates[j], sizeof rates[j]));
+            show_rate(who[i], fds[i]);
+            R(setsockopt(fds[i], SOL_SOCKET, SO_MAX_PACING_RATE, &rates[j], sizeof(uint32_t)));
+            show_rate(who[i], fds[i]);
+        }
+        R(setsockopt(fds[i], SOL_SOCKET, SO_MAX_PACING_RATE, &rates[0], 7));
+        R(setsockopt(fds[i], SOL_SOCKET, SO_MAX_PACING_RATE, &rates[0], 3));
+        R(setsockopt(fds[i], SOL_SOCKET, SO_MAX_PACING_RATE, (void *)8, 8));
+        show_rate(who[i], fds[i]);
+    }
+    uint64_t wide = 1ull << 33;
+    OK(setsockopt(l, SOL_SOCKET, SO_MAX_PACING_RATE, &wide, sizeof wide));
+    OK(connect(s, SA(&a), a.len));
+    count_connect();
+    int c = tcp_accept(l);
+    show_rate("connected after it was set", s);
+    show_rate("accepted", c);
+    close(c);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        OK(close(fds[i]));
+}
+
 const struct conf_case options_cases[] = {
     {"opt_socket_level", kinds, TCP, NULL},
     {"opt_round_trips", round_trips, TCP, NULL},
@@ -234,5 +288,6 @@ const struct conf_case options_cases[] = {
     {"opt_lengths", lengths, TCP, NULL},
     {"opt_unknown", unknown, TCP, NULL},
     {"opt_inheritance", inheritance, TCP, NULL},
+    {"opt_pacing", pacing, TCP, NULL},
     {0},
 };

@@ -16,7 +16,8 @@ import time
 
 from streams import exactly
 
-TCP_NOTSENT_LOWAT, TCP_CORK, SIOCATMARK, SIOCOUTQNSD = 25, 3, 0x8905, 0x894B
+TCP_NOTSENT_LOWAT, TCP_CORK, SIOCATMARK, SIOCOUTQNSD, SO_MAX_PACING_RATE = 25, 3, 0x8905, 0x894B, 47
+PACED = 600_000  # bytes
 LIMIT = 20
 role, host, port, without = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 
@@ -125,6 +126,25 @@ def fill(s):
     return total, most
 
 
+def paced(s):
+    """Seconds that PACED bytes take at as many for each second, which is twice as many from their middle on."""
+    rate = struct.pack("=Q", PACED)
+    s.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, rate)
+    assert s.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 8) == rate
+    begin = time.monotonic()
+    s.sendall(b"p" * (PACED // 2))
+    acknowledged(s)
+    half = time.monotonic() - begin
+    s.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 2 * PACED)
+    told = struct.unpack_from("=QQ", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 104)
+    begin = time.monotonic()
+    s.sendall(b"p" * (PACED // 2))
+    acknowledged(s)
+    rest = time.monotonic() - begin
+    s.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("=i", -1))
+    return {"half": half, "rest": rest, "pacing_rate": told[0], "max_pacing_rate": told[1]}
+
+
 def stands_still(s):
     """Until the writer has stopped for a while; what probes of a closed window bring does not count."""
     seen, since = 0, time.monotonic()
@@ -157,10 +177,12 @@ def talk(s):
     if role == "connect":
         told["segments"] = one_segment(s)
         told["arrived"] = take_segments(s)
+        told["paced"] = paced(s)
         told["filled"], told["unsent"] = fill(s)
     else:
         told["arrived"] = take_segments(s)
         told["segments"] = one_segment(s)
+        exactly(s, PACED)
         stands_still(s)
         read = 0
         while True:

@@ -212,10 +212,15 @@ struct zs_session {
     struct zs_opts opts;
     /* line 6: the rings of the direction that ends here, written by the peer; and what is rarely written */
     struct zs_dir_rings rx_rings;
-    _Atomic uint64_t rx_dropped; /* UDP: datagrams without room */
+    union {
+        _Atomic uint64_t rx_dropped; /* UDP: datagrams without room */
+        _Atomic uint64_t pacing; /* TCP: an option that struct zs_opts has no room for, ZS_PACING() of SO_MAX_PACING_RATE */
+    };
     _Atomic int32_t sig_owner;   /* F_SETOWN: who gets SIGURG and SIGIO. Process, thread, or below 0 process group; 0 nobody */
     _Atomic int32_t sig_tgid;    /* not 0: sig_owner is a thread of that process (F_OWNER_TID) */
 };
 #define ZS_NO_SESSION 0xffffffffu
+/* Bytes per second, all ones for no limit: to and from a word that is 0 then, as in a new session. */
+#define ZS_PACING(rate) (~(uint64_t)(rate))
 
 #endif

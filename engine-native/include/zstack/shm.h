@@ -26,7 +26,7 @@
 #include <zstack/clients.h>
 
 #define ZS_SHM_MAGIC 0x5a535443u /* "ZSTC" */
-#define ZS_LAYOUT_VERSION 16u
+#define ZS_LAYOUT_VERSION 17u
 #define ZS_CACHE_LINE 64
 
 #define ZS_CLIENT_NONE 0u

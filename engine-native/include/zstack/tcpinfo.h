@@ -29,6 +29,7 @@ struct zs_tcp_info {
     uint32_t rcv_space, rcv_ssthresh, rcv_wnd, snd_wnd;
     uint32_t total_retrans, segs_out, segs_in, data_segs_out, data_segs_in, dsack_dups, rcv_ooopack, delivered, delivered_ce;
     uint32_t notsent_bytes;
+    uint64_t pacing_rate, max_pacing_rate; /* bytes per second, all ones for no limit */
     uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retrans;
 };
 
