@@ -10,8 +10,9 @@
  *
  * Until then it is the kernel's for everybody else: its first datagram goes into the receiver's ring all the same, with the address
  * that the kernel gave it, and the answer comes from the kernel. A thread that waits there hears nothing from the ring: where there
- * are several threads, none does so before the engine was told, and a signal handler, which may have interrupted such a wait, does
- * not tell it. Whoever else gets the socket (fork, exec, SCM_RIGHTS) gets one that the engine knows. */
+ * are several threads, none does so before the engine was told, or, of a socket that is not bound yet, keeps the others from telling
+ * it; and a signal handler, which may have interrupted such a wait, does not tell it. Whoever else gets a bound socket (fork, exec,
+ * SCM_RIGHTS) gets one that the engine knows; one that was not bound then stays as it is. */
 #include "dgram.h"
 #include "capring.h"
 
@@ -53,17 +54,23 @@ static int tell(struct zsock *k, struct zs_domain *d, int fd)
     return 0;
 }
 
-int dgram_bound(struct zsock *k, int fd)
+static int told(struct zsock *k, int fd, bool must)
 {
     struct zs_domain *d = zs_attached();
     int r = 0;
     if (k->s != NULL || d == NULL)
         return 0;
     zs_word_lock(&k->dg.opening);
-    if (k->s == NULL)
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in waits_in_kernel() */
+    if (k->s == NULL && (must || (atomic_load(&zs_proc.udp_waits) == 0 && !atomic_load(&k->left))))
         r = tell(k, d, fd);
     zs_word_unlock(&k->dg.opening);
     return r;
+}
+
+int dgram_bound(struct zsock *k, int fd)
+{
+    return told(k, fd, true);
 }
 
 void dgram_bound_again(struct zsock *k, int fd)
@@ -126,7 +133,7 @@ static bool shares_address(const struct zsock *k, int fd)
 
 static bool has_to_know(const struct zsock *k, int fd)
 {
-    return zs_proc.conf.udp_early || k->dg.at_once || zs_capturing(&k->d->view) || k->groups != NULL || k->dg.port != 0 || atomic_load(&k->left) || shares_address(k, fd);
+    return k->dg.at_once || zs_capturing(&k->d->view) || k->groups != NULL || k->dg.port != 0 || shares_address(k, fd);
 }
 
 static bool is_loopback(const uint8_t ip[16])
@@ -147,8 +154,9 @@ void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t 
     bool parsed = addr_from_sockaddr(&a, addr, len) == 0;
     /* The wire's peers know a port that the program chose; one that the kernel chose only once the program has asked for it. */
     bool late = parsed && (!wire || is_loopback(a.ip) || (a.port == 0 && !zs_addr_is_engine(&d->view, a.ip)));
-    if (!late || has_to_know(k, fd))
-        dgram_bound(k, fd);
+    bool must = !late || has_to_know(k, fd);
+    if (must || zs_proc.conf.udp_early)
+        told(k, fd, must);
 }
 
 void dgram_asked_name(struct zsock *k, int fd)
@@ -166,6 +174,8 @@ bool dgram_connected(struct zsock *k, int fd)
     k->dg.connected = true;
     k->kernel_peer = !zs_addr_is_own(&k->d->view, peer.ip);
     k->dg.known = false;
+    if (zs_proc.conf.udp_early)
+        told(k, fd, false);
     return true;
 }
 
@@ -208,13 +218,15 @@ int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to)
 {
     if (k->s != NULL)
         return 0;
-    bool waits = __libc_single_threaded && in_handler();
-    if ((k->dg.sent > 0 && !waits) || has_to_know(k, fd) || zs_addr_is_engine(&k->d->view, to->ip))
+    if (has_to_know(k, fd) || zs_addr_is_engine(&k->d->view, to->ip))
         return dgram_autobind(k, fd);
     if (!k->dg.known) {
         kernel_bind(k, fd);
         k->dg.known = sock_kernel_addr(fd, &k->dg.local, false) == 0 && k->dg.local.port != 0;
     }
+    bool now = k->dg.sent > 0 || zs_proc.conf.udp_early;
+    if (now && k->dg.known && !(__libc_single_threaded && in_handler()) && told(k, fd, false) == 0 && k->s != NULL)
+        return 0;
     if (!k->dg.loaded) {
         dg_load(k, fd);
         zs_why(k->d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
@@ -237,8 +249,33 @@ bool dgram_receives(struct zsock *k, int fd, bool waits)
     if (k->dg.reads < looks)
         k->dg.reads++;
     if ((server || k->dg.reads == looks || (waits && !alone)) && !(alone && in_handler()))
-        k->dg.refused = dgram_bound(k, fd) < 0;
+        k->dg.refused = told(k, fd, false) < 0;
     return k->s != NULL;
+}
+
+/* Another thread may bind it, and tell the engine: it does not while this one waits. False: it has. */
+static bool waits_in_kernel(struct zsock *k)
+{
+    for (;;) {
+        atomic_fetch_add(&zs_proc.udp_waits, 1);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (atomic_load(&k->dg.opening) == 0 && k->s == NULL)
+            return true;
+        atomic_fetch_sub(&zs_proc.udp_waits, 1);
+        if (k->s != NULL)
+            return false;
+        sched_yield();
+    }
+}
+
+bool dgram_waits(struct zsock *k)
+{
+    return !__libc_single_threaded && !reachable(k) && waits_in_kernel(k);
+}
+
+void dgram_waited(void)
+{
+    atomic_fetch_sub(&zs_proc.udp_waits, 1);
 }
 
 void dgram_leaves(struct zsock *k, int fd)
@@ -253,24 +290,13 @@ void dgram_at_once(struct zsock *k, int fd)
     dgram_leaves(k, fd);
 }
 
-static void waited(int fd, bool in_set)
+void dgram_polled(int fd, uint32_t *waits)
 {
     struct call c;
     struct zsock *k = call_begin(&c, "wait", fd);
     if (k == NULL)
         return;
-    if (atomic_load(&k->kind) == ZK_UDP)
-        dgram_receives(k, fd, !in_set);
+    if (atomic_load(&k->kind) == ZK_UDP && !dgram_receives(k, fd, waits != NULL) && waits != NULL)
+        *waits += dgram_waits(k);
     call_end(&c, fd, 0);
-}
-
-void dgram_polled(int fd)
-{
-    waited(fd, false);
-}
-
-/* The set hears of it when the engine is told by another thread. */
-void dgram_waited_in_set(int fd)
-{
-    waited(fd, true);
 }

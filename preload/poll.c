@@ -29,7 +29,7 @@ static struct zsock *shm_sock(int fd)
 }
 
 /* Also what is not there is left to the kernel, which has the error for it. */
-static bool any_shm(struct pollfd *p, nfds_t n)
+static bool any_shm(struct pollfd *p, nfds_t n, uint32_t *waits)
 {
     if (!user_writable(p, n < INT32_MAX ? n * sizeof *p : SIZE_MAX))
         return false;
@@ -38,7 +38,7 @@ static bool any_shm(struct pollfd *p, nfds_t n)
         uintptr_t raw = p[i].fd >= 0 ? fdtab_raw(p[i].fd) : 0;
         if (fd_tag(raw) == FDT_EPOLL)
             ep_set_polled(p[i].fd);
-        else if (raw != 0 && (fd_tag(raw) == FDT_KEPT || poll_sock_first(p[i].fd, raw) != NULL))
+        else if (raw != 0 && (fd_tag(raw) == FDT_KEPT || poll_sock_first(p[i].fd, raw, waits) != NULL))
             ours = true;
     }
     return ours;
@@ -348,9 +348,11 @@ static int framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout_
 
 int zsp_poll(struct pollfd *p, nfds_t n, int timeout)
 {
-    if (!poll_possible() || !any_shm(p, n))
-        return REAL(poll)(p, n, timeout);
-    return framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL);
+    uint32_t waits = 0;
+    bool ours = poll_possible() && any_shm(p, n, &waits);
+    int r = ours ? framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL) : REAL(poll)(p, n, timeout);
+    poll_waited(waits);
+    return r;
 }
 
 int64_t poll_ns(const struct timespec *t)
@@ -367,7 +369,9 @@ bool poll_bad_time(const struct timespec *t, const sigset_t *mask)
 
 int zsp_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *mask)
 {
-    if (!poll_possible() || poll_bad_time(t, mask) || !any_shm(p, n))
-        return REAL(ppoll)(p, n, t, mask);
-    return framed("ppoll", p, n, poll_ns(t), mask);
+    uint32_t waits = 0;
+    bool ours = poll_possible() && !poll_bad_time(t, mask) && any_shm(p, n, &waits);
+    int r = ours ? framed("ppoll", p, n, poll_ns(t), mask) : REAL(ppoll)(p, n, t, mask);
+    poll_waited(waits);
+    return r;
 }

@@ -21,12 +21,20 @@ static inline struct zsock *poll_sock(uintptr_t raw)
 }
 
 /* As poll_sock, for a descriptor that is about to be waited for. */
-static inline struct zsock *poll_sock_first(int fd, uintptr_t raw)
+static inline struct zsock *poll_sock_first(int fd, uintptr_t raw, uint32_t *waits)
 {
     struct zsock *k = fd_sock(raw);
     if (ZS_UNLIKELY(k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL))
-        dgram_polled(fd);
+        dgram_polled(fd, waits);
     return poll_sock(raw);
+}
+
+static inline void poll_waited(uint32_t waits)
+{
+    while (ZS_UNLIKELY(waits > 0)) {
+        dgram_waited();
+        waits--;
+    }
 }
 
 int64_t poll_ns(const struct timespec *t); /* NULL: -1, for ever */

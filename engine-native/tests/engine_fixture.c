@@ -180,6 +180,13 @@ int rpc(struct fixture *f, struct test_client *c, uint32_t op, uint32_t a, uint3
     return error;
 }
 
+void tell_share(struct test_client *c, uint32_t session, uint32_t gen, uint64_t cookie)
+{
+    struct zs_ctl_request r = {.op = ZS_CTL_SHARE, .seq = ++c->seq, .a = 1, .count = 1};
+    r.u.share[0] = (struct zs_ctl_share_entry){session, gen, cookie};
+    assert_true(send_request(c->fd, &r, ZS_CTL_REQUEST_BASE + sizeof r.u.share[0], -1));
+}
+
 int rpc_share(struct fixture *f, struct test_client *c, uint32_t session, uint32_t gen, uint64_t cookie)
 {
     struct zs_ctl_request r = {.op = ZS_CTL_SHARE, .count = 1};

@@ -51,6 +51,8 @@ int control_connect(const char *name);
 int rpc_full(struct fixture *f, struct test_client *c, struct zs_ctl_request *r, size_t len, struct zs_ctl_reply *reply,
              int *fd);
 int rpc(struct fixture *f, struct test_client *c, uint32_t op, uint32_t a, uint32_t b, int fd, struct zs_ctl_reply *reply);
+/* Without waiting for it to be read: there is no reply. */
+void tell_share(struct test_client *c, uint32_t session, uint32_t gen, uint64_t cookie);
 int rpc_share(struct fixture *f, struct test_client *c, uint32_t session, uint32_t gen, uint64_t cookie);
 /* HELLO; maps the arena. Returns reply.error. */
 int attach(struct fixture *f, const char *name, struct test_client *c, const uint8_t *token);

@@ -196,6 +196,42 @@ static void test_shared_session_outlives_its_owner(void **state)
     settle(f);
 }
 
+/* The kernel's report of a socket's end may be read before the request that shares its connection. */
+static void test_shared_after_its_end(void **state)
+{
+    struct fixture *f = *state;
+    struct test_client c;
+    struct zs_ctl_reply l, claim;
+    uint16_t port = 0;
+    uint32_t session[2], server;
+    uint64_t want = 1, cookie[2];
+    int fd = tcp_listener(&port), placeholder[2];
+    assert_int_equal(attach(f, f->name, &c, NULL), 0);
+    assert_int_equal(rpc(f, &c, ZS_CTL_LISTEN, 5, 0, fd, &l), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(shm_connect(&c.view, l.a, &session[i], &server), 0);
+        placeholder[i] = socket(AF_INET, SOCK_STREAM, 0);
+        cookie[i] = cookie_of(placeholder[i]);
+    }
+    uint64_t ends = engine_counter(f->e, "destroy_events");
+    close(placeholder[0]);
+    for (int i = 0; i < 2000 && engine_counter(f->e, "destroy_events") == ends; i++)
+        advance(f, MS);
+    for (int i = 0; i < 2; i++)
+        tell_share(&c, session[i], atomic_load(&zs_session_at(&c.view, session[i])->gen), cookie[i]);
+    until(f, closed_by_cookie, &want);
+    assert_int_equal(rpc(f, &c, ZS_CTL_CLAIM, 0, 0, placeholder[1], &claim), 0); /* the answer to this one is the only one */
+    assert_int_equal(claim.a, session[1]);
+    assert_int_equal(atomic_load(&zs_session_at(&c.view, session[0])->state), ZS_S_CLOSED);
+    assert_int_equal(atomic_load(&zs_session_at(&c.view, session[1])->state), ZS_S_OPEN);
+    want = 2;
+    close(placeholder[1]);
+    until(f, closed_by_cookie, &want);
+    close(fd);
+    detach(&c);
+    settle(f);
+}
+
 static void test_memory_goes_back(void **state)
 {
     struct fixture *f = *state;
@@ -356,7 +392,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         T(test_sigkill_frees_everything),       T(test_sigkill_beside_a_survivor),
         T(test_peer_of_a_dead_client),          T(test_death_between_prepare_and_push),
-        T(test_shared_session_outlives_its_owner), T(test_memory_goes_back),
+        T(test_shared_session_outlives_its_owner), T(test_shared_after_its_end), T(test_memory_goes_back),
         T(test_death_between_charge_and_claim), T(test_death_of_an_announcer),
         T(test_stopped_listener),
     };

@@ -112,6 +112,49 @@ static void threads(void)
     other_thread(wait_epoll);
 }
 
+/* ---- It waits before the socket is bound ---- */
+
+static void *read_one(void *arg)
+{
+    struct reader *r = arg;
+    char buf[64];
+    r->wait(r->fd);
+    recv_text(r->fd, buf, sizeof buf, 0);
+    trace("answer %s", buf);
+    return NULL;
+}
+
+static void not_bound(void (*wait)(int fd), int how)
+{
+    struct server s;
+    server_start(&s, 2, 0);
+    struct reader r = {wait, (int)OK(socket(AF_INET, SOCK_DGRAM, 0))};
+    pthread_t t = thread(read_one, &r);
+    settle();
+    struct addr any;
+    loopback(&any, AF_INET, 0);
+    if (how == 1)
+        OK(bind(r.fd, SA(&any), any.len));
+    if (how == 2)
+        OK(connect(r.fd, SA(&s.at), s.at.len));
+    ask(r.fd, &s, 1);
+    join(t);
+    ask(r.fd, &s, 2);
+    read_one(&r);
+    OK(close(r.fd));
+    reap(s.pid);
+}
+
+static void threads_unbound(void)
+{
+    for (int how = 0; how < 3; how++) {
+        not_bound(wait_recv, how);
+        not_bound(wait_poll, how);
+        not_bound(wait_select, how);
+        not_bound(wait_epoll, how);
+    }
+}
+
 /* ---- A handler asks again, and the call that it interrupted goes on ---- */
 
 static struct {
@@ -215,6 +258,40 @@ static void forked(void)
     reap(s.pid);
 }
 
+struct asker {
+    const struct server *server;
+    int fd;
+    bool connects;
+};
+
+static void asks_twice(void *arg)
+{
+    struct asker *a = arg;
+    if (a->connects)
+        OK(connect(a->fd, SA(&a->server->at), a->server->at.len));
+    ask(a->fd, a->server, 1);
+    ask(a->fd, a->server, 2);
+}
+
+/* A socket that nobody has used before the fork: the child asks, the parent gets the answers. */
+static void forked_unused(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct server s;
+        char buf[64];
+        server_start(&s, 2, 0);
+        struct asker a = {&s, (int)OK(socket(AF_INET, SOCK_DGRAM, 0)), i == 1};
+        reap(child(asks_twice, &a));
+        for (int n = 0; n < 2; n++) {
+            show_poll("parent", a.fd, POLLIN, 3000);
+            recv_text(a.fd, buf, sizeof buf, MSG_DONTWAIT);
+            trace("parent: %s", buf);
+        }
+        OK(close(a.fd));
+        reap(s.pid);
+    }
+}
+
 /* Received by SCM_RIGHTS after one question; the sender's own descriptor is closed. */
 static void passed(void)
 {
@@ -293,6 +370,8 @@ static void fresh(void)
 
 const struct conf_case udplate_cases[] = {
     {"udp_late_threads", threads, UDP, NULL},
+    {"udp_late_threads_unbound", threads_unbound, UDP, NULL},
+    {"udp_late_fork_unused", forked_unused, KERNEL, "a socket that several processes got before it was bound receives by the kernel"},
     {"udp_late_handler", handlers, UDP, NULL},
     {"udp_late_order", order, UDP, NULL},
     {"udp_late_fork", forked, UDP, NULL},

@@ -7,7 +7,10 @@ import { constants } from 'node:os';
 import { hasSignal } from './launched.js';
 
 /** Always passed on: nobody but a process sends them. */
-const FORWARDED = ['SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const;
+const FORWARDED = [
+  ...(['SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGCONT', 'SIGALRM', 'SIGURG', 'SIGXCPU', 'SIGIO', 'SIGPWR'] as const),
+  ...(['SIGTTIN', 'SIGTTOU'] as const), // more and fewer workers of gunicorn and unicorn
+];
 /** Sent by a terminal to its whole foreground group, and by processes. */
 const FROM_TERMINAL = ['SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGWINCH'] as const;
 
@@ -34,15 +37,15 @@ export interface Target {
 
 /**
  * Installs the handlers.
- * @param ignored mask of the signals that the user's shell ignores (nohup, background jobs): they stay ignored
+ * @param ignored mask of the signals that the user's shell ignores (nohup, background jobs). The command began with them ignored,
+ * too, and gets them all the same: it may have set handlers of its own
  * @returns removes the handlers
  */
 export function relaySignals(target: Target, ignored: bigint): () => void {
   const handlers: [NodeJS.Signals, () => void][] = [];
   const on = (signal: NodeJS.Signals, handler: () => void) => {
-    const listener = hasSignal(ignored, constants.signals[signal]) ? () => undefined : handler;
-    handlers.push([signal, listener]);
-    process.on(signal, listener);
+    handlers.push([signal, handler]);
+    process.on(signal, handler);
   };
   for (const signal of FORWARDED) on(signal, () => target.kill(signal));
   for (const signal of FROM_TERMINAL) {
@@ -53,7 +56,7 @@ export function relaySignals(target: Target, ignored: bigint): () => void {
   on('SIGTSTP', () => {
     // Ctrl-Z stopped the command already; then the launcher stops too, so that the shell sees the job stopped.
     if (!inForeground()) target.kill('SIGTSTP');
-    stopLikeDefault();
+    if (!hasSignal(ignored, constants.signals.SIGTSTP)) stopLikeDefault();
   });
   return () => {
     for (const [signal, listener] of handlers) process.removeListener(signal, listener);
