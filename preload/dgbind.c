@@ -6,7 +6,7 @@
  *   that share an address; while same-host traffic is captured; for an epoll set that tells edges; for
  *   completions of MSG_ZEROCOPY;
  * - when a socket waits that has not sent anything: a server;
- * - with the second datagram of a client, or its fourth look for one.
+ * - with the third datagram of a client (a name's two kinds of addresses are asked for by two), or its sixth look for one.
  *
  * Until then it is the kernel's for everybody else: its first datagram goes into the receiver's ring all the same, with the address
  * that the kernel gave it, and the answer comes from the kernel. A thread that waits there hears nothing from the ring: where there
@@ -30,6 +30,7 @@ static void connected_late(struct zsock *k)
 static int tell(struct zsock *k, struct zs_domain *d, int fd)
 {
     struct zs_ctl_reply reply;
+    dg_load(k, fd); /* before others may receive by them */
     int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, !k->bound, fd, &reply, NULL);
     if (r < 0 || reply.a >= ZS_MAX_SESSIONS)
         return r < 0 ? r : -EPROTO;
@@ -38,7 +39,7 @@ static int tell(struct zsock *k, struct zs_domain *d, int fd)
     k->gen = reply.b;
     k->dg.settling = k->dg.sent != 0 || k->dg.reads != 0;
     k->s = zs_session_at(&d->view, reply.a);
-    dg_load(k, fd);
+    dg_publish(k);
     groups_bound(k);
     if (k->dg.connected)
         connected_late(k);
@@ -61,8 +62,8 @@ static int told(struct zsock *k, int fd, bool must)
     if (k->s != NULL || d == NULL)
         return 0;
     zs_word_lock(&k->dg.opening);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in waits_in_kernel() */
-    if (k->s == NULL && (must || (atomic_load(&zs_proc.udp_waits) == 0 && !atomic_load(&k->left))))
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in dgram_waits() */
+    if (k->s == NULL && (must || (atomic_load(&k->dg.waits) == 0 && atomic_load(&zs_proc.udp_polls) == 0 && !atomic_load(&k->left))))
         r = tell(k, d, fd);
     zs_word_unlock(&k->dg.opening);
     return r;
@@ -224,7 +225,7 @@ int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to)
         kernel_bind(k, fd);
         k->dg.known = sock_kernel_addr(fd, &k->dg.local, false) == 0 && k->dg.local.port != 0;
     }
-    bool now = k->dg.sent > 0 || zs_proc.conf.udp_early;
+    bool now = k->dg.sent >= 2 || zs_proc.conf.udp_early;
     if (now && k->dg.known && !(__libc_single_threaded && in_handler()) && told(k, fd, false) == 0 && k->s != NULL)
         return 0;
     if (!k->dg.loaded) {
@@ -241,7 +242,7 @@ void dgram_sent(struct zsock *k)
 
 bool dgram_receives(struct zsock *k, int fd, bool waits)
 {
-    const uint8_t looks = 4;
+    const uint8_t looks = 6;
     bool alone = __libc_single_threaded;
     if (k->s != NULL || !reachable(k) || k->kernel_peer || k->dg.refused)
         return k->s != NULL;
@@ -253,29 +254,18 @@ bool dgram_receives(struct zsock *k, int fd, bool waits)
     return k->s != NULL;
 }
 
-/* Another thread may bind it, and tell the engine: it does not while this one waits. False: it has. */
-static bool waits_in_kernel(struct zsock *k)
+bool dgram_waits(struct zsock *k, _Atomic uint32_t *count)
 {
     for (;;) {
-        atomic_fetch_add(&zs_proc.udp_waits, 1);
+        atomic_fetch_add(count, 1);
         atomic_thread_fence(memory_order_seq_cst);
         if (atomic_load(&k->dg.opening) == 0 && k->s == NULL)
             return true;
-        atomic_fetch_sub(&zs_proc.udp_waits, 1);
+        atomic_fetch_sub(count, 1);
         if (k->s != NULL)
             return false;
         sched_yield();
     }
-}
-
-bool dgram_waits(struct zsock *k)
-{
-    return !__libc_single_threaded && !reachable(k) && waits_in_kernel(k);
-}
-
-void dgram_waited(void)
-{
-    atomic_fetch_sub(&zs_proc.udp_waits, 1);
 }
 
 void dgram_leaves(struct zsock *k, int fd)
@@ -296,7 +286,7 @@ void dgram_polled(int fd, uint32_t *waits)
     struct zsock *k = call_begin(&c, "wait", fd);
     if (k == NULL)
         return;
-    if (atomic_load(&k->kind) == ZK_UDP && !dgram_receives(k, fd, waits != NULL) && waits != NULL)
-        *waits += dgram_waits(k);
+    if (atomic_load(&k->kind) == ZK_UDP && !dgram_receives(k, fd, waits != NULL) && waits != NULL && c.held && !k->kernel_peer)
+        *waits += dgram_waits(k, &zs_proc.udp_polls);
     call_end(&c, fd, 0);
 }

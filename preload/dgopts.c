@@ -25,8 +25,7 @@ static void read_option(struct zsock *k, int fd, int i)
         k->dg.value[i] = value;
 }
 
-/* Those that the engine asks for. */
-static void publish(struct zsock *k)
+void dg_publish(struct zsock *k)
 {
     const int *v = k->dg.value;
     const struct {
@@ -48,16 +47,16 @@ static void publish(struct zsock *k)
 /* Fresh sockets have what the first one had: a call for each option takes longer than a datagram. */
 void dg_load(struct zsock *k, int fd)
 {
+    if (k->dg.loaded)
+        return;
     k->dg.loaded = true;
     struct zs_dgdefaults *fresh = &zs_proc.dgdefaults[k->family == AF_INET6];
     if (!k->dg.touched && atomic_load(&fresh->there)) {
         memcpy(k->dg.value, fresh->value, sizeof k->dg.value);
-        publish(k);
         return;
     }
     for (int i = 0; i < DG_N; i++)
         read_option(k, fd, i);
-    publish(k);
     if (k->dg.touched || atomic_load(&fresh->there))
         return;
     memcpy(fresh->value, k->dg.value, sizeof k->dg.value); /* two threads: the same twice */
@@ -72,7 +71,7 @@ void dg_changed(struct zsock *k, int fd, int level, int name)
     for (int i = 0; i < DG_N; i++)
         if (option[i].level == level && option[i].name == name) {
             read_option(k, fd, i);
-            publish(k);
+            dg_publish(k);
         }
 }
 

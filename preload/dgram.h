@@ -25,7 +25,8 @@ int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to); /* has an ad
 void dgram_sent(struct zsock *k);
 
 /* ---- dgopts.c ---- */
-void dg_load(struct zsock *k, int fd); /* reads the options of the placeholder */
+void dg_load(struct zsock *k, int fd); /* reads the options of the placeholder, once */
+void dg_publish(struct zsock *k);      /* into the session, those that the engine asks for */
 /* Which port of the engine an interface of the application's is, from 1; 0: none. */
 uint32_t dg_port_of_interface(const struct zs_view *v, uint32_t ifindex);
 /* The port by which a datagram for `to` leaves; 0: it is the kernel's. *fallback: a port for groups and broadcasts that the kernel

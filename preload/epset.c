@@ -328,8 +328,11 @@ void ep_child(void)
     for (int fd = 0; fd < fdtab_top(); fd++) {
         struct zsock *k = fd_sock(fdtab_raw(fd));
         struct epset *e = ep_of(fd);
-        if (k != NULL)
+        if (k != NULL) {
             atomic_store(&k->lock, 0);
+            atomic_store(&k->dg.opening, 0);
+            atomic_store(&k->dg.waits, 0);
+        }
         if (e != NULL)
             atomic_store(&e->lock, 0);
     }

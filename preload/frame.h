@@ -127,7 +127,7 @@ struct zs_proc {
     bool locks_memory; /* mlockall with MCL_FUTURE is in force */
     struct zs_space space;
     struct zs_dgdefaults dgdefaults[2]; /* of AF_INET, AF_INET6 */
-    _Atomic uint32_t udp_waits; /* threads that wait in the kernel for sockets which another thread may bind: see dgbind.c */
+    _Atomic uint32_t udp_polls; /* sockets that threads wait for in poll and select and that the engine must not be told of meanwhile: see dgbind.c */
     uint64_t started_ns;
     struct zs_host host;
     void (*_Atomic at_rest)(void); /* libzstack.so's, once it is there */
@@ -216,7 +216,7 @@ void fd_forget_kept(void); /* child: closes all kept descriptors */
 struct call {
     struct zsock *k;
     bool held;
-    bool waits; /* in udp_waits */
+    struct zsock *waits; /* counted as waiting in the kernel for it, and held meanwhile; NULL */
     const char *name;
 };
 void zs_child_notice(void);

@@ -125,12 +125,16 @@ static ssize_t send_message(struct zsock *k, int fd, const struct msghdr *msg, i
 static inline struct zsock *recv_begin(struct call *c, const char *name, int fd, int flags)
 {
     struct zsock *k = call_begin(c, name, fd);
-    c->waits = false;
+    c->waits = NULL;
     if (ZS_LIKELY(k == NULL || k->s != NULL) || atomic_load(&k->kind) != ZK_UDP)
         return k;
     bool waits = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
-    if (dgram_receives(k, fd, waits) || (waits && !(c->waits = dgram_waits(k)) && k->s != NULL))
+    if (dgram_receives(k, fd, waits) || (waits && c->held && !dgram_waits(k, &k->dg.waits)))
         return k;
+    if (waits && c->held) {
+        c->waits = k;
+        c->held = false; /* recv_real() gives it back, or the thread's end */
+    }
     call_end(c, fd, 0);
     return NULL;
 }
@@ -138,8 +142,13 @@ static inline struct zsock *recv_begin(struct call *c, const char *name, int fd,
 /* After the real call; r is its result. */
 static inline ssize_t recv_real(const struct call *c, ssize_t r)
 {
-    if (ZS_UNLIKELY(c->waits))
-        dgram_waited();
+    if (ZS_UNLIKELY(c->waits != NULL)) {
+        int err = errno;
+        zs_thread.cur = NULL;
+        atomic_fetch_sub(&c->waits->dg.waits, 1);
+        zsock_drop(c->waits);
+        errno = err;
+    }
     return r;
 }
 

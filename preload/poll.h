@@ -31,10 +31,8 @@ static inline struct zsock *poll_sock_first(int fd, uintptr_t raw, uint32_t *wai
 
 static inline void poll_waited(uint32_t waits)
 {
-    while (ZS_UNLIKELY(waits > 0)) {
-        dgram_waited();
-        waits--;
-    }
+    if (ZS_UNLIKELY(waits > 0))
+        atomic_fetch_sub(&zs_proc.udp_polls, waits);
 }
 
 int64_t poll_ns(const struct timespec *t); /* NULL: -1, for ever */

@@ -127,11 +127,11 @@ void dgram_asked_name(struct zsock *k, int fd); /* by getsockname */
 /* Looks for a datagram, or waits for one. True: the engine knows the socket; false: the kernel has all that comes for it. */
 bool dgram_receives(struct zsock *k, int fd, bool waits);
 void dgram_at_once(struct zsock *k, int fd); /* the engine has to know it from now on */
-/* It is about to be waited for, by poll or select: *waits is raised by how often dgram_waited() is due afterwards; or by epoll, which
- * hears of it when another thread tells the engine: NULL. */
+/* It is about to be waited for, by poll or select: *waits is raised by what is to be taken from zs_proc.udp_polls afterwards; or by
+ * epoll, which hears of it when another thread tells the engine: NULL. */
 void dgram_polled(int fd, uint32_t *waits);
-bool dgram_waits(struct zsock *k); /* this thread is about to wait in the kernel for a socket that is not bound. True: dgram_waited() is due */
-void dgram_waited(void);
+/* This one of several threads is about to wait in the kernel. True: nobody tells the engine before *count is lowered; false: it was told. */
+bool dgram_waits(struct zsock *k, _Atomic uint32_t *count);
 void dgram_leaves(struct zsock *k, int fd); /* another process may have it soon */
 void dgram_unbound(struct zsock *k, int fd); /* its port is gone */
 /* Options about interfaces and groups (dgopts.c). True: done here, with the result. */

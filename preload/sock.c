@@ -436,6 +436,7 @@ int sock_claim(int fd)
     if (s->kind == ZS_KIND_UDP) {
         k->dg.port = s->port;
         dg_load(k, fd);
+        dg_publish(k);
     }
     if (s->kind == ZS_KIND_TCP_LISTEN && zs_proc.own_waits) { /* it would never hear of who comes through shared memory */
         sock_stop_listening(k, fd, ZS_REASON_OWN_WAITS);

@@ -94,7 +94,7 @@ describe('conformance', () => {
       const hold = async (): Promise<void> => {
         held = await sessionsFree();
       };
-      // By itself a UDP socket is accelerated from its second datagram on, at which these cases may have come to their end.
+      // By itself a UDP socket is accelerated from its third datagram on, at which these cases may have come to their end.
       if (world === 'udp')
         expect((await runCase(stage, PROGRAM, name, true, TIMEOUT_MS, hold)).trace).toBe(kernel.trace);
       const zstack = await runCase(stage, PROGRAM, name, true, TIMEOUT_MS, hold, { ZSTACK_UDP: 'early' });

@@ -98,7 +98,7 @@ describe('on the same host', () => {
   });
 });
 
-// By itself a UDP socket is accelerated from its second datagram on: either world may have served such a case.
+// By itself a UDP socket is accelerated from its third datagram on: either world may have served such a case.
 describe('on the same host, datagrams as they are by themselves', () => {
   const stage = stageOf({ namespace: true });
   const inBoth = suites

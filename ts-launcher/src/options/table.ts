@@ -175,7 +175,7 @@ export const OPTIONS = {
     toml: 'udp',
     type: UDP,
     default: 'auto',
-    text: 'UDP sockets: accelerated from the second datagram of a client on, from the first one, or left to the kernel',
+    text: 'UDP sockets: accelerated from the third datagram of a client on, from the first one, or left to the kernel',
   },
   spinUs: {
     flag: '--spin-us <us>',
