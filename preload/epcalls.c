@@ -34,9 +34,10 @@ static int theirs_end(int ep, struct epoll_event *ev, int got)
         return got;
     frame_begin();
     ep_lock(e);
+    const uint32_t serial = ep_serial(e);
     for (int i = 0; i < got; i++) {
         struct epoll_event kev = ev[i];
-        n = ep_take_kernel_event(e, &kev, ev, n);
+        n = ep_take_kernel_event(e, &kev, ev, n, serial);
     }
     ep_unlock(e);
     frame_end();

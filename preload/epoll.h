@@ -45,6 +45,7 @@ struct epset {
     bool nests;           /* other sets are in it */
     bool mixed;           /* descriptors that are none of our sockets were added */
     _Atomic uint32_t theirs; /* threads that wait in the kernel alone: the set had no socket of ours when they began */
+    uint32_t sleepers;    /* threads that sleep on the set's waiters, each counted in `asleep` of all of them. Set locked */
     _Atomic int32_t calls;   /* how often these may still be rung for: some may be gone, by a jump or cancelled */
     uint32_t nlate;       /* UDP sockets that were added and that the engine has not been told of (dgbind.c), */
     int late[EP_LATE];    /* their descriptors; to be looked at when the set is waited for */
@@ -79,7 +80,8 @@ static inline struct zs_domain *set_domain(const struct epset *e)
 /* The wait of a set with sockets of ours; *kernel: it has none, ask the kernel. */
 int ep_wait_call(const char *name, int ep, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask, bool *kernel);
 /* Adds one event of the kernel to the output; what is ours is translated or swallowed. Returns the new count. Set locked. */
-int ep_take_kernel_event(struct epset *e, const struct epoll_event *kev, struct epoll_event *ev, int n);
+int ep_take_kernel_event(struct epset *e, const struct epoll_event *kev, struct epoll_event *ev, int n, uint32_t serial);
+uint32_t ep_serial(struct epset *e); /* of a wait's output. Set locked */
 void ep_wake(struct epset *e); /* lets a sleeping waiter look again */
 void ep_wake_theirs(struct epset *e);
 int ep_rebuild(struct epset *e);

@@ -186,8 +186,7 @@ static int waiter_for(struct epset *e, struct zs_domain *d)
         zs_wait_close(&e->w[free_one]);
         return r;
     }
-    if (e->polled)
-        atomic_fetch_add(&zs_wait_shm(&e->w[free_one])->asleep, 1);
+    atomic_fetch_add(&zs_wait_shm(&e->w[free_one])->asleep, e->sleepers + e->polled); /* those who sleep now wait for these sockets, too */
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in theirs_begin() */
     atomic_store(&e->calls, 8 * (int32_t)atomic_load(&e->theirs) + 8);
     ep_wake_theirs(e);
@@ -377,6 +376,7 @@ int ep_rebuild(struct epset *e)
     if (fresh >= 0)
         zs_sys(SYS_close, fresh);
     memset(e->w, 0, sizeof e->w);
+    e->sleepers = 0;
     memset(e->wait_items, 0, sizeof e->wait_items);
     uint32_t n = e->nslots;
     struct epitem **old = e->slots;

@@ -82,12 +82,16 @@ static void settle_hints(struct epset *e)
             zs_waiter_settle(zs_wait_shm(&e->w[w]));
 }
 
+uint32_t ep_serial(struct epset *e)
+{
+    return e->serial = e->serial >= UINT32_MAX - 2 ? 1 : e->serial + 1;
+}
+
 /* Reports ready items, each once, the longest waiting first. Level-triggered ones stay on the list until found idle. */
-static int collect(struct epset *e, struct epoll_event *ev, int max)
+static int collect(struct epset *e, struct epoll_event *ev, int max, uint32_t serial)
 {
     int n = 0;
     harvest(e);
-    e->serial = e->serial >= UINT32_MAX - 2 ? 1 : e->serial + 1;
     struct epitem *last = e->ready_tail, *it = e->ready_head;
     while (it != NULL && n < max) {
         struct epitem *next = it == last ? NULL : it->next_ready;
@@ -105,7 +109,7 @@ static int collect(struct epset *e, struct epoll_event *ev, int max)
         if (s.mask != 0 && (!(it->events & EPOLLET) || is_edge(it, &s, true))) {
             ev[n].events = s.mask;
             ev[n].data = it->data;
-            it->emitted = e->serial;
+            it->emitted = serial;
             it->emitted_at = n++;
             if (it->events & EPOLLONESHOT) {
                 it->disarmed = true;
@@ -145,7 +149,7 @@ void ep_settle(struct epset *e)
 /* ---- Kernel side ---- */
 
 /* Adds one event of the kernel to the output; what is ours is translated or swallowed. Returns the new count. */
-int ep_take_kernel_event(struct epset *e, const struct epoll_event *kev, struct epoll_event *ev, int n)
+int ep_take_kernel_event(struct epset *e, const struct epoll_event *kev, struct epoll_event *ev, int n, uint32_t serial)
 {
     if (e->tag == 0 || (kev->data.u64 & EP_TAG_MASK) != e->tag) {
         ev[n] = *kev;
@@ -165,11 +169,11 @@ int ep_take_kernel_event(struct epset *e, const struct epoll_event *kev, struct 
         return n;
     if (it->events & EPOLLONESHOT)
         it->disarmed = true;
-    if (it->emitted == e->serial && it->emitted_at < n) { /* one event for both worlds */
+    if (it->emitted == serial && it->emitted_at < n) { /* one event for both worlds */
         ev[it->emitted_at].events |= kev->events;
         return n;
     }
-    it->emitted = e->serial;
+    it->emitted = serial;
     it->emitted_at = n;
     ev[n].events = kev->events;
     ev[n].data = it->data;
@@ -191,7 +195,7 @@ static int kernel_call(struct epset *e, struct epoll_event *buf, int want, int64
 /* Asks the kernel, waiting up to timeout_ns (-1 for ever), and merges into ev[n..max). `sleep`: signal handlers run at once
  * and end the wait. Returns the new count or -errno. */
 static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, int64_t timeout_ns, const sigset_t *mask,
-                       bool sleep)
+                       bool sleep, uint32_t serial)
 {
     struct epoll_event buf[KERNEL_BATCH];
     int want = max - n < KERNEL_BATCH ? max - n : KERNEL_BATCH;
@@ -209,10 +213,12 @@ static int kernel_wait(struct epset *e, struct epoll_event *ev, int n, int max, 
         return got;
     ep_lock(e);
     settle_hints(e);
+    if (n == 0)
+        serial = ep_serial(e);
     for (int i = 0; i < got && n < max; i++)
-        n = ep_take_kernel_event(e, &buf[i], ev, n);
+        n = ep_take_kernel_event(e, &buf[i], ev, n, serial);
     if (n == 0 && intr < 0 && got > 0)
-        n = collect(e, ev, max); /* a signal came with events: the kernel looks for events first */
+        n = collect(e, ev, max, serial); /* a signal came with events: the kernel looks for events first */
     ep_unlock(e);
     if (got > 0 && ZS_UNLIKELY(atomic_load_explicit(&e->theirs, memory_order_relaxed) != 0))
         ep_wake_theirs(e);
@@ -248,18 +254,28 @@ static int spin_for_hint(struct epset *e, struct epoll_event *ev, int max, uint6
         if (looked != 0 && now - looked < SPIN_LOOK_NS)
             continue;
         if (looked != 0) /* what answers at once has no use for it */
-            n = kernel_wait(e, ev, 0, max, 0, mask, false);
+            n = kernel_wait(e, ev, 0, max, 0, mask, false, 0);
         looked = now;
     }
     zs_spin_end(d, &spin);
     return n;
 }
 
-void ep_cancelled(struct epset *e)
+/* A thread begins (1) or ends (-1) to sleep on all of the set's waiters. Those that another thread opens meanwhile count it as well. Set locked. */
+static void count_sleeper(struct epset *e, uint32_t by)
 {
+    e->sleepers += by;
     for (int w = 0; w < EP_WAITS; w++)
         if (e->w[w].d != NULL)
-            atomic_fetch_sub(&zs_wait_shm(&e->w[w])->asleep, 1);
+            atomic_fetch_add(&zs_wait_shm(&e->w[w])->asleep, by);
+}
+
+void ep_cancelled(struct epset *e)
+{
+    ep_lock(e);
+    if (e->generation == atomic_load(&zs_proc.generation) && e->sleepers > 0) /* not a child's: that is counted for its parent */
+        count_sleeper(e, UINT32_MAX);
+    ep_unlock(e);
 }
 
 /* A second passed without events: connections give their rings back to the arena. */
@@ -281,15 +297,16 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
     const int64_t idle_ns = 1000000000;
     bool orphaned = false, lone = false, idle_check = e->busy && (timeout_ns < 0 || timeout_ns > idle_ns);
     timeout_ns = idle_check ? idle_ns : timeout_ns;
+    const uint32_t generation = atomic_load(&zs_proc.generation);
+    ep_lock(e);
+    count_sleeper(e, 1);
     for (int w = 0; w < EP_WAITS; w++) {
         if (e->w[w].d != NULL) {
-            atomic_fetch_add(&zs_wait_shm(&e->w[w])->asleep, 1);
             orphaned |= !atomic_load_explicit(&e->w[w].d->alive, memory_order_relaxed);
             lone |= e->w[w].lone;
         }
     }
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
-    ep_lock(e);
     settle_hints(e);
     ep_unlock(e);
     int r = 0;
@@ -299,7 +316,7 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
         if (orphaned && (timeout_ns < 0 || timeout_ns > most_ns))
             timeout_ns = most_ns;
         struct zs_domain *d = set_domain(e);
-        r = kernel_wait(e, ev, 0, max, timeout_ns, mask, true);
+        r = kernel_wait(e, ev, 0, max, timeout_ns, mask, true, 0);
         if (d != NULL && d->view.stats != NULL)
             atomic_fetch_add_explicit(&d->view.stats->sleeps, 1, memory_order_relaxed);
         e->kernel_look_ns = zs_now_ns();
@@ -308,9 +325,11 @@ static int sleep_in_kernel(struct epset *e, struct epoll_event *ev, int max, int
     } else {
         idle_check = false;
     }
-    for (int w = 0; w < EP_WAITS; w++)
-        if (e->w[w].d != NULL)
-            atomic_fetch_sub(&zs_wait_shm(&e->w[w])->asleep, 1);
+    if (atomic_load(&zs_proc.generation) == generation) { /* else a handler forked, and this is the child: its parent is counted */
+        ep_lock(e);
+        count_sleeper(e, UINT32_MAX);
+        ep_unlock(e);
+    }
     if (idle_check)
         release_idle(e);
     if (orphaned && zs_attached() != NULL && atomic_load(&zs_proc.endpoints) > 0)
@@ -333,13 +352,13 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
         if (e->full && zs_now_ns() - e->kernel_look_ns > KERNEL_LOOK_NS) { /* ours filled the last waits: the kernel's turn */
             e->full = false;
             e->kernel_look_ns = zs_now_ns();
-            e->serial = e->serial >= UINT32_MAX - 2 ? 1 : e->serial + 1;
-            n = kernel_wait(e, ev, 0, max, 0, mask, false);
+            n = kernel_wait(e, ev, 0, max, 0, mask, false, 0);
             if (n != 0)
                 return n;
         }
         ep_lock(e);
-        n = collect(e, ev, max);
+        const uint32_t serial = ep_serial(e);
+        n = collect(e, ev, max, serial);
         bool more = e->ready_head != NULL && n == max;
         ep_unlock(e);
         if (more)
@@ -351,7 +370,7 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
             e->busy = true;
             uint64_t now = zs_now_ns();
             if (e->polled || (n < max && now - e->kernel_look_ns > KERNEL_LOOK_NS)) {
-                int r = kernel_wait(e, ev, n, max, 0, mask, false);
+                int r = kernel_wait(e, ev, n, max, 0, mask, false, serial);
                 n = r > n ? r : n;
                 e->kernel_look_ns = now;
             }
@@ -359,7 +378,7 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
             return n;
         }
         if (timeout_ns == 0)
-            return kernel_wait(e, ev, 0, max, 0, mask, false);
+            return kernel_wait(e, ev, 0, max, 0, mask, false, 0);
         int r = spin_for_hint(e, ev, max, deadline, mask);
         if (r != 0)
             return r;
@@ -372,7 +391,7 @@ static int ep_wait(struct epset *e, struct epoll_event *ev, int max, int64_t tim
         if (deadline != 0) {
             uint64_t now = zs_now_ns();
             if (now >= deadline)
-                return kernel_wait(e, ev, 0, max, 0, mask, false);
+                return kernel_wait(e, ev, 0, max, 0, mask, false, 0);
             left = (int64_t)(deadline - now);
             if (timeout_ns % 1000000 == 0) /* whole milliseconds, rounded up as the kernel does */
                 left = (left + 999999) / 1000000 * 1000000;

@@ -228,6 +228,7 @@ static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask
     s->kp[s->n + 1] = (struct pollfd){.fd = s->d->ctl_fd, .events = POLLRDHUP};
     if (!atomic_load(&s->d->alive))
         s->kp[s->n + 1].fd = -1;
+    const uint32_t generation = atomic_load(&zs_proc.generation);
     if (w != NULL) {
         subscribe_all(s, w);
         atomic_store(&zs_wait_shm(w)->asleep, 1);
@@ -242,7 +243,7 @@ static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask
         if (s->d->view.stats != NULL)
             atomic_fetch_add_explicit(&s->d->view.stats->sleeps, 1, memory_order_relaxed);
     }
-    if (w != NULL) {
+    if (w != NULL && atomic_load(&zs_proc.generation) == generation) { /* else a handler forked, and this is the child: they are its parent's */
         atomic_store(&zs_wait_shm(w)->asleep, 0);
         unsubscribe_all(s, w);
         uint64_t rung;

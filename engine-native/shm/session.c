@@ -182,9 +182,9 @@ void zs_session_close(struct zs_view *v, uint32_t index, bool abort)
         else
             atomic_compare_exchange_strong(&peer->rx_prod.fin, &open, ZS_FIN);
     }
-    atomic_store(&s->state, ZS_S_CLOSED);
     if (s->kind == ZS_KIND_TCP)
-        zs_refs_discard(v, s); /* with the look at PEER_CLOSED after a lend */
+        zs_refs_discard(v, s); /* with the look at PEER_CLOSED after a lend; from CLOSED on the other end may free both */
+    atomic_store(&s->state, ZS_S_CLOSED);
     if (peer != NULL)
         wake_all(v, peer);
     free_if_both_closed(v, index);
