@@ -63,10 +63,10 @@ describe('exit status', () => {
 
 describe('signals to the launcher', () => {
   const report =
-    'for s in TERM HUP USR1 USR2 INT QUIT TTIN TTOU ALRM URG XCPU IO PWR; do trap "echo got $s; exit 3" $s; done; echo ready; while :; do sleep 0.05; done';
+    'for s in TERM HUP USR1 USR2 INT QUIT TTIN TTOU TSTP ALRM URG XCPU IO PWR; do trap "echo got $s; exit 3" $s; done; echo ready; while :; do sleep 0.05; done';
 
   test.each([
-    ...(['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGINT', 'SIGQUIT', 'SIGTTIN', 'SIGTTOU'] as const),
+    ...(['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGINT', 'SIGQUIT', 'SIGTTIN', 'SIGTTOU', 'SIGTSTP'] as const),
     ...(['SIGALRM', 'SIGURG', 'SIGXCPU', 'SIGIO', 'SIGPWR'] as const),
   ])('%s is passed on', async (signal) => {
     const child = box.start(['--engine', engine, 'sh', '-c', report]);

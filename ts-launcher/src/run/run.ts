@@ -16,7 +16,7 @@ import { startCommand, startFailure } from './child.js';
 import { wrappedEnvironment } from './environment.js';
 import { eventPrinter } from './events.js';
 import type { Launched } from './launched.js';
-import { endLike, relaySignals } from './signals.js';
+import { endLike, isStopped, relaySignals } from './signals.js';
 
 /** How a command ended. */
 export interface Ending {
@@ -42,7 +42,8 @@ export async function run(command: readonly string[], resolved: Resolved, launch
   });
   // Before the command exists: a signal that comes while it starts is handled in a later turn, and reaches it.
   let child: ChildProcess | undefined = undefined;
-  relaySignals({ kill: (signal) => void child?.kill(signal) }, launched.ignored);
+  const target = { kill: (signal: NodeJS.Signals) => void child?.kill(signal), stopped: () => isStopped(child?.pid) };
+  relaySignals(target, launched.ignored);
   child = startCommand(command, env, launched);
   const { status, signal } = await untilEnd(child, name, engine, options.quiet);
   await capture?.end();

@@ -8,11 +8,21 @@ import { hasSignal } from './launched.js';
 
 /** Always passed on: nobody but a process sends them. */
 const FORWARDED = [
-  ...(['SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGCONT', 'SIGALRM', 'SIGURG', 'SIGXCPU', 'SIGIO', 'SIGPWR'] as const),
-  ...(['SIGTTIN', 'SIGTTOU'] as const), // more and fewer workers of gunicorn and unicorn
-];
+  'SIGTERM',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGCONT',
+  'SIGALRM',
+  'SIGURG',
+  'SIGXCPU',
+  'SIGIO',
+  'SIGPWR',
+] as const;
 /** Sent by a terminal to its whole foreground group, and by processes. */
 const FROM_TERMINAL = ['SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGWINCH'] as const;
+
+/** Stop a program that has no handler for them; to gunicorn and unicorn two of them mean more and fewer workers. */
+const STOPPING = ['SIGTSTP', 'SIGTTIN', 'SIGTTOU'] as const;
 
 /** The process group and the foreground group of the controlling terminal (-1: there is no terminal). */
 export function terminalGroups(stat = readFileSync('/proc/self/stat', 'latin1')): {
@@ -33,6 +43,18 @@ function inForeground(): boolean {
 /** What the signals go to. */
 export interface Target {
   kill(signal: NodeJS.Signals): void;
+  /** Whether the command is stopped by a signal. */
+  stopped(): boolean;
+}
+
+/** Whether a process is stopped; false when there is none. */
+export function isStopped(pid: number | undefined): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -53,22 +75,29 @@ export function relaySignals(target: Target, ignored: bigint): () => void {
       if (!inForeground()) target.kill(signal);
     });
   }
-  on('SIGTSTP', () => {
-    // Ctrl-Z stopped the command already; then the launcher stops too, so that the shell sees the job stopped.
-    if (!inForeground()) target.kill('SIGTSTP');
-    if (!hasSignal(ignored, constants.signals.SIGTSTP)) stopLikeDefault();
-  });
+  for (const signal of STOPPING) {
+    on(signal, () => {
+      if (!inForeground()) target.kill(signal);
+      if (!hasSignal(ignored, constants.signals[signal])) stopWith(target, signal);
+    });
+  }
   return () => {
     for (const [signal, listener] of handlers) process.removeListener(signal, listener);
   };
 }
 
-/** Stops this process by SIGTSTP itself, for shells tell its name; returns when it is continued. */
-function stopLikeDefault(): void {
-  const listeners = process.listeners('SIGTSTP');
-  process.removeAllListeners('SIGTSTP');
-  process.kill(process.pid, 'SIGTSTP');
-  for (const listener of listeners) process.on('SIGTSTP', listener);
+/** Stops the launcher once the command is stopped, so that the shell sees the job stopped. A command that goes on has handled the signal. */
+function stopWith(target: Target, signal: NodeJS.Signals, looks = 25): void {
+  if (target.stopped()) stopLikeDefault(signal);
+  else if (looks > 0) setTimeout(() => stopWith(target, signal, looks - 1), 20).unref();
+}
+
+/** Stops this process by the signal itself, for shells tell its name; returns when it is continued. */
+function stopLikeDefault(signal: NodeJS.Signals): void {
+  const listeners = process.listeners(signal);
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  for (const listener of listeners) process.on(signal, listener);
 }
 
 /**
