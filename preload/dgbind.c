@@ -37,7 +37,7 @@ static int tell(struct zsock *k, struct zs_domain *d, int fd)
     k->d = d;
     k->index = reply.a;
     k->gen = reply.b;
-    k->dg.settling = k->dg.sent != 0 || k->dg.reads != 0;
+    k->dg.settling = true;
     k->s = zs_session_at(&d->view, reply.a);
     dg_publish(k);
     groups_bound(k);

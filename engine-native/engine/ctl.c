@@ -15,6 +15,8 @@
 
 void conn_close(struct engine *e, struct conn *c)
 {
+    if (c->src.fd < 0) /* closed while a request of its own was served */
+        return;
     if (c->client == NULL) {
         TAILQ_REMOVE(&e->waiting, c, link);
         *(c->trusted ? &e->waiting_trusted : &e->waiting_other) -= 1;
@@ -42,6 +44,8 @@ bool conn_reply_fds(struct engine *e, struct conn *c, const struct zs_ctl_reply 
         h->cmsg_len = CMSG_LEN(n * sizeof(int));
         memcpy(CMSG_DATA(h), fds, n * sizeof(int));
     }
+    if (c->src.fd < 0)
+        return false;
     if (sendmsg(c->src.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *reply)
         return true;
     if (errno == EAGAIN) {
