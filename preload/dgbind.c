@@ -21,12 +21,6 @@
 
 /* ---- Told ---- */
 
-static void connected_late(struct zsock *k)
-{
-    k->s->remote = k->dg.peer;
-    atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
-}
-
 static int tell(struct zsock *k, struct zs_domain *d, int fd)
 {
     struct zs_ctl_reply reply;
@@ -41,14 +35,11 @@ static int tell(struct zsock *k, struct zs_domain *d, int fd)
     k->s = zs_session_at(&d->view, reply.a);
     dg_publish(k);
     groups_bound(k);
-    if (k->dg.connected)
-        connected_late(k);
-    if (atomic_load(&k->nonblock))
-        atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
-    else /* a placeholder that was registered before is non-blocking itself */
-        atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
-    zs_sys(SYS_fcntl, fd, F_SETFL, zs_sys(SYS_fcntl, fd, F_GETFL, 0) | O_NONBLOCK);
-    async_apply(k);
+    if (k->dg.connected) {
+        k->s->remote = k->dg.peer;
+        atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
+    }
+    sock_registered(k, fd);
     atomic_fetch_add(&zs_proc.endpoints, 1);
     zs_why(d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
     ep_sock_decided(k);
@@ -137,12 +128,6 @@ static bool has_to_know(const struct zsock *k, int fd)
     return k->dg.at_once || zs_capturing(&k->d->view) || k->groups != NULL || k->dg.port != 0 || shares_address(k, fd);
 }
 
-static bool is_loopback(const uint8_t ip[16])
-{
-    static const uint8_t one[16] = {[15] = 1};
-    return zs_addr_is_v4(ip) ? ip[12] == 127 : memcmp(ip, one, 16) == 0;
-}
-
 void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct zs_addr a;
@@ -154,7 +139,7 @@ void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t 
     bool wire = d->view.arena->header.wire_ports != 0;
     bool parsed = addr_from_sockaddr(&a, addr, len) == 0;
     /* The wire's peers know a port that the program chose; one that the kernel chose only once the program has asked for it. */
-    bool late = parsed && (!wire || is_loopback(a.ip) || (a.port == 0 && !zs_addr_is_engine(&d->view, a.ip)));
+    bool late = parsed && (!wire || zs_addr_is_loopback(a.ip) || (a.port == 0 && !zs_addr_is_engine(&d->view, a.ip)));
     bool must = !late || has_to_know(k, fd);
     if (must || zs_proc.conf.udp_early)
         told(k, fd, must);
@@ -199,12 +184,17 @@ const struct zs_addr *dgram_local(const struct zsock *k)
     return k->s != NULL ? &k->s->local : k->dg.known ? &k->dg.local : NULL;
 }
 
+static void find_local(struct zsock *k, int fd)
+{
+    k->dg.known = sock_kernel_addr(fd, &k->dg.local, false) == 0 && k->dg.local.port != 0;
+}
+
 void dgram_look(struct zsock *k, int fd)
 {
     struct zs_domain *d = zs_attached();
     k->d = d != NULL ? d : k->d; /* an engine that came back */
     if (!k->dg.known && reachable(k))
-        k->dg.known = sock_kernel_addr(fd, &k->dg.local, false) == 0 && k->dg.local.port != 0;
+        find_local(k, fd);
 }
 
 static bool in_handler(void)
@@ -223,7 +213,7 @@ int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to)
         return dgram_autobind(k, fd);
     if (!k->dg.known) {
         kernel_bind(k, fd);
-        k->dg.known = sock_kernel_addr(fd, &k->dg.local, false) == 0 && k->dg.local.port != 0;
+        find_local(k, fd);
     }
     bool now = k->dg.sent >= 2 || zs_proc.conf.udp_early;
     if (now && k->dg.known && !(__libc_single_threaded && in_handler()) && told(k, fd, false) == 0 && k->s != NULL)

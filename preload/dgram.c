@@ -260,9 +260,7 @@ static ssize_t send_datagram(struct zsock *k, int fd, const struct msghdr *msg, 
 /* One series of completions, whatever the way: the kernel's own would have numbers of their own. */
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags)
 {
-    if (ZS_LIKELY(!zerocopy_asked(k, flags)))
-        return send_datagram(k, fd, msg, flags);
-    if (dgram_autobind(k, fd) < 0) /* they are counted in the session */
+    if (ZS_LIKELY(!zerocopy_asked(k, flags)) || dgram_autobind(k, fd) < 0) /* they are counted in the session */
         return send_datagram(k, fd, msg, flags);
     ssize_t r = send_datagram(k, fd, msg, flags & ~MSG_ZEROCOPY);
     if (r >= 0)

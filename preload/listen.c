@@ -25,12 +25,7 @@ static int register_listener(struct zsock *k, int fd, struct zs_domain *d, int b
     k->index = reply.a;
     k->gen = reply.b;
     k->s = zs_session_at(&d->view, reply.a);
-    if (atomic_load(&k->nonblock))
-        atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
-    else /* a placeholder that was registered before is non-blocking itself */
-        atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
-    zs_sys(SYS_fcntl, fd, F_SETFL, zs_sys(SYS_fcntl, fd, F_GETFL, 0) | O_NONBLOCK);
-    async_apply(k);
+    sock_registered(k, fd);
     opt_apply(k); /* what the wire's handshakes need to know */
     tcpopt_fastopen_key(k, fd);
     return 0;

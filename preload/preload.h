@@ -82,6 +82,7 @@ static inline void sock_unlock(struct zsock *k, _Atomic uint32_t *held)
     if (held != NULL)
         zs_unlock(&k->d->view, held);
 }
+void sock_registered(struct zsock *k, int fd); /* a listener or UDP socket has its session: the placeholder blocks nobody from now on */
 bool sock_set_left(struct zsock *k); /* it is another process', too, from now on, and nobody holds a word of this one; false: it was before */
 int sock_claim(int fd);                  /* an inherited or received descriptor: 1 it is ours now */
 void addr_any_to_loopback(struct zs_addr *to); /* all zeroes is this host (Linux connects to loopback) */

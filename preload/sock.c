@@ -134,6 +134,16 @@ int zsp_socket(int domain, int type, int protocol)
     return fd;
 }
 
+void sock_registered(struct zsock *k, int fd)
+{
+    if (atomic_load(&k->nonblock))
+        atomic_fetch_or(&k->s->flags, ZS_F_NONBLOCK);
+    else /* a placeholder that was registered before is non-blocking itself */
+        atomic_fetch_and(&k->s->flags, ~ZS_F_NONBLOCK);
+    zs_sys(SYS_fcntl, fd, F_SETFL, zs_sys(SYS_fcntl, fd, F_GETFL, 0) | O_NONBLOCK);
+    async_apply(k);
+}
+
 /* The kernel serves this socket from now on: every later call goes straight there. */
 static void forget_fd(struct zsock *k, int fd, void *arg)
 {

@@ -89,11 +89,6 @@ static void close_fds(const int *fd)
             zs_sys(SYS_close, fd[i]);
 }
 
-static bool has_answer(const struct zs_ctl_request *req)
-{
-    return req->op != ZS_CTL_WAITER_FREE && req->op != ZS_CTL_RETIRE && !(req->op == ZS_CTL_SHARE && req->a == 1);
-}
-
 /* fd: what comes with the reply, closed by the caller. */
 static int exchange(struct zs_domain *d, struct zs_ctl_request *req, struct zs_ctl_reply *reply, int send_fd, int fd[ZS_CTL_REPLY_FDS])
 {
@@ -113,7 +108,7 @@ static int exchange(struct zs_domain *d, struct zs_ctl_request *req, struct zs_c
     do {
         r = send_request(d->ctl_fd, req, send_fd);
     } while (r == -EINTR);
-    bool answered = has_answer(req);
+    bool answered = !zs_ctl_silent(req);
     while (r >= 0 && answered) {
         r = receive_reply(d->ctl_fd, reply, fd);
         if (r < (long)sizeof *reply || reply->seq == req->seq)

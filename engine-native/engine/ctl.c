@@ -35,6 +35,8 @@ bool conn_reply_fds(struct engine *e, struct conn *c, const struct zs_ctl_reply 
     } control;
     struct iovec iov = {(void *)reply, sizeof *reply};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (c->src.fd < 0)
+        return false;
     if (n > 0) {
         msg.msg_control = control.space;
         msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
@@ -44,8 +46,6 @@ bool conn_reply_fds(struct engine *e, struct conn *c, const struct zs_ctl_reply 
         h->cmsg_len = CMSG_LEN(n * sizeof(int));
         memcpy(CMSG_DATA(h), fds, n * sizeof(int));
     }
-    if (c->src.fd < 0)
-        return false;
     if (sendmsg(c->src.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *reply)
         return true;
     if (errno == EAGAIN) {
@@ -122,7 +122,7 @@ void conn_take_told(struct engine *e, struct conn *c)
 {
     struct zs_ctl_request head;
     while (c != NULL && c->src.fd >= 0 && recv(c->src.fd, &head, ZS_CTL_REQUEST_BASE, MSG_DONTWAIT | MSG_PEEK) == (ssize_t)ZS_CTL_REQUEST_BASE &&
-           ctl_silent(&head) && receive_one(e, c))
+           zs_ctl_silent(&head) && receive_one(e, c))
         ;
 }
 

@@ -153,37 +153,31 @@ static int op_buffers_over(struct call *c)
 static const struct {
     int (*fn)(struct call *c);
     enum counter counter;
-    bool silent; /* no reply */
     bool wants_fd;
 } ops[] = {
-    [ZS_CTL_LISTEN] = {op_listen, COUNT_RPC_LISTEN, false, true},
-    [ZS_CTL_UDP_OPEN] = {op_udp_open, COUNT_RPC_UDP_OPEN, false, true},
-    [ZS_CTL_CLOSE] = {op_close, COUNT_RPC_CLOSE, false, false},
-    [ZS_CTL_STOP] = {op_stop, COUNT_RPC_STOP, false, true},
-    [ZS_CTL_WAITER_NEW] = {op_waiter_new, COUNT_RPC_WAITER_NEW, false, false},
-    [ZS_CTL_WAITER_FREE] = {op_waiter_free, COUNT_RPC_WAITER_FREE, true, false},
-    [ZS_CTL_DOORBELL] = {op_doorbell, COUNT_RPC_DOORBELL, false, false},
-    [ZS_CTL_SHARE] = {op_share, COUNT_RPC_SHARE, false, false},
-    [ZS_CTL_CLAIM] = {op_claim, COUNT_RPC_CLAIM, false, true},
-    [ZS_CTL_CONNECT] = {op_connect, COUNT_RPC_CONNECT, false, false},
-    [ZS_CTL_RETIRE] = {op_retire, COUNT_RPC_RETIRE, true, false},
-    [ZS_CTL_WIRE_CONNECT] = {op_wire_connect, COUNT_RPC_WIRE_CONNECT, false, false},
-    [ZS_CTL_WIRE_UDP] = {op_wire_udp, COUNT_RPC_WIRE_UDP, false, false},
-    [ZS_CTL_UDP_ERRORS] = {op_udp_errors, COUNT_RPC_UDP_ERRORS, false, false},
-    [ZS_CTL_GROUP] = {op_group, COUNT_RPC_GROUP, false, false},
-    [ZS_CTL_SEGMENT] = {op_segment, COUNT_RPC_SEGMENT, false, false},
-    [ZS_CTL_TCP_INFO] = {op_tcp_info, COUNT_RPC_TCP_INFO, false, false},
-    [ZS_CTL_BUFFERS_NEW] = {op_buffers_new, COUNT_RPC_BUFFERS_NEW, false, false},
-    [ZS_CTL_BUFFERS_READY] = {op_buffers_ready, COUNT_RPC_BUFFERS_READY, false, false},
-    [ZS_CTL_BUFFERS_MAP] = {op_buffers_map, COUNT_RPC_BUFFERS_MAP, false, false},
-    [ZS_CTL_BUFFERS_END] = {op_buffers_end, COUNT_RPC_BUFFERS_END, false, false},
-    [ZS_CTL_BUFFERS_OVER] = {op_buffers_over, COUNT_RPC_BUFFERS_OVER, false, false},
+    [ZS_CTL_LISTEN] = {op_listen, COUNT_RPC_LISTEN, true},
+    [ZS_CTL_UDP_OPEN] = {op_udp_open, COUNT_RPC_UDP_OPEN, true},
+    [ZS_CTL_CLOSE] = {op_close, COUNT_RPC_CLOSE, false},
+    [ZS_CTL_STOP] = {op_stop, COUNT_RPC_STOP, true},
+    [ZS_CTL_WAITER_NEW] = {op_waiter_new, COUNT_RPC_WAITER_NEW, false},
+    [ZS_CTL_WAITER_FREE] = {op_waiter_free, COUNT_RPC_WAITER_FREE, false},
+    [ZS_CTL_DOORBELL] = {op_doorbell, COUNT_RPC_DOORBELL, false},
+    [ZS_CTL_SHARE] = {op_share, COUNT_RPC_SHARE, false},
+    [ZS_CTL_CLAIM] = {op_claim, COUNT_RPC_CLAIM, true},
+    [ZS_CTL_CONNECT] = {op_connect, COUNT_RPC_CONNECT, false},
+    [ZS_CTL_RETIRE] = {op_retire, COUNT_RPC_RETIRE, false},
+    [ZS_CTL_WIRE_CONNECT] = {op_wire_connect, COUNT_RPC_WIRE_CONNECT, false},
+    [ZS_CTL_WIRE_UDP] = {op_wire_udp, COUNT_RPC_WIRE_UDP, false},
+    [ZS_CTL_UDP_ERRORS] = {op_udp_errors, COUNT_RPC_UDP_ERRORS, false},
+    [ZS_CTL_GROUP] = {op_group, COUNT_RPC_GROUP, false},
+    [ZS_CTL_SEGMENT] = {op_segment, COUNT_RPC_SEGMENT, false},
+    [ZS_CTL_TCP_INFO] = {op_tcp_info, COUNT_RPC_TCP_INFO, false},
+    [ZS_CTL_BUFFERS_NEW] = {op_buffers_new, COUNT_RPC_BUFFERS_NEW, false},
+    [ZS_CTL_BUFFERS_READY] = {op_buffers_ready, COUNT_RPC_BUFFERS_READY, false},
+    [ZS_CTL_BUFFERS_MAP] = {op_buffers_map, COUNT_RPC_BUFFERS_MAP, false},
+    [ZS_CTL_BUFFERS_END] = {op_buffers_end, COUNT_RPC_BUFFERS_END, false},
+    [ZS_CTL_BUFFERS_OVER] = {op_buffers_over, COUNT_RPC_BUFFERS_OVER, false},
 };
-
-bool ctl_silent(const struct zs_ctl_request *r)
-{
-    return r->op < sizeof ops / sizeof ops[0] && (ops[r->op].silent || (r->op == ZS_CTL_SHARE && r->a == 1));
-}
 
 static void hello(struct engine *e, struct conn *c, const struct zs_ctl_request *r, size_t len)
 {
@@ -225,7 +219,7 @@ void ctl_request(struct engine *e, struct conn *c, const struct zs_ctl_request *
         COUNT(e, RPC_BAD);
     if (err != 0)
         COUNT(e, RPC_REFUSED);
-    if (known && ctl_silent(r))
+    if (zs_ctl_silent(r))
         return;
     call.reply.seq = r->seq;
     call.reply.error = (uint32_t)-err;

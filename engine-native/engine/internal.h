@@ -291,7 +291,6 @@ bool conn_reply(struct engine *e, struct conn *c, const struct zs_ctl_reply *rep
 bool conn_reply_fds(struct engine *e, struct conn *c, const struct zs_ctl_reply *reply, const int *fds, size_t n);
 /* Requests without a reply that wait to be read: what they told happened before anything that is learned from elsewhere afterwards. */
 void conn_take_told(struct engine *e, struct conn *c);
-bool ctl_silent(const struct zs_ctl_request *r);
 
 /* ---- ctl_ops.c ---- */
 void ctl_request(struct engine *e, struct conn *c, const struct zs_ctl_request *r, size_t len, int fd);

@@ -134,10 +134,15 @@ bool zs_wire_source(const struct zs_view *v, uint32_t port, bool v6, uint8_t ip[
     return false;
 }
 
+bool zs_addr_is_loopback(const uint8_t ip[16])
+{
+    return zs_addr_is_v4(ip) ? ip[12] == 127 : memcmp(ip, &in6addr_loopback, 16) == 0;
+}
+
 bool zs_addr_is_own(struct zs_view *v, const uint8_t ip[16])
 {
     struct zs_arena_header *h = &v->arena->header;
-    if (zs_addr_is_v4(ip) ? ip[12] == 127 : memcmp(ip, &in6addr_loopback, 16) == 0)
+    if (zs_addr_is_loopback(ip))
         return true;
     if (zs_addr_is_engine(v, ip))
         return true;

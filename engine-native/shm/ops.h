@@ -238,6 +238,7 @@ bool zs_wire_source(const struct zs_view *v, uint32_t port, bool v6, uint8_t ip[
 bool zs_addr_is_group(const uint8_t ip[16]); /* multicast */
 /* True for an address of the engine's ports. */
 bool zs_addr_is_engine(struct zs_view *v, const uint8_t ip[16]);
+bool zs_addr_is_loopback(const uint8_t ip[16]);
 /* True for loopback addresses, the host's own and the engine's. */
 bool zs_addr_is_own(struct zs_view *v, const uint8_t ip[16]);
 bool zs_addr_is_any(const uint8_t ip[16]);

@@ -9,6 +9,7 @@
 #ifndef ZSTACK_CTL_H
 #define ZSTACK_CTL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <zstack/shm.h>
 #include <zstack/tcpinfo.h>
@@ -96,6 +97,12 @@ struct zs_ctl_request {
     } u;
 };
 #define ZS_CTL_REQUEST_BASE offsetof(struct zs_ctl_request, u)
+
+/* Marked (no reply) above. */
+static inline bool zs_ctl_silent(const struct zs_ctl_request *r)
+{
+    return r->op == ZS_CTL_WAITER_FREE || r->op == ZS_CTL_RETIRE || (r->op == ZS_CTL_SHARE && r->a == 1);
+}
 
 struct zs_ctl_reply {
     uint32_t seq;

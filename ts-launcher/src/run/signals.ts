@@ -24,13 +24,17 @@ const FROM_TERMINAL = ['SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGWINCH'] as const;
 /** Stop a program that has no handler for them; to gunicorn and unicorn two of them mean more and fewer workers. */
 const STOPPING = ['SIGTSTP', 'SIGTTIN', 'SIGTTOU'] as const;
 
+/** What follows the name in /proc/PID/stat, from the state on; the name may contain blanks and parentheses. */
+function fieldsOf(stat: string): string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
 /** The process group and the foreground group of the controlling terminal (-1: there is no terminal). */
 export function terminalGroups(stat = readFileSync('/proc/self/stat', 'latin1')): {
   group: number;
   foreground: number;
 } {
-  // The name, field 2, may contain blanks and parentheses.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const fields = fieldsOf(stat);
   return { group: Number(fields[2]), foreground: Number(fields[5]) };
 }
 
@@ -50,8 +54,7 @@ export interface Target {
 /** Whether a process is stopped; false when there is none. */
 export function isStopped(pid: number | undefined): boolean {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
+    return fieldsOf(readFileSync(`/proc/${pid}/stat`, 'latin1'))[0] === 'T';
   } catch {
     return false;
   }
