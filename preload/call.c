@@ -4,7 +4,7 @@
  * A handler that arrives while the library holds its own state is deferred to the end of the call; one that arrives while
  * the thread sleeps in the kernel runs at once, as it would inside the real call, and ends the sleep with EINTR
  * unless SA_RESTART applies (signal(7)). */
-#include "preload.h"
+#include "latewait.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -55,17 +55,14 @@ static void deliver(int sig, siginfo_t *info, void *context)
         t->under[under].frame = t->sleep_frame;
         t->nunder = under + 1;
     }
-    char *handler_frame = t->handler_frame;
     t->asleep_on = NULL;
     t->cur = NULL;
     t->depth = 0;
     t->sleeping = false;
     t->futex = NULL;
     t->bell = -1;
-    t->handler_frame = __builtin_frame_address(0);
     call_handler(&act, sig, info, context);
     errno = saved_errno;
-    t->handler_frame = handler_frame;
     t->nunder = under;
     t->asleep_on = asleep_on;
     t->cur = cur;
@@ -249,6 +246,7 @@ static void thread_exit(void *p)
         ep_cancelled(t->asleep_on);
     if (t->cur != NULL)
         zsock_drop(t->cur);
+    late_thread_ends(t);
     if (t->wait.d != NULL && own)
         zs_wait_close(&t->wait);
     for (int i = 0; i < ZS_SPARE_USES; i++)
@@ -384,8 +382,10 @@ int zsp_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
         }
         if (is_guarded(sig))
             guard_action(&wrapped);
-        if (handler)
+        if (handler) {
+            atomic_store(&zs_proc.handlers, true);
             disp.act[sig] = *act; /* before the kernel knows: the handler may run at once */
+        }
     }
     int r = REAL(sigaction)(sig, act != NULL ? &wrapped : NULL, &before);
     if (act != NULL && r == 0) {

@@ -39,7 +39,9 @@ static long ioctl_sock(struct zsock *k, int fd, unsigned long req, long arg)
         return 0;
     }
     if (req == FIONREAD && atomic_load(&k->kind) == ZK_UDP && dgram_next_len(k) != 0) {
-        *out = (int)dgram_next_len(k);
+        bool kernel_first = k->dg.settling && zs_sys(SYS_ioctl, fd, req, out) == 0 && *out != 0;
+        if (!kernel_first)
+            *out = (int)dgram_next_len(k);
         return 0;
     }
     if (req == SIOCOUTQ && conn) {

@@ -9,11 +9,10 @@
  * - with the third datagram of a client (a name's two kinds of addresses are asked for by two), or its sixth look for one.
  *
  * Until then it is the kernel's for everybody else: its first datagram goes into the receiver's ring all the same, with the address
- * that the kernel gave it, and the answer comes from the kernel. A thread that waits there hears nothing from the ring: where there
- * are several threads, none does so before the engine was told, or, of a socket that is not bound yet, keeps the others from telling
- * it; and a signal handler, which may have interrupted such a wait, does not tell it. Whoever else gets a bound socket (fork, exec,
- * SCM_RIGHTS) gets one that the engine knows; one that was not bound then stays as it is. */
+ * that the kernel gave it, and the answer comes from the kernel. Threads that wait there meanwhile are woken (latewait.c). Whoever else
+ * gets a bound socket (fork, exec, SCM_RIGHTS) gets one that the engine knows; one that was not bound then stays as it is. */
 #include "dgram.h"
+#include "latewait.h"
 #include "capring.h"
 
 #include <fcntl.h>
@@ -35,17 +34,17 @@ static int tell(struct zsock *k, struct zs_domain *d, int fd)
     k->s = zs_session_at(&d->view, reply.a);
     dg_publish(k);
     groups_bound(k);
-    if (k->dg.connected) {
-        k->s->remote = k->dg.peer;
-        atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED);
-    }
     sock_registered(k, fd);
     atomic_fetch_add(&zs_proc.endpoints, 1);
     zs_why(d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
+    if (atomic_load(&k->left)) /* before anybody could say so */
+        share_socks(&k, 1);
     ep_sock_decided(k);
+    late_ring();
     return 0;
 }
 
+/* must: also of one that another process may have, which hears nothing of it. */
 static int told(struct zsock *k, int fd, bool must)
 {
     struct zs_domain *d = zs_attached();
@@ -53,8 +52,7 @@ static int told(struct zsock *k, int fd, bool must)
     if (k->s != NULL || d == NULL)
         return 0;
     zs_word_lock(&k->dg.opening);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in dgram_waits() */
-    if (k->s == NULL && (must || (atomic_load(&k->dg.waits) == 0 && atomic_load(&zs_proc.udp_polls) == 0 && !atomic_load(&k->left))))
+    if (k->s == NULL && (must || !atomic_load(&k->left)))
         r = tell(k, d, fd);
     zs_word_unlock(&k->dg.opening);
     return r;
@@ -132,7 +130,7 @@ void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t 
 {
     struct zs_addr a;
     struct zs_domain *d = zs_attached();
-    k->dg.known = false;
+    atomic_store(&k->dg.known, false);
     if (d == NULL)
         return;
     k->d = d;
@@ -147,19 +145,19 @@ void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t 
 
 void dgram_asked_name(struct zsock *k, int fd)
 {
-    if (k->s == NULL && k->bound && k->d->view.arena->header.wire_ports != 0)
+    if (k->s == NULL && reachable(k) && k->d->view.arena->header.wire_ports != 0)
         dgram_bound(k, fd);
 }
 
 bool dgram_connected(struct zsock *k, int fd)
 {
     struct zs_addr peer;
+    dgram_disconnected(k);
     if (sock_kernel_addr(fd, &peer, true) < 0 || has_to_know(k, fd) || zs_addr_is_engine(&k->d->view, peer.ip))
         return false;
     k->dg.peer = peer;
     k->dg.connected = true;
     k->kernel_peer = !zs_addr_is_own(&k->d->view, peer.ip);
-    k->dg.known = false;
     if (zs_proc.conf.udp_early)
         told(k, fd, false);
     return true;
@@ -167,7 +165,8 @@ bool dgram_connected(struct zsock *k, int fd)
 
 void dgram_disconnected(struct zsock *k)
 {
-    k->dg.connected = k->dg.known = k->kernel_peer = false;
+    k->dg.connected = k->kernel_peer = false;
+    atomic_store(&k->dg.known, false);
 }
 
 bool dgram_peer(struct zsock *k, struct zs_addr *to)
@@ -181,12 +180,19 @@ bool dgram_peer(struct zsock *k, struct zs_addr *to)
 
 const struct zs_addr *dgram_local(const struct zsock *k)
 {
-    return k->s != NULL ? &k->s->local : k->dg.known ? &k->dg.local : NULL;
+    return k->s != NULL ? &k->s->local : atomic_load(&k->dg.known) ? &k->dg.local : NULL;
 }
 
 static void find_local(struct zsock *k, int fd)
 {
-    k->dg.known = sock_kernel_addr(fd, &k->dg.local, false) == 0 && k->dg.local.port != 0;
+    struct zs_addr local;
+    bool known = sock_kernel_addr(fd, &local, false) == 0 && local.port != 0;
+    zs_word_lock(&k->dg.opening);
+    if (known && !atomic_load(&k->dg.known)) { /* else another thread reads it */
+        k->dg.local = local;
+        atomic_store(&k->dg.known, true);
+    }
+    zs_word_unlock(&k->dg.opening);
 }
 
 void dgram_look(struct zsock *k, int fd)
@@ -195,14 +201,6 @@ void dgram_look(struct zsock *k, int fd)
     k->d = d != NULL ? d : k->d; /* an engine that came back */
     if (!k->dg.known && reachable(k))
         find_local(k, fd);
-}
-
-static bool in_handler(void)
-{
-    struct zs_thread *t = &zs_thread;
-    if (t->handler_frame != NULL && (char *)__builtin_frame_address(0) > t->handler_frame)
-        t->handler_frame = NULL; /* it was left by a jump */
-    return t->handler_frame != NULL;
 }
 
 int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to)
@@ -216,7 +214,7 @@ int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to)
         find_local(k, fd);
     }
     bool now = k->dg.sent >= 2 || zs_proc.conf.udp_early;
-    if (now && k->dg.known && !(__libc_single_threaded && in_handler()) && told(k, fd, false) == 0 && k->s != NULL)
+    if (now && k->dg.known && told(k, fd, false) == 0 && k->s != NULL)
         return 0;
     if (!k->dg.loaded) {
         dg_load(k, fd);
@@ -230,53 +228,48 @@ void dgram_sent(struct zsock *k)
     k->dg.sent += k->dg.sent < UINT8_MAX;
 }
 
-bool dgram_receives(struct zsock *k, int fd, bool waits)
+bool dgram_receives(struct zsock *k, int fd)
 {
     const uint8_t looks = 6;
-    bool alone = __libc_single_threaded;
-    if (k->s != NULL || !reachable(k) || k->kernel_peer || k->dg.refused)
+    if (k->s != NULL || !reachable(k) || k->kernel_peer || (k->dg.refused != NULL && k->dg.refused == zs_attached()))
         return k->s != NULL;
     bool server = k->dg.sent == 0;
     if (k->dg.reads < looks)
         k->dg.reads++;
-    if ((server || k->dg.reads == looks || (waits && !alone)) && !(alone && in_handler()))
-        k->dg.refused = told(k, fd, false) < 0;
+    if (server || k->dg.reads == looks)
+        k->dg.refused = told(k, fd, false) < 0 ? k->d : NULL;
     return k->s != NULL;
 }
 
-bool dgram_waits(struct zsock *k, _Atomic uint32_t *count)
+static void known_before(struct zsock *k, int fd, bool must)
 {
-    for (;;) {
-        atomic_fetch_add(count, 1);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (atomic_load(&k->dg.opening) == 0 && k->s == NULL)
-            return true;
-        atomic_fetch_sub(count, 1);
-        if (k->s != NULL)
-            return false;
-        sched_yield();
-    }
+    if (atomic_load(&k->kind) == ZK_UDP && k->s == NULL && reachable(k))
+        told(k, fd, must);
 }
 
 void dgram_leaves(struct zsock *k, int fd)
 {
-    if (atomic_load(&k->kind) == ZK_UDP && k->s == NULL && reachable(k))
-        dgram_bound(k, fd);
+    known_before(k, fd, false);
+}
+
+void dgram_passed(struct zsock *k, int fd)
+{
+    known_before(k, fd, true);
 }
 
 void dgram_at_once(struct zsock *k, int fd)
 {
     k->dg.at_once = true;
-    dgram_leaves(k, fd);
+    known_before(k, fd, false);
 }
 
-void dgram_polled(int fd, uint32_t *waits)
+bool dgram_polled(int fd)
 {
     struct call c;
     struct zsock *k = call_begin(&c, "wait", fd);
     if (k == NULL)
-        return;
-    if (atomic_load(&k->kind) == ZK_UDP && !dgram_receives(k, fd, waits != NULL) && waits != NULL && c.held && !k->kernel_peer)
-        *waits += dgram_waits(k, &zs_proc.udp_polls);
+        return false;
+    bool knows = atomic_load(&k->kind) == ZK_UDP && dgram_receives(k, fd);
     call_end(&c, fd, 0);
+    return knows;
 }

@@ -47,19 +47,18 @@ void dg_publish(struct zsock *k)
 /* Fresh sockets have what the first one had: a call for each option takes longer than a datagram. */
 void dg_load(struct zsock *k, int fd)
 {
-    if (k->dg.loaded)
+    if (atomic_load(&k->dg.loaded))
         return;
-    k->dg.loaded = true;
     struct zs_dgdefaults *fresh = &zs_proc.dgdefaults[k->family == AF_INET6];
-    if (!k->dg.touched && atomic_load(&fresh->there)) {
+    bool as_fresh = !k->dg.touched && atomic_load(&fresh->there);
+    if (as_fresh)
         memcpy(k->dg.value, fresh->value, sizeof k->dg.value);
-        return;
-    }
-    for (int i = 0; i < DG_N; i++)
+    for (int i = 0; i < DG_N && !as_fresh; i++)
         read_option(k, fd, i);
+    atomic_store(&k->dg.loaded, true); /* two threads: the same twice */
     if (k->dg.touched || atomic_load(&fresh->there))
         return;
-    memcpy(fresh->value, k->dg.value, sizeof k->dg.value); /* two threads: the same twice */
+    memcpy(fresh->value, k->dg.value, sizeof k->dg.value);
     atomic_store(&fresh->there, true);
 }
 

@@ -326,13 +326,36 @@ static ssize_t recv_record(struct zsock *k, struct msghdr *msg, int flags)
     return flags & MSG_TRUNC ? (ssize_t)rec.len : (ssize_t)got;
 }
 
+/* Of a socket that the engine has not been told of: nobody but the kernel can bring something. -EALREADY: now it has been. */
+static ssize_t recv_late(struct zsock *k, int fd, struct msghdr *msg, int flags, uint64_t *deadline)
+{
+    bool block = !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) && !atomic_load(&k->nonblock);
+    while (k->s == NULL) {
+        struct msghdr m = *msg;
+        ssize_t r = zs_sys(SYS_recvmsg, fd, &m, flags | (block ? MSG_DONTWAIT : 0));
+        if (r != -EAGAIN || !block) {
+            *msg = m;
+            return r;
+        }
+        if (k->shut_rd)
+            return 0;
+        if (*deadline == 0 && k->pre.rcvtimeo_us != 0)
+            *deadline = zs_now_ns() + k->pre.rcvtimeo_us * 1000u;
+        int w = wait_fd(fd, POLLIN, *deadline, *deadline == 0);
+        if (w < 0)
+            return w;
+    }
+    return -EALREADY;
+}
+
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
 {
-    uint64_t timeout = k->s != NULL ? atomic_load(&k->s->opts.rcvtimeo_us) : 0;
     uint64_t deadline = 0;
+    ssize_t late = k->s == NULL ? recv_late(k, fd, msg, flags, &deadline) : -EALREADY;
+    if (late != -EALREADY)
+        return late;
+    uint64_t timeout = atomic_load(&k->s->opts.rcvtimeo_us);
     bool block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
-    if (k->s == NULL) /* nobody in the domain can reach it; dgram_receives() has left waiting to the call itself */
-        return zs_sys(SYS_recvmsg, fd, msg, flags);
     for (;;) {
         ssize_t r = flags & MSG_ERRQUEUE ? 0 : take_error(k);
         if (r != 0)

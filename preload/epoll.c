@@ -6,6 +6,24 @@
 
 /* ---- epoll_ctl ---- */
 
+static void decided(struct epset *e, struct epitem *it)
+{
+    if (it->resting) {
+        ep_item_remove(e, it);
+        return;
+    }
+    /* The kernel's entry goes, or returns with our data; exclusive ones cannot be modified. */
+    if (it->in_kernel)
+        zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, NULL);
+    it->in_kernel = sock_has_kernel_side(it->k);
+    if (!it->subscribed && ep_set_prepare(e) == 0)
+        ep_item_subscribe(e, it);
+    it->tagged = it->in_kernel && it->subscribed;
+    if (it->in_kernel)
+        ep_kernel_part(e, it, EPOLL_CTL_ADD);
+    ep_wake(e);
+}
+
 static int ctl_add(struct epset *e, struct zsock *k, int fd, const struct epoll_event *ev)
 {
     const uint32_t exclusive_ok = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
@@ -34,8 +52,11 @@ static int ctl_add(struct epset *e, struct zsock *k, int fd, const struct epoll_
     it->next_of_sock = k->items;
     k->items = it;
     zs_word_unlock(&k->lock);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in ep_sock_decided() */
     if (it->subscribed)
         ep_wake(e);
+    else if (sock_accelerated(k)) /* another thread told the engine meanwhile, and may not have found the item */
+        decided(e, it);
     return 0;
 }
 
@@ -187,26 +208,9 @@ int zsp_epoll_create1(int flags)
 
 /* ---- What happens to sockets and descriptors ---- */
 
-static void decided(struct epset *e, struct epitem *it)
-{
-    if (it->resting) {
-        ep_item_remove(e, it);
-        return;
-    }
-    /* The kernel's entry goes, or returns with our data; exclusive ones cannot be modified. */
-    if (it->in_kernel)
-        zs_sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, NULL);
-    it->in_kernel = sock_has_kernel_side(it->k);
-    if (!it->subscribed && ep_set_prepare(e) == 0)
-        ep_item_subscribe(e, it);
-    it->tagged = it->in_kernel && it->subscribed;
-    if (it->in_kernel)
-        ep_kernel_part(e, it, EPOLL_CTL_ADD);
-    ep_wake(e);
-}
-
 void ep_sock_decided(struct zsock *k)
 {
+    atomic_thread_fence(memory_order_seq_cst);
     if (k->items != NULL)
         each_item(k, decided);
 }

@@ -117,7 +117,12 @@ static void plan_env(struct env_plan *plan, char *const envp[], bool moved, bool
         if (own != NULL)
             plan->own[plan->nown++] = own;
     }
+    bool frame = !zs_passthrough(); /* a handler that uses sockets must not come in between */
+    if (frame)
+        frame_enter();
     list_inherited(plan, moved);
+    if (frame)
+        frame_end();
     if (!space_room(plan->room, sizeof plan->room, exec))
         plan->room[0] = 0;
     size_t at = (size_t)snprintf(plan->token, sizeof plan->token, "ZSTACK_TOKEN=");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The data calls: each finds the socket, brings its arguments into one form and calls the stream or the datagram side. */
-#include "preload.h"
+#include "latewait.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -121,35 +121,17 @@ static ssize_t send_message(struct zsock *k, int fd, const struct msghdr *msg, i
 
 /* ---- Receive ---- */
 
-/* As call_begin; NULL also for a UDP socket whose datagrams come from the kernel alone: the real call has its ways to wait. */
+/* As call_begin; NULL also for a UDP socket whose datagrams come from the kernel alone, and go on doing so while the call lasts. */
 static inline struct zsock *recv_begin(struct call *c, const char *name, int fd, int flags)
 {
     struct zsock *k = call_begin(c, name, fd);
-    c->waits = NULL;
     if (ZS_LIKELY(k == NULL || k->s != NULL) || atomic_load(&k->kind) != ZK_UDP)
         return k;
     bool waits = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
-    if (dgram_receives(k, fd, waits) || (waits && c->held && !dgram_waits(k, &k->dg.waits)))
+    if (dgram_receives(k, fd) || (waits && !late_quiet()))
         return k;
-    if (waits && c->held) {
-        c->waits = k;
-        c->held = false; /* recv_real() gives it back, or the thread's end */
-    }
     call_end(c, fd, 0);
     return NULL;
-}
-
-/* After the real call; r is its result. */
-static inline ssize_t recv_real(const struct call *c, ssize_t r)
-{
-    if (ZS_UNLIKELY(c->waits != NULL)) {
-        int err = errno;
-        zs_thread.cur = NULL;
-        atomic_fetch_sub(&c->waits->dg.waits, 1);
-        zsock_drop(c->waits);
-        errno = err;
-    }
-    return r;
 }
 
 /* read and kin, unlike recv, never look at the queue for no bytes (sock_read_iter). */
@@ -164,7 +146,7 @@ ssize_t zsp_read(int fd, void *buf, size_t n)
     struct call c;
     struct zsock *k = recv_begin(&c, "read", fd, 0);
     if (k == NULL)
-        return recv_real(&c, REAL(read)(fd, buf, n));
+        return REAL(read)(fd, buf, n);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     return call_end(&c, fd, n == 0 ? 0 : recv_bytes(k, fd, &iov, 1, iov.iov_len, NULL, 0));
 }
@@ -174,7 +156,7 @@ ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
     struct call c;
     struct zsock *k = recv_begin(&c, "readv", fd, 0);
     if (k == NULL)
-        return recv_real(&c, REAL(readv)(fd, iov, cnt));
+        return REAL(readv)(fd, iov, cnt);
     return call_end(&c, fd, cnt < 0 ? -EINVAL : read_vector(k, fd, iov, (size_t)cnt, 0));
 }
 
@@ -183,7 +165,7 @@ ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int fla
     struct call c;
     struct zsock *k = recv_begin(&c, "preadv2", fd, 0);
     if (k == NULL)
-        return recv_real(&c, REAL(preadv2)(fd, iov, cnt, off, flags));
+        return REAL(preadv2)(fd, iov, cnt, off, flags);
     if (off != -1 || cnt < 0)
         return call_end(&c, fd, cnt < 0 || off < 0 ? -EINVAL : -ESPIPE);
     return call_end(&c, fd, read_vector(k, fd, iov, (size_t)cnt, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
@@ -194,7 +176,7 @@ ssize_t zsp_recv(int fd, void *buf, size_t n, int flags)
     struct call c;
     struct zsock *k = recv_begin(&c, "recv", fd, flags);
     if (k == NULL)
-        return recv_real(&c, REAL(recv)(fd, buf, n, flags));
+        return REAL(recv)(fd, buf, n, flags);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     return call_end(&c, fd, recv_bytes(k, fd, &iov, 1, iov.iov_len, NULL, flags));
 }
@@ -219,7 +201,7 @@ ssize_t zsp_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *fr
     struct call c;
     struct zsock *k = recv_begin(&c, "recvfrom", fd, flags);
     if (k == NULL)
-        return recv_real(&c, REAL(recvfrom)(fd, buf, n, flags, from, len));
+        return REAL(recvfrom)(fd, buf, n, flags, from, len);
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     struct sockaddr_storage name;
@@ -236,7 +218,7 @@ ssize_t zsp_recvmsg(int fd, struct msghdr *msg, int flags)
     struct call c;
     struct zsock *k = recv_begin(&c, "recvmsg", fd, flags);
     if (k == NULL) {
-        ssize_t r = recv_real(&c, REAL(recvmsg)(fd, msg, flags));
+        ssize_t r = REAL(recvmsg)(fd, msg, flags);
         if (r >= 0 && msg->msg_controllen > 0 && zs_proc.conf.enabled)
             scm_received(msg);
         return r;
@@ -249,7 +231,7 @@ int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timesp
     struct call c;
     struct zsock *k = recv_begin(&c, "recvmmsg", fd, flags);
     if (k == NULL) {
-        int r = (int)recv_real(&c, REAL(recvmmsg)(fd, v, n, flags, t));
+        int r = (int)REAL(recvmmsg)(fd, v, n, flags, t);
         for (int i = 0; i < r && zs_proc.conf.enabled; i++)
             if (v[i].msg_hdr.msg_controllen > 0)
                 scm_received(&v[i].msg_hdr);

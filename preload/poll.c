@@ -15,6 +15,7 @@ struct pollset {
     struct zs_session **sub; /* what the waiter is subscribed to, by index */
     uint32_t nshm, nkernel;
     bool restartable; /* for a call that SA_RESTART goes on with, unlike poll itself */
+    bool late;        /* UDP sockets among them that the engine had not been told of at the start */
     bool mixed;       /* sockets of a dead engine's domain beside those of a living one: the waiter has only the latter */
     struct zs_domain *d;
 };
@@ -28,8 +29,15 @@ static struct zsock *shm_sock(int fd)
     return fd >= 0 ? poll_sock(fdtab_raw(fd)) : NULL;
 }
 
+/* A UDP socket that the engine has not been told of. */
+static bool is_late(int fd)
+{
+    struct zsock *k = fd >= 0 ? fd_sock(fdtab_raw(fd)) : NULL;
+    return k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL;
+}
+
 /* Also what is not there is left to the kernel, which has the error for it. */
-static bool any_shm(struct pollfd *p, nfds_t n, uint32_t *waits)
+static bool any_ours(struct pollfd *p, nfds_t n)
 {
     if (!user_writable(p, n < INT32_MAX ? n * sizeof *p : SIZE_MAX))
         return false;
@@ -38,7 +46,7 @@ static bool any_shm(struct pollfd *p, nfds_t n, uint32_t *waits)
         uintptr_t raw = p[i].fd >= 0 ? fdtab_raw(p[i].fd) : 0;
         if (fd_tag(raw) == FDT_EPOLL)
             ep_set_polled(p[i].fd);
-        else if (raw != 0 && (fd_tag(raw) == FDT_KEPT || poll_sock_first(p[i].fd, raw, waits) != NULL))
+        else if (raw != 0 && (fd_tag(raw) == FDT_KEPT || poll_ours(p[i].fd, raw)))
             ours = true;
     }
     return ours;
@@ -69,6 +77,7 @@ static void classify(struct pollset *s)
         bool kernel = s->p[i].fd >= 0 && !kept && (k == NULL || sock_has_kernel_side(k));
         s->kp[i] = (struct pollfd){.fd = kernel ? s->p[i].fd : -1, .events = s->p[i].events};
         s->nkernel += kernel;
+        s->late |= kernel && is_late(s->p[i].fd);
         s->nshm += k != NULL;
     }
     choose_domain(s);
@@ -119,6 +128,7 @@ struct zs_wait *thread_wait(struct zs_domain *d)
         t->wait.d = NULL; /* the parent's */
     if (t->wait.d == d)
         return &t->wait;
+    late_disarm(); /* a sleep that was left by a jump may have armed its bell */
     if (t->wait.d != NULL)
         zs_wait_close(&t->wait);
     t->wait_generation = generation;
@@ -209,47 +219,90 @@ static int sleep_in_kernel(struct pollset *s, const struct timespec *t, const si
     return r < 0 ? -errno : r;
 }
 
+/* What one sleep hears of shared memory by. */
+struct ears {
+    struct zs_wait *w; /* subscribed to the sockets; NULL: none to have, or not needed */
+    int bell;          /* -1: none */
+    bool deaf;         /* somebody may not be able to wake us: look often */
+};
+
+static struct ears ears_open(struct pollset *s)
+{
+    struct ears h = {.w = NULL, .bell = -1};
+    const struct zs_wait *kept = zs_thread.wait_generation == atomic_load(&zs_proc.generation) ? &zs_thread.wait : NULL;
+    bool had = kept != NULL && kept->d == s->d;
+    if (s->late)
+        h.bell = late_arm(had ? kept->fd : -1);
+    bool needed = !s->late; /* for late ones alone a waiter is not worth a request to the engine */
+    for (nfds_t i = 0; i < s->n && !needed; i++)
+        needed = shm_sock(s->p[i].fd) != NULL;
+    if (needed && (atomic_load(&s->d->alive) || had))
+        h.w = thread_wait(s->d);
+    if (s->late && h.w != NULL && h.w->fd != h.bell)
+        late_arm(h.w->fd);
+    h.deaf = (s->late && h.bell < 0) || (needed && h.w == NULL) || (h.w != NULL && h.w->lone) || s->mixed;
+    if (h.w != NULL)
+        h.bell = h.w->fd;
+    return h;
+}
+
+static void ears_listen(struct pollset *s, const struct ears *h)
+{
+    if (h->w == NULL)
+        return;
+    subscribe_all(s, h->w);
+    atomic_store(&zs_wait_shm(h->w)->asleep, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
+}
+
+static void ears_close(struct pollset *s, const struct ears *h, bool rung)
+{
+    uint64_t count;
+    if (h->w != NULL) {
+        atomic_store(&zs_wait_shm(h->w)->asleep, 0);
+        unsubscribe_all(s, h->w);
+    }
+    if (s->late)
+        late_disarm();
+    if (rung)
+        zs_sys(SYS_read, h->bell, &count, sizeof count);
+}
+
+/* How long a sleep may last, ns, 0: for ever. Without who wakes us: look often. Without an engine: look for a new one. */
+static uint64_t sleep_limit(const struct pollset *s, const struct ears *h, uint64_t deadline)
+{
+    const uint64_t watch_ns = 250000000;
+    uint64_t limit = h->deaf ? ZS_WAIT_LONE_NS : atomic_load(&s->d->alive) && !zs_proc.restricted ? 0 : watch_ns;
+    uint64_t now = zs_now_ns();
+    uint64_t left = deadline == 0 ? limit : deadline > now ? deadline - now : 1;
+    return limit != 0 && limit < left ? limit : left;
+}
+
 /* One sleep. 0: look again; -EINTR. */
 static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask)
 {
-    const uint64_t watch_ns = 250000000;
     if (!atomic_load(&s->d->alive) && zs_attached() != NULL)
         choose_domain(s); /* an engine is back: listeners and UDP sockets have moved to it */
-    struct zs_wait *w = atomic_load(&s->d->alive) || zs_thread.wait.d == s->d ? thread_wait(s->d) : NULL;
-    /* Without a waiter there is nobody to wake us: look often. Without an engine: look for a new one. */
-    bool blind = w == NULL || w->lone || s->mixed;
-    uint64_t limit = blind ? ZS_WAIT_LONE_NS : atomic_load(&s->d->alive) && !zs_proc.restricted ? 0 : watch_ns;
-    uint64_t now = zs_now_ns();
-    uint64_t left = deadline == 0 ? limit : deadline > now ? deadline - now : 0;
-    if (limit != 0 && limit < left)
-        left = limit;
+    const struct ears h = ears_open(s);
+    uint64_t left = sleep_limit(s, &h, deadline);
     struct timespec t = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
-    s->kp[s->n] = (struct pollfd){.fd = w != NULL ? w->fd : -1, .events = POLLIN};
+    s->kp[s->n] = (struct pollfd){.fd = h.bell, .events = POLLIN};
     s->kp[s->n + 1] = (struct pollfd){.fd = s->d->ctl_fd, .events = POLLRDHUP};
     if (!atomic_load(&s->d->alive))
         s->kp[s->n + 1].fd = -1;
     const uint32_t generation = atomic_load(&zs_proc.generation);
-    if (w != NULL) {
-        subscribe_all(s, w);
-        atomic_store(&zs_wait_shm(w)->asleep, 1);
-        atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
-    }
+    ears_listen(s, &h);
     int r = 0, intr = 0;
     if (scan(s) == 0) {
-        sleep_begin(NULL, w != NULL ? w->fd : -1);
-        r = sleep_in_kernel(s, deadline != 0 || limit != 0 ? &t : NULL, mask);
+        sleep_begin(NULL, h.bell);
+        r = sleep_in_kernel(s, left != 0 ? &t : NULL, mask);
         intr = sleep_end(s->restartable);
         r = r == -EINTR && intr == 0 && s->restartable ? 0 : r;
         if (s->d->view.stats != NULL)
             atomic_fetch_add_explicit(&s->d->view.stats->sleeps, 1, memory_order_relaxed);
     }
-    if (w != NULL && atomic_load(&zs_proc.generation) == generation) { /* else a handler forked, and this is the child: they are its parent's */
-        atomic_store(&zs_wait_shm(w)->asleep, 0);
-        unsubscribe_all(s, w);
-        uint64_t rung;
-        if (r > 0 && s->kp[s->n].revents)
-            zs_sys(SYS_read, w->fd, &rung, sizeof rung);
-    }
+    if (atomic_load(&zs_proc.generation) == generation) /* else a handler forked, and this is the child: they are its parent's */
+        ears_close(s, &h, r > 0 && s->kp[s->n].revents);
     bool looked = (r > 0 && s->kp[s->n + 1].revents) || (r == 0 && zs_proc.restricted && atomic_load(&s->d->alive));
     if (looked && !zs_domain_check(s->d))
         zs_engine_lost(s->d);
@@ -269,7 +322,7 @@ static int poll_loop(struct pollset *s, int64_t timeout_ns, const sigset_t *mask
             if (r < 0 && ready == 0)
                 return r;
         }
-        int r = first || ready > 0 || over ? kernel_look(s, ready > 0 || over ? mask : NULL) : 0;
+        int r = (first && s->nshm > 0) || ready > 0 || over ? kernel_look(s, ready > 0 || over ? mask : NULL) : 0;
         if (r < 0 && ready == 0)
             return r;
         ready = merge_kernel(s);
@@ -302,7 +355,7 @@ int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *ma
     int r;
     if (s.d == NULL)
         s.d = atomic_load(&zs_proc.domain);
-    if (s.nshm == 0) { /* only descriptors that look closed */
+    if (s.nshm == 0 && !(s.late && s.d != NULL)) { /* only descriptors that look closed */
         struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
         r = scan(&s) > 0 ? 0 : REAL(ppoll)(s.kp, n, timeout_ns < 0 ? NULL : &t, mask);
         r = r < 0 ? -errno : merge_kernel(&s);
@@ -349,11 +402,8 @@ static int framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout_
 
 int zsp_poll(struct pollfd *p, nfds_t n, int timeout)
 {
-    uint32_t waits = 0;
-    bool ours = poll_possible() && any_shm(p, n, &waits);
-    int r = ours ? framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL) : REAL(poll)(p, n, timeout);
-    poll_waited(waits);
-    return r;
+    bool ours = poll_possible() && any_ours(p, n);
+    return ours ? framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL) : REAL(poll)(p, n, timeout);
 }
 
 int64_t poll_ns(const struct timespec *t)
@@ -370,9 +420,6 @@ bool poll_bad_time(const struct timespec *t, const sigset_t *mask)
 
 int zsp_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *mask)
 {
-    uint32_t waits = 0;
-    bool ours = poll_possible() && !poll_bad_time(t, mask) && any_shm(p, n, &waits);
-    int r = ours ? framed("ppoll", p, n, poll_ns(t), mask) : REAL(ppoll)(p, n, t, mask);
-    poll_waited(waits);
-    return r;
+    bool ours = poll_possible() && !poll_bad_time(t, mask) && any_ours(p, n);
+    return ours ? framed("ppoll", p, n, poll_ns(t), mask) : REAL(ppoll)(p, n, t, mask);
 }

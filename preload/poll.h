@@ -3,7 +3,7 @@
 #ifndef ZS_PRELOAD_POLL_H
 #define ZS_PRELOAD_POLL_H
 
-#include "preload.h"
+#include "latewait.h"
 
 #define ZS_POLL_FEW 64u /* descriptors for which the stack has room, as in the kernel's own poll and select */
 
@@ -20,19 +20,13 @@ static inline struct zsock *poll_sock(uintptr_t raw)
     return k != NULL && sock_accelerated(k) ? k : NULL;
 }
 
-/* As poll_sock, for a descriptor that is about to be waited for. */
-static inline struct zsock *poll_sock_first(int fd, uintptr_t raw, uint32_t *waits)
+/* Whether a descriptor that is about to be waited for needs more than the real call. */
+static inline bool poll_ours(int fd, uintptr_t raw)
 {
     struct zsock *k = fd_sock(raw);
     if (ZS_UNLIKELY(k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL))
-        dgram_polled(fd, waits);
-    return poll_sock(raw);
-}
-
-static inline void poll_waited(uint32_t waits)
-{
-    if (ZS_UNLIKELY(waits > 0))
-        atomic_fetch_sub(&zs_proc.udp_polls, waits);
+        return dgram_polled(fd) || !late_quiet();
+    return poll_sock(raw) != NULL;
 }
 
 int64_t poll_ns(const struct timespec *t); /* NULL: -1, for ever */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Process life: start, fork, and images that follow by exec. */
-#include "preload.h"
+#include "latewait.h"
 
 #include "buffers.h"
 
@@ -110,7 +110,7 @@ static void forked(void)
     atomic_store(p->wipe, ZS_WIPE_CHILD);
     atomic_fetch_add(&p->generation, 1);
     atomic_store(&p->attach_lock, 0);
-    atomic_store(&p->udp_polls, 0);
+    late_child();
     p->locks_memory = false; /* mlockall(2): not inherited */
     fd_forget_kept();
     pool_child();

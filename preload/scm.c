@@ -27,6 +27,7 @@ static void right_leaves(int fd)
     if (k == NULL)
         return;
     client_self();
+    dgram_passed(k, fd);
     if (sock_leaves(k, fd) && k->s != NULL)
         share_socks(&k, 1);
 }

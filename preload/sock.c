@@ -445,6 +445,7 @@ int sock_claim(int fd)
     k->dg.touched = true;
     if (s->kind == ZS_KIND_UDP) {
         k->dg.port = s->port;
+        k->dg.settling = true; /* who had it may have been told of late */
         dg_load(k, fd);
         dg_publish(k);
     }

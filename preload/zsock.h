@@ -58,15 +58,14 @@ enum dg_option {
 struct zs_dgopts {
     bool touched;  /* an option was set: they are not those of a fresh socket */
     /* Of a socket that the engine has not been told of (dgbind.c): */
-    bool known;    /* `local` says to where it is bound */
-    bool loaded;   /* `value` has the options */
+    _Atomic bool known;  /* `local` says to where it is bound */
+    _Atomic bool loaded; /* `value` has the options */
     bool connected; /* to `peer` */
-    bool refused;  /* the engine did not take it */
+    const struct zs_domain *refused; /* whose engine did not take it */
     bool at_once;  /* the engine has to know: an epoll set tells its edges */
     bool settling; /* it was told of late: the kernel may have older datagrams than the ring */
     uint8_t sent, reads; /* calls, up to 255 */
-    _Atomic uint32_t opening; /* held by who tells the engine */
-    _Atomic uint32_t waits;   /* threads that wait in the kernel for a datagram, and must not miss it */
+    _Atomic uint32_t opening; /* held by who tells the engine, or finds `local` out */
     struct zs_addr local, peer;
     int value[DG_N];
     uint32_t port;          /* of the engine, bound to (SO_BINDTODEVICE), from 1; 0: to none */

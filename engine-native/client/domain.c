@@ -51,6 +51,13 @@ static long send_request(int sock, const struct zs_ctl_request *req, int fd)
     return zs_sys(SYS_sendmsg, sock, &msg, MSG_NOSIGNAL);
 }
 
+static void close_fds(const int *fd)
+{
+    for (uint32_t i = 0; i < ZS_CTL_REPLY_FDS; i++)
+        if (fd[i] >= 0)
+            zs_sys(SYS_close, fd[i]);
+}
+
 /* fd: the only descriptor that came, -1 none; ZS_CTL_REPLY_FDS of them. */
 static long receive_reply(int sock, struct zs_ctl_reply *reply, int *fd)
 {
@@ -79,14 +86,11 @@ static long receive_reply(int sock, struct zs_ctl_reply *reply, int *fd)
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c))
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
             memcpy(fd, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+    if (msg.msg_flags & MSG_CTRUNC) { /* no descriptor was free: the first of two would be taken for the only one */
+        close_fds(fd);
+        fd[0] = fd[1] = -1;
+    }
     return r;
-}
-
-static void close_fds(const int *fd)
-{
-    for (uint32_t i = 0; i < ZS_CTL_REPLY_FDS; i++)
-        if (fd[i] >= 0)
-            zs_sys(SYS_close, fd[i]);
 }
 
 /* fd: what comes with the reply, closed by the caller. */

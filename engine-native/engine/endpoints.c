@@ -23,8 +23,8 @@
 /* What the kernel says about a socket. */
 struct kernel_socket {
     uint64_t cookie;
-    struct zs_addr local;
-    uint16_t flags; /* ZS_F_V6ONLY, ZS_F_REUSEPORT, ZS_F_NONBLOCK */
+    struct zs_addr local, remote; /* remote: with ZS_F_CONNECTED */
+    uint16_t flags; /* ZS_F_V6ONLY, ZS_F_REUSEPORT, ZS_F_NONBLOCK, ZS_F_CONNECTED */
     bool reuseaddr, on_device;
     uint32_t port; /* of the engine, whose packets the device's are */
     int sndbuf, rcvbuf;
@@ -37,7 +37,8 @@ static int option(int fd, int level, int name)
     return getsockopt(fd, level, name, &value, &len) == 0 ? value : 0;
 }
 
-static int local_addr(int fd, struct zs_addr *to)
+/* Its own address, or with `peer` the other end's: 0, -ENOTCONN, -EAFNOSUPPORT. */
+static int socket_addr(int fd, bool peer, struct zs_addr *to)
 {
     union {
         struct sockaddr sa;
@@ -46,7 +47,7 @@ static int local_addr(int fd, struct zs_addr *to)
     } addr;
     socklen_t len = sizeof addr;
     memset(to, 0, sizeof *to);
-    if (getsockname(fd, &addr.sa, &len) != 0)
+    if ((peer ? getpeername : getsockname)(fd, &addr.sa, &len) != 0)
         return -errno;
     to->family = addr.sa.sa_family;
     if (addr.sa.sa_family == AF_INET) {
@@ -83,7 +84,7 @@ static int inspect(struct engine *e, int fd, uint32_t kind, struct kernel_socket
     socklen_t len = sizeof device;
     int err = socket_cookie(e, fd, &k->cookie);
     if (err == 0)
-        err = local_addr(fd, &k->local);
+        err = socket_addr(fd, false, &k->local);
     if (err != 0)
         return err;
     bool tcp = kind == ZS_KIND_TCP_LISTEN;
@@ -92,6 +93,9 @@ static int inspect(struct engine *e, int fd, uint32_t kind, struct kernel_socket
     if (k->local.port == 0 || (tcp && !option(fd, SOL_SOCKET, SO_ACCEPTCONN)))
         return -EINVAL;
     k->flags = option(fd, SOL_SOCKET, SO_REUSEPORT) ? ZS_F_REUSEPORT : 0;
+    /* From its first datagram on it is to hear its peer only. */
+    if (!tcp && socket_addr(fd, true, &k->remote) == 0)
+        k->flags |= ZS_F_CONNECTED;
     if (k->local.family == AF_INET6 && option(fd, IPPROTO_IPV6, IPV6_V6ONLY))
         k->flags |= ZS_F_V6ONLY;
     /* Before another holder can claim it: the placeholder itself is made non-blocking after this. */
@@ -170,6 +174,7 @@ static int endpoint_create(struct engine *e, struct client *c, uint32_t kind, co
     t->on_device = k->on_device;
     t->port = s->port = k->port;
     s->local = k->local;
+    s->remote = k->remote;
     atomic_store(&s->pmtu, 0);
     atomic_store(&s->creator, c->id);
     atomic_store(&s->cookie, k->cookie);

@@ -318,6 +318,7 @@ bool waiter_ring_from_thread(struct engine *e, uint32_t waiter);
 /* ---- tracked.c ---- */
 struct tracked *tracked_by_cookie(struct engine *e, uint64_t cookie);
 struct tracked *tracked_by_told_cookie(struct engine *e, uint64_t cookie); /* also of what was shared in a request not read yet */
+void tracked_take_told(struct engine *e); /* reads what clients have said in requests that take no reply and are not read yet */
 struct tracked *tracked_by_session(struct engine *e, uint32_t session);
 struct tracked *tracked_add(struct engine *e, uint64_t cookie, uint32_t session, uint32_t kind, uint32_t creator);
 void tracked_forget_cookie(struct engine *e, struct tracked *t);

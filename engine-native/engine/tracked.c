@@ -15,13 +15,20 @@ struct tracked *tracked_by_cookie(struct engine *e, uint64_t cookie)
     return t;
 }
 
+void tracked_take_told(struct engine *e)
+{
+    for (uint32_t i = 0; i < ZS_MAX_CLIENTS; i++)
+        if (e->clients[i] != NULL)
+            conn_take_told(e, e->clients[i]->conn);
+}
+
 struct tracked *tracked_by_told_cookie(struct engine *e, uint64_t cookie)
 {
     struct tracked *t = tracked_by_cookie(e, cookie);
-    for (uint32_t i = 0; t == NULL && i < ZS_MAX_CLIENTS; i++)
-        if (e->clients[i] != NULL)
-            conn_take_told(e, e->clients[i]->conn);
-    return t != NULL ? t : tracked_by_cookie(e, cookie);
+    if (t != NULL)
+        return t;
+    tracked_take_told(e);
+    return tracked_by_cookie(e, cookie);
 }
 
 struct tracked *tracked_by_session(struct engine *e, uint32_t session)

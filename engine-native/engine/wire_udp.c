@@ -18,6 +18,10 @@
 struct tracked *wire_udp_tracked(struct engine *e, const struct client *c, uint32_t session, uint32_t gen)
 {
     struct tracked *t = tracked_by_session(e, session);
+    if (t != NULL && t->creator != c->id && !t->shared) { /* a fork's child may be faster than what its parent said of it */
+        tracked_take_told(e);
+        t = tracked_by_session(e, session);
+    }
     if (t == NULL || t->gen != gen || t->closing || t->kind != ZS_KIND_UDP || (t->creator != c->id && !t->shared))
         return NULL;
     return t;

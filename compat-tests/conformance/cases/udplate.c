@@ -2,6 +2,7 @@
  * UDP sockets that the engine is told of late: who waits, or holds the socket, or counts on an order, while that happens. */
 #include "lib.h"
 
+#include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/time.h>
 
@@ -189,13 +190,93 @@ static void handlers(void)
     reap(s.pid);
 }
 
+/* ---- A fork tells the engine while somebody waits ---- */
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void fork_elsewhere(void (*wait)(int fd))
+{
+    struct server s;
+    server_start(&s, 2, 1);
+    struct reader r = {wait, (int)OK(socket(AF_INET, SOCK_DGRAM, 0))};
+    ask(r.fd, &s, 1);
+    pthread_t t = thread(read_one, &r);
+    settle();
+    reap(child(nothing, NULL));
+    ask(r.fd, &s, 2);
+    join(t);
+    OK(close(r.fd));
+    reap(s.pid);
+}
+
+static void fork_while_waiting(void)
+{
+    fork_elsewhere(wait_recv);
+    fork_elsewhere(wait_poll);
+    fork_elsewhere(wait_select);
+    fork_elsewhere(wait_epoll);
+}
+
+static void fork_and_ask(int sig)
+{
+    ask_again(sig);
+    reap(child(nothing, NULL));
+}
+
+static void handler_forks(void)
+{
+    struct server s;
+    server_start(&s, 2, 1);
+    char buf[64];
+    struct itimerval once = {{0, 0}, {0, 30000}};
+    again.server = &s;
+    again.fd = (int)OK(socket(AF_INET, SOCK_DGRAM, 0));
+    again.asked = 1;
+    handler(SIGALRM, fork_and_ask, SA_RESTART);
+    ask(again.fd, &s, 1);
+    OK(setitimer(ITIMER_REAL, &once, NULL));
+    recv_text(again.fd, buf, sizeof buf, 0);
+    trace("answer %s", buf);
+    OK(close(again.fd));
+    reap(s.pid);
+}
+
+static void reads_one(void *arg)
+{
+    read_one(arg);
+}
+
+/* A child waits for a socket that its parent binds, which then forks again. */
+static void bound_after_fork(void)
+{
+    struct addr any, at;
+    int c = (int)OK(socket(AF_INET, SOCK_DGRAM, 0));
+    struct reader r = {wait_recv, (int)OK(socket(AF_INET, SOCK_DGRAM, 0))};
+    pid_t pid = child(reads_one, &r);
+    settle();
+    loopback(&any, AF_INET, 0);
+    OK(bind(r.fd, SA(&any), any.len));
+    reap(child(nothing, NULL));
+    local_addr(r.fd, &at);
+    OK(sendto(c, "for the child", 13, 0, SA(&at), at.len));
+    reap(pid);
+    OK(close(r.fd));
+    OK(close(c));
+}
+
 /* ---- Order ---- */
 
 static void show_all(const char *what, int fd, int n)
 {
     char buf[64];
+    int next;
     for (int i = 0; i < n; i++) {
         show_poll(what, fd, POLLIN, 3000);
+        OK(ioctl(fd, FIONREAD, &next));
+        trace("%d bytes", next);
         recv_text(fd, buf, sizeof buf, MSG_DONTWAIT);
         trace("%s %s", what, buf);
     }
@@ -209,13 +290,13 @@ static void order(void)
     int c = (int)OK(socket(AF_INET, SOCK_DGRAM, 0));
     s.fd = udp_bound(AF_INET, &s.at);
     for (int i = 0; i < 6; i++)
-        ask(c, &s, i);
+        ask(c, &s, i * i * i);
     settle();
     char buf[64];
     for (int i = 0; i < 9; i++) {
         struct addr from = {.len = sizeof from.ss};
         if (i < 3)
-            ask(c, &s, 6 + i);
+            ask(c, &s, i);
         long n = OK(recvfrom(s.fd, buf, sizeof buf, 0, SA(&from), &from.len));
         trace("question %.*s", (int)n, buf);
         OK(sendto(s.fd, buf, (size_t)n, 0, SA(&from), from.len));
@@ -373,6 +454,9 @@ const struct conf_case udplate_cases[] = {
     {"udp_late_threads_unbound", threads_unbound, UDP, NULL},
     {"udp_late_fork_unused", forked_unused, KERNEL, "a socket that several processes got before it was bound receives by the kernel"},
     {"udp_late_handler", handlers, UDP, NULL},
+    {"udp_late_fork_waiting", fork_while_waiting, UDP, NULL},
+    {"udp_late_handler_forks", handler_forks, UDP, NULL},
+    {"udp_late_bound_after_fork", bound_after_fork, KERNEL, "a socket that several processes got before it was bound receives by the kernel"},
     {"udp_late_order", order, UDP, NULL},
     {"udp_late_fork", forked, UDP, NULL},
     {"udp_late_passed", passed, UDP, NULL},
