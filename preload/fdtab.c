@@ -111,22 +111,22 @@ void zsock_for_each(void (*f)(struct zsock *, int, void *), void *arg)
 
 /* ---- Our own descriptors ---- */
 
-/* Where they go: above the application's soft limit where the hard limit leaves room, so that they take none of the numbers
- * it may use; else at the top of what there is. */
+/* Where they go: above the application's soft limit where the hard limit leaves room, so that they take none of the numbers it may use; else
+ * at the top of what there is. But not higher than necessary: the kernel's table is as large as the highest number asks for, and each fork
+ * copies it. A limit of thousands leaves the numbers above those that select(2) can do with. */
 int fd_keep(int fd)
 {
     struct rlimit64 lim, raised;
     int to = -EMFILE;
     zs_word_lock(&tab.kept_lock);
     if (zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) == 0 && tab.nkept < sizeof tab.kept / sizeof tab.kept[0]) {
-        /* Not higher than this: the kernel's table is as large as the highest number, and fork copies it. */
-        const uint64_t ceiling = 61440;
+        const uint64_t high = 4096;
         uint64_t soft = lim.rlim_cur;
         raised = lim;
         raised.rlim_cur = lim.rlim_max;
-        bool above = soft < ceiling && lim.rlim_max > soft + 64 &&
+        bool above = soft <= high && lim.rlim_max > soft + 64 &&
                      zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL) == 0;
-        uint64_t low = above ? soft : soft >= ceiling ? ceiling : soft > 512 ? soft - 256 : soft / 2;
+        uint64_t low = above ? soft : soft > high ? FD_SETSIZE : soft > 512 ? soft - 256 : soft / 2;
         to = (int)zs_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (long)low);
         if (above)
             zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, &lim, NULL);

@@ -121,7 +121,7 @@ static void forked(void)
         d->view.locked = false;
         d->view.stats = &nobody; /* the counters and reasons in the arena are the parent's */
         atomic_store(&d->rpc_lock, 0);
-        memset(d->doorbell, 0, ZS_MAX_WAITERS * sizeof *d->doorbell);
+        madvise(d->doorbell, ZS_MAX_WAITERS * sizeof *d->doorbell, MADV_DONTNEED); /* zeroes, without a page for each of them */
         zs_buffers_forked(d);
     }
 }
