@@ -76,15 +76,27 @@ void dgram_bound_again(struct zsock *k, int fd)
     atomic_fetch_or(&k->s->flags, ZS_F_CONNECTED | (atomic_load(&old->flags) & ZS_F_WIRE));
 }
 
-/* The port is gone: nobody can reach the socket until it is bound again. */
-void dgram_unbound(struct zsock *k, int fd)
+static void forget_session(struct zsock *k, int fd)
 {
     ep_sock_forget(k);
-    zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
     k->s = NULL;
     atomic_fetch_sub(&zs_proc.endpoints, 1);
     if (!atomic_load(&k->nonblock))
         zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
+}
+
+/* The port is gone: nobody can reach the socket until it is bound again. */
+void dgram_unbound(struct zsock *k, int fd)
+{
+    zs_rpc2(k->d, ZS_CTL_CLOSE, k->index, k->gen, -1, NULL, NULL);
+    forget_session(k, fd);
+}
+
+void dgram_stop(struct zsock *k, int fd, enum zs_reason reason)
+{
+    zs_rpc2(k->d, ZS_CTL_STOP, 0, 0, fd, NULL, NULL);
+    zs_why(k->d, fd, IPPROTO_UDP, ZS_VERDICT_KERNEL, reason, NULL);
+    forget_session(k, fd);
 }
 
 static void kernel_bind(struct zsock *k, int fd)

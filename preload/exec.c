@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * exec and posix_spawn: the next image is preloaded even when the program rebuilt its environment, and finds the sockets
  * that it inherits. Runs in vfork children, too: only stack memory, nothing is written that the parent sees. */
-#include "preload.h"
+#include "foreign.h"
 
 #include <alloca.h>
 #include <fcntl.h>
@@ -171,8 +171,21 @@ static void build_env(struct env_plan *plan, char *const envp[], char **out)
         build_env(&plan, (envp), env_out);                                                    \
     }
 
+static void before_exec(const struct foreign_program *p)
+{
+    bool frame = !zs_passthrough();
+    if (!zs_proc.conf.enabled)
+        return;
+    if (frame)
+        frame_enter();
+    foreign_before_exec(p);
+    if (frame)
+        frame_end();
+}
+
 /* Becomes the program that `call`, with env_out, starts; returns if it cannot. */
-#define EXEC(envp, call)                                                                      \
+#define EXEC(envp, call, ...)                                                                 \
+    before_exec(&(const struct foreign_program){__VA_ARGS__});                                \
     WITH_ENV(envp, zs_passthrough() && any_sock(), true)                                      \
     uint64_t room = space_before_exec();                                                      \
     int r = (int)call;                                                                        \
@@ -181,7 +194,7 @@ static void build_env(struct env_plan *plan, char *const envp[], char **out)
 
 int zsp_execve(const char *path, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(execve)(path, argv, env_out))
+    EXEC(envp, REAL(execve)(path, argv, env_out), .dir = AT_FDCWD, .file = path)
 }
 
 int zsp_execv(const char *path, char *const argv[])
@@ -191,7 +204,7 @@ int zsp_execv(const char *path, char *const argv[])
 
 int zsp_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(execvpe)(file, argv, env_out))
+    EXEC(envp, REAL(execvpe)(file, argv, env_out), .dir = AT_FDCWD, .file = file, .searched = true)
 }
 
 int zsp_execvp(const char *file, char *const argv[])
@@ -201,12 +214,12 @@ int zsp_execvp(const char *file, char *const argv[])
 
 int zsp_fexecve(int fd, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(fexecve)(fd, argv, env_out))
+    EXEC(envp, REAL(fexecve)(fd, argv, env_out), .dir = fd)
 }
 
 int zsp_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    EXEC(envp, REAL(execveat)(dir, path, argv, env_out, flags))
+    EXEC(envp, REAL(execveat)(dir, path, argv, env_out, flags), .dir = dir, .file = path)
 }
 
 /* File actions may give the new program any of our sockets under any number. */

@@ -132,6 +132,7 @@ bool dgram_polled(int fd); /* it is about to be waited for, by poll, select or e
 void dgram_leaves(struct zsock *k, int fd); /* another process may have it soon, */
 void dgram_passed(struct zsock *k, int fd); /* or gets it, and would have no part in it unless the engine knows it */
 void dgram_unbound(struct zsock *k, int fd); /* its port is gone */
+void dgram_stop(struct zsock *k, int fd, enum zs_reason reason); /* the kernel alone brings something from now on, whoever has it */
 /* Options about interfaces and groups (dgopts.c). True: done here, with the result. */
 bool dg_set(struct zsock *k, int fd, int level, int name, const void *val, socklen_t len, int *result);
 bool dg_get(struct zsock *k, int level, int name, void *val, socklen_t *len, int *result);

@@ -39,6 +39,7 @@ int share_socks(struct zsock *const *list, uint32_t n)
             if (k->s == NULL || k->fd < 0)
                 continue;
             zs_sys(SYS_getsockopt, k->fd, SOL_SOCKET, SO_COOKIE, &cookie, &len);
+            k->cookie = cookie;
             atomic_fetch_or(&k->s->flags, ZS_F_SHARED);
             req.u.share[req.count++] = (struct zs_ctl_share_entry){k->index, k->gen, cookie};
         }

@@ -117,6 +117,7 @@ struct zsock {
     _Atomic uint32_t fds;    /* descriptors that name it in this process */
     struct epset *_Atomic rests; /* the set that it was last removed from; an item of it may rest there */
     uint32_t gen;          /* of s */
+    uint64_t cookie;       /* SO_COOKIE, from when another process might have it on; 0: not looked at */
     _Atomic uint32_t turn; /* alternates between the worlds where both have something */
     int backlog;           /* listener: as listen() was given it */
     struct zs_session *wire_tx; /* UDP: the ring from which the engine sends over its ports, once asked for */

@@ -337,7 +337,7 @@ int endpoint_stop(struct engine *e, int fd)
     struct tracked *t = endpoint_of_socket(e, fd);
     if (t == NULL)
         return -ENOENT;
-    if (t->kind != ZS_KIND_TCP_LISTEN)
+    if (t->kind == ZS_KIND_TCP)
         return -EINVAL;
     COUNT(e, STOPPED_BY_REQUEST);
     if (!t->stopped)

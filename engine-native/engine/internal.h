@@ -363,6 +363,11 @@ void reap_client(struct engine *e, uint32_t spinners);
 void reap_recheck(struct engine *e);
 /* Closes one end of a TCP connection, touching the other only when both agree on being a pair. */
 void session_close_safely(struct engine *e, uint32_t index, bool abort);
+/* Its last close, by whatever, resets it: SO_LINGER with no time (socket(7)). */
+static inline bool session_wants_reset(const struct zs_session *s)
+{
+    return atomic_load(&s->opts.linger) == 0;
+}
 /* Nobody is attached and no socket is tracked: everything still marked is left over. */
 void reap_scrub(struct engine *e);
 bool owner_dead(const struct engine *e, uint32_t owner);

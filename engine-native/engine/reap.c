@@ -142,7 +142,7 @@ static void sweep_session(struct engine *e, uint32_t i, struct queued_set *q)
         if (state != ZS_S_CLOSED)
             COUNT(e, CLOSED_BY_DEATH);
         if (s->kind == ZS_KIND_TCP)
-            session_close_safely(e, i, false);
+            session_close_safely(e, i, session_wants_reset(s));
         else
             zs_session_free(&e->view, i);
     } else if (state == ZS_S_OPEN && s->kind == ZS_KIND_TCP && zs_session_peer(&e->view, s) == NULL) {

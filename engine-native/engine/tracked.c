@@ -147,8 +147,9 @@ void tracked_close(struct engine *e, struct tracked *t)
     if (gone)
         return;
     /* Its lifetime was the cookie's; nothing may take it for shared while it closes. */
-    atomic_fetch_and(&zs_session_at(&e->view, session)->flags, ~ZS_F_SHARED);
-    session_close_safely(e, session, false);
+    struct zs_session *s = zs_session_at(&e->view, session);
+    atomic_fetch_and(&s->flags, ~ZS_F_SHARED);
+    session_close_safely(e, session, session_wants_reset(s));
 }
 
 bool tracked_destroyed(struct engine *e, uint64_t cookie)

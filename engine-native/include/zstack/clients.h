@@ -52,6 +52,7 @@ struct zs_client {
     X(NO_MEMORY, "NO_MEMORY", "the engine's memory or tables are exhausted")               \
     X(OPTION, "OPTION", "a socket option or flag that only the kernel implements")         \
     X(DATAGRAM, "DATAGRAM", "each datagram goes where its destination is served")          \
+    X(FOREIGN, "FOREIGN", "handed on to a program that the library cannot enter (static, or with another user's rights)") \
     X(OWN_WAITS, "OWN_WAITS", "the program waits by system calls of its own, which cannot be redirected") \
     X(OTHER_NETNS, "OTHER_NETNS", "the process left the engine's network namespace")
 

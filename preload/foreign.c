@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Programs that the library cannot enter: static ones, those of another word size or machine, and those that run with rights of another
+ * user, for which the loader ignores LD_PRELOAD (ld.so(8), secure-execution mode). What they inherit has to be the kernel's: a listener stops
+ * being reached in any other way, and a connection gets a relay (relay.c). Runs in vfork children, too, where nothing that the parent sees is
+ * written. */
+#include "foreign.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* ---- The program ---- */
+
+#define HEAD 4096u
+#define SCRIPTS 4 /* interpreters that are scripts themselves, as deep as the kernel goes (binfmt_script) */
+
+/* The loader decides by the two pairs of ids that the program will have. */
+static bool other_rights(const struct stat *st)
+{
+    long uid = zs_sys(SYS_geteuid), gid = zs_sys(SYS_getegid);
+    if (st->st_mode & S_ISUID)
+        uid = st->st_uid;
+    if ((st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+        gid = st->st_gid;
+    return uid != zs_sys(SYS_getuid) || gid != zs_sys(SYS_getgid);
+}
+
+/* Without a loader, or with one that is not ours. */
+static bool foreign_elf(const unsigned char *head, size_t n)
+{
+    const Elf64_Ehdr *e = (const void *)head;
+    if (n < sizeof *e || e->e_ident[EI_CLASS] != ELFCLASS64 || e->e_machine != EM_X86_64)
+        return n >= sizeof *e;
+    if (e->e_phentsize != sizeof(Elf64_Phdr) || e->e_phoff > n || (n - e->e_phoff) / sizeof(Elf64_Phdr) < e->e_phnum)
+        return false; /* not to be seen from here: as most programs are */
+    for (unsigned i = 0; i < e->e_phnum; i++) {
+        Elf64_Phdr p;
+        memcpy(&p, head + e->e_phoff + i * sizeof p, sizeof p);
+        if (p.p_type == PT_INTERP)
+            return false;
+    }
+    return true;
+}
+
+/* Cuts the interpreter out of "#! PATH ARGUMENT". */
+static const char *interpreter(char *head, size_t n)
+{
+    head[n] = 0;
+    char *path = head + 2 + strspn(head + 2, " \t");
+    path[strcspn(path, " \t\n")] = 0;
+    return *path != 0 ? path : NULL;
+}
+
+static bool is_foreign(long fd, int depth)
+{
+    char head[HEAD + 1];
+    struct stat st;
+    bool foreign = false;
+    if (fd < 0)
+        return false;
+    long n = zs_sys(SYS_pread64, fd, head, HEAD, 0);
+    bool seen = n > 2 && zs_sys(SYS_fstat, fd, &st) == 0;
+    zs_sys(SYS_close, fd);
+    if (seen && memcmp(head, "#!", 2) == 0) { /* rights are the interpreter's */
+        const char *path = interpreter(head, (size_t)n);
+        foreign = path != NULL && depth < SCRIPTS && is_foreign(zs_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), depth + 1);
+    } else if (seen && memcmp(head, ELFMAG, SELFMAG) == 0) {
+        foreign = other_rights(&st) || foreign_elf((const unsigned char *)head, (size_t)n);
+    }
+    return foreign;
+}
+
+/* As execvp(3) searches. */
+static long open_searched(const char *file)
+{
+    const char *path = getenv("PATH");
+    if (path == NULL)
+        path = "/bin:/usr/bin";
+    for (const char *dir = path, *end; ; dir = end + 1) {
+        char full[PATH_MAX];
+        end = dir + strcspn(dir, ":");
+        int n = snprintf(full, sizeof full, "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "", file);
+        if (n > 0 && (size_t)n < sizeof full && zs_sys(SYS_faccessat, AT_FDCWD, full, X_OK) == 0)
+            return zs_sys(SYS_openat, AT_FDCWD, full, O_RDONLY | O_CLOEXEC, 0);
+        if (*end == 0)
+            return -ENOENT;
+    }
+}
+
+static long open_program(const struct foreign_program *p)
+{
+    if (p->file == NULL || *p->file == 0)
+        return p->dir >= 0 ? zs_sys(SYS_fcntl, p->dir, F_DUPFD_CLOEXEC, 0) : -ENOENT;
+    if (p->searched && strchr(p->file, '/') == NULL)
+        return open_searched(p->file);
+    return zs_sys(SYS_openat, p->dir, p->file, O_RDONLY | O_CLOEXEC, 0);
+}
+
+/* ---- What it inherits ---- */
+
+static uint64_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+/* A vfork child has moved descriptors, and the table is its parent's. */
+static struct zsock *by_cookie(int fd, int top)
+{
+    uint64_t cookie = cookie_of(fd);
+    for (int i = 0; i < top && cookie != 0; i++) {
+        struct zsock *k = fd_sock(fdtab_raw(i));
+        if (k != NULL && (k->cookie != 0 ? k->cookie : cookie_of(i)) == cookie)
+            return k;
+    }
+    return NULL;
+}
+
+/* What the program will have as fd, if it is accelerated. */
+static struct zsock *inherited(int fd, int top)
+{
+    long flags = fd_tag(fdtab_raw(fd)) != FDT_SOCK && !zs_passthrough() ? -1 : zs_sys(SYS_fcntl, fd, F_GETFD);
+    if (flags < 0 || (flags & FD_CLOEXEC))
+        return NULL;
+    struct zsock *k = zs_passthrough() ? by_cookie(fd, top) : fd_sock(fdtab_raw(fd));
+    return k != NULL && sock_accelerated(k) ? k : NULL;
+}
+
+/* The descriptor is meant for the program, rather than forgotten to be closed: it is the only one that there is, one of the first three
+ * (inetd), or one that the environment names (sd_listen_fds(3)). */
+static bool meant(const struct zsock *k, int fd)
+{
+    const char *count = getenv("LISTEN_FDS");
+    int n = count != NULL ? atoi(count) : 0;
+    return !atomic_load(&k->left) || fd <= STDERR_FILENO || (fd > STDERR_FILENO && fd <= STDERR_FILENO + n);
+}
+
+static void becomes_kernel(struct zsock *k, int fd)
+{
+    bool nonblock = atomic_load(&k->nonblock);
+    if (!zs_passthrough())
+        client_self(); /* the engine is asked */
+    if (!zs_passthrough() && atomic_load(&k->kind) == ZK_LISTEN)
+        sock_stop_listening(k, fd, ZS_REASON_FOREIGN);
+    else if (!zs_passthrough())
+        dgram_stop(k, fd, ZS_REASON_FOREIGN);
+    if (!nonblock)
+        zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
+}
+
+static bool lower_has(const struct zsock *k, int fd, int top)
+{
+    while (--fd >= 0)
+        if (inherited(fd, top) == k)
+            return true;
+    return false;
+}
+
+/* All descriptors of the connection become the kernel's end of a relay. */
+static void becomes_relayed(struct zsock *k, int fd, int top)
+{
+    int end = relay_start(k, fd);
+    if (end < 0) {
+        zs_log(ZS_LOG_WARN, "descriptor %d is lost to a program that the library cannot enter: %s", fd, strerror(-end));
+        return;
+    }
+    for (int to = fd; to < top; to++) {
+        if (inherited(to, top) != k)
+            continue;
+        uintptr_t raw = zs_passthrough() ? 0 : fdtab_take(to);
+        if (raw != 0)
+            sock_detach_fd(k, to);
+        zs_sys(SYS_dup3, end, to, 0);
+        if (raw != 0)
+            zsock_drop(k);
+    }
+    zs_sys(SYS_close, end);
+}
+
+/* Cheaper than to look at the program. */
+static bool may_inherit(int top)
+{
+    for (int fd = 0; fd < top; fd++) {
+        struct zsock *k = fd_sock(fdtab_raw(fd));
+        if (k != NULL && sock_accelerated(k) && (zs_passthrough() || inherited(fd, top) != NULL))
+            return true;
+    }
+    return false;
+}
+
+void foreign_before_exec(const struct foreign_program *p)
+{
+    int top = fdtab_top();
+    if (!may_inherit(top) || !is_foreign(open_program(p), 0))
+        return;
+    for (int fd = 0; fd < top; fd++) {
+        struct zsock *k = inherited(fd, top);
+        if (k == NULL)
+            continue;
+        if (atomic_load(&k->kind) == ZK_CONN && !lower_has(k, fd, top))
+            becomes_relayed(k, fd, top);
+        else if (atomic_load(&k->kind) != ZK_CONN && meant(k, fd))
+            becomes_kernel(k, fd);
+    }
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Programs that the library cannot enter, and what they inherit (foreign.c, relay.c). */
+#ifndef ZSTACK_PRELOAD_FOREIGN_H
+#define ZSTACK_PRELOAD_FOREIGN_H
+
+#include "preload.h"
+
+struct foreign_program {
+    int dir;          /* AT_FDCWD, or the descriptor that `file` is relative to; with file "" or NULL the program itself */
+    const char *file;
+    bool searched;    /* in PATH, if it has no slash */
+};
+
+/* The process is about to become the program: if that is one that the library cannot enter, accelerated descriptors that it inherits become
+ * the kernel's. What they are for this process, should exec fail, they are from then on, too. */
+void foreign_before_exec(const struct foreign_program *p);
+
+/* Starts a process that copies between the connection, a descriptor of which is fd, and a connection of the kernel's. Returns the other end
+ * of the latter, or a negative errno. */
+int relay_start(struct zsock *k, int fd);
+
+#endif
