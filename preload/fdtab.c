@@ -12,6 +12,7 @@ unsigned zs_fdtab_size;
 static struct {
     _Atomic uint32_t lock;
     struct zsock *free;
+    struct zsock *fresh, *fresh_end; /* memory that no socket had yet: not touched before it is needed, since each page costs every fork */
     _Atomic int top;      /* highest descriptor entered + 1 */
     int kept[16384];      /* our descriptors; order does not matter */
     uint32_t nkept;
@@ -56,25 +57,32 @@ int fdtab_top(void)
 
 /* ---- Sockets ---- */
 
+static struct zsock *zsock_memory(void)
+{
+    const size_t n = 256;
+    struct zsock *k = tab.free;
+    if (k != NULL) {
+        tab.free = k->next_free;
+        return k;
+    }
+    if (tab.fresh == tab.fresh_end) {
+        k = zs_chunk_alloc(n * sizeof *k);
+        if (k == NULL)
+            return NULL;
+        signals_guard();
+        tab.fresh = k;
+        tab.fresh_end = k + n;
+    }
+    return tab.fresh++;
+}
+
 struct zsock *zsock_new(enum zk kind, int family)
 {
     zs_word_lock(&tab.lock);
-    if (tab.free == NULL) {
-        size_t n = 256;
-        struct zsock *chunk = mmap(NULL, n * sizeof *chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (chunk == MAP_FAILED) {
-            zs_word_unlock(&tab.lock);
-            return NULL;
-        }
-        signals_guard();
-        for (size_t i = 0; i < n; i++) {
-            chunk[i].next_free = tab.free;
-            tab.free = &chunk[i];
-        }
-    }
-    struct zsock *k = tab.free;
-    tab.free = k->next_free;
+    struct zsock *k = zsock_memory();
     zs_word_unlock(&tab.lock);
+    if (k == NULL)
+        return NULL;
     memset((char *)k + offsetof(struct zsock, kind), 0, offsetof(struct zsock, next_free) - offsetof(struct zsock, kind));
     k->family = (uint16_t)family;
     k->pool = -1;
