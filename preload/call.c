@@ -4,7 +4,7 @@
  * A handler that arrives while the library holds its own state is deferred to the end of the call; one that arrives while
  * the thread sleeps in the kernel runs at once, as it would inside the real call, and ends the sleep with EINTR
  * unless SA_RESTART applies (signal(7)). */
-#include "latewait.h"
+#include "preload.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -48,6 +48,7 @@ static void deliver(int sig, siginfo_t *info, void *context)
     struct zsock *cur = t->cur;
     struct epset *asleep_on = t->asleep_on;
     uint32_t under = t->nunder;
+    const uint32_t generation = atomic_load(&zs_proc.generation);
     int bell = t->bell, saved_errno = errno;
     if (sleeping && under < sizeof t->under / sizeof t->under[0]) {
         t->under[under].cur = cur;
@@ -55,21 +56,25 @@ static void deliver(int sig, siginfo_t *info, void *context)
         t->under[under].frame = t->sleep_frame;
         t->nunder = under + 1;
     }
+    char *handler_frame = t->handler_frame;
     t->asleep_on = NULL;
     t->cur = NULL;
     t->depth = 0;
     t->sleeping = false;
     t->futex = NULL;
     t->bell = -1;
+    t->handler_frame = __builtin_frame_address(0);
     call_handler(&act, sig, info, context);
     errno = saved_errno;
+    t->handler_frame = handler_frame;
     t->nunder = under;
     t->asleep_on = asleep_on;
     t->cur = cur;
     t->depth = depth;
     t->sleeping = sleeping;
-    t->futex = futex;
-    t->bell = bell;
+    bool parent = atomic_load(&zs_proc.generation) != generation; /* the handler forked, and this is the child: both are its parent's */
+    t->futex = parent ? NULL : futex;
+    t->bell = parent ? -1 : bell;
     t->interrupted = interrupted | (act.sa_flags & SA_RESTART ? ZS_INTR_RESTART : ZS_INTR_EINTR);
 }
 
@@ -244,9 +249,10 @@ static void thread_exit(void *p)
     t->depth = 1; /* no handler may start a call of ours from here on */
     if (t->asleep_on != NULL)
         ep_cancelled(t->asleep_on);
+    if (t->cur != NULL && t->counted)
+        atomic_fetch_sub(&t->cur->dg.waits, 1);
     if (t->cur != NULL)
         zsock_drop(t->cur);
-    late_thread_ends(t);
     if (t->wait.d != NULL && own)
         zs_wait_close(&t->wait);
     for (int i = 0; i < ZS_SPARE_USES; i++)
@@ -382,10 +388,8 @@ int zsp_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
         }
         if (is_guarded(sig))
             guard_action(&wrapped);
-        if (handler) {
-            atomic_store(&zs_proc.handlers, true);
+        if (handler)
             disp.act[sig] = *act; /* before the kernel knows: the handler may run at once */
-        }
     }
     int r = REAL(sigaction)(sig, act != NULL ? &wrapped : NULL, &before);
     if (act != NULL && r == 0) {

@@ -9,10 +9,12 @@
  * - with the third datagram of a client (a name's two kinds of addresses are asked for by two), or its sixth look for one.
  *
  * Until then it is the kernel's for everybody else: its first datagram goes into the receiver's ring all the same, with the address
- * that the kernel gave it, and the answer comes from the kernel. Threads that wait there meanwhile are woken (latewait.c). Whoever else
- * gets a bound socket (fork, exec, SCM_RIGHTS) gets one that the engine knows; one that was not bound then stays as it is. */
+ * that the kernel gave it, and the answer comes from the kernel. A thread that waits there hears nothing from the ring: where there
+ * are several threads, none does so before the engine was told, or, of a socket that is not bound yet, keeps the others from telling
+ * it; and a signal handler, which may have interrupted such a wait, does not tell it. Where the engine has to know all the same (the wire),
+ * such a thread looks now and then. Whoever else gets a bound socket (fork, exec, SCM_RIGHTS) gets one that the engine knows; one that was not
+ * bound then, or is waited for in the kernel, stays as it is. */
 #include "dgram.h"
-#include "latewait.h"
 #include "capring.h"
 
 #include <fcntl.h>
@@ -40,19 +42,37 @@ static int tell(struct zsock *k, struct zs_domain *d, int fd)
     if (atomic_load(&k->left)) /* before anybody could say so */
         share_socks(&k, 1);
     ep_sock_decided(k);
-    late_ring();
     return 0;
 }
 
-/* must: also of one that another process may have, which hears nothing of it. */
-static int told(struct zsock *k, int fd, bool must)
+enum how {
+    WHEN_QUIET, /* nobody waits for it past the library, and no other process may */
+    ALSO_LEFT,  /* another process may, which hears nothing of it */
+    MUST,
+};
+
+static bool in_handler(void)
+{
+    struct zs_thread *t = &zs_thread;
+    if (t->handler_frame != NULL && (char *)__builtin_frame_address(0) > t->handler_frame)
+        t->handler_frame = NULL; /* it was left by a jump */
+    return t->handler_frame != NULL;
+}
+
+static bool waited_for(const struct zsock *k)
+{
+    return atomic_load(&k->dg.waits) != 0 || atomic_load(&zs_proc.udp_polls) != 0 || (__libc_single_threaded && in_handler());
+}
+
+static int told(struct zsock *k, int fd, enum how how)
 {
     struct zs_domain *d = zs_attached();
     int r = 0;
     if (k->s != NULL || d == NULL)
         return 0;
     zs_word_lock(&k->dg.opening);
-    if (k->s == NULL && (must || !atomic_load(&k->left)))
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in dgram_waits() */
+    if (k->s == NULL && (how == MUST || (!waited_for(k) && (how == ALSO_LEFT || !atomic_load(&k->left)))))
         r = tell(k, d, fd);
     zs_word_unlock(&k->dg.opening);
     return r;
@@ -60,7 +80,7 @@ static int told(struct zsock *k, int fd, bool must)
 
 int dgram_bound(struct zsock *k, int fd)
 {
-    return told(k, fd, true);
+    return told(k, fd, MUST);
 }
 
 void dgram_bound_again(struct zsock *k, int fd)
@@ -78,8 +98,10 @@ void dgram_bound_again(struct zsock *k, int fd)
 
 static void forget_session(struct zsock *k, int fd)
 {
+    struct zs_session *old = k->s;
     ep_sock_forget(k);
     k->s = NULL;
+    zs_notify(&k->d->view, old); /* who waited for it looks again */
     atomic_fetch_sub(&zs_proc.endpoints, 1);
     if (!atomic_load(&k->nonblock))
         zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
@@ -152,7 +174,7 @@ void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t 
     bool late = parsed && (!wire || zs_addr_is_loopback(a.ip) || (a.port == 0 && !zs_addr_is_engine(&d->view, a.ip)));
     bool must = !late || has_to_know(k, fd);
     if (must || zs_proc.conf.udp_early)
-        told(k, fd, must);
+        told(k, fd, must ? MUST : WHEN_QUIET);
 }
 
 void dgram_asked_name(struct zsock *k, int fd)
@@ -171,7 +193,7 @@ bool dgram_connected(struct zsock *k, int fd)
     k->dg.connected = true;
     k->kernel_peer = !zs_addr_is_own(&k->d->view, peer.ip);
     if (zs_proc.conf.udp_early)
-        told(k, fd, false);
+        told(k, fd, WHEN_QUIET);
     return true;
 }
 
@@ -226,7 +248,7 @@ int dgram_ready(struct zsock *k, int fd, const struct zs_addr *to)
         find_local(k, fd);
     }
     bool now = k->dg.sent >= 2 || zs_proc.conf.udp_early;
-    if (now && k->dg.known && told(k, fd, false) == 0 && k->s != NULL)
+    if (now && k->dg.known && told(k, fd, WHEN_QUIET) == 0 && k->s != NULL)
         return 0;
     if (!k->dg.loaded) {
         dg_load(k, fd);
@@ -240,7 +262,7 @@ void dgram_sent(struct zsock *k)
     k->dg.sent += k->dg.sent < UINT8_MAX;
 }
 
-bool dgram_receives(struct zsock *k, int fd)
+bool dgram_receives(struct zsock *k, int fd, bool waits)
 {
     const uint8_t looks = 6;
     if (k->s != NULL || !reachable(k) || k->kernel_peer || (k->dg.refused != NULL && k->dg.refused == zs_attached()))
@@ -248,40 +270,65 @@ bool dgram_receives(struct zsock *k, int fd)
     bool server = k->dg.sent == 0;
     if (k->dg.reads < looks)
         k->dg.reads++;
-    if (server || k->dg.reads == looks)
-        k->dg.refused = told(k, fd, false) < 0 ? k->d : NULL;
+    if (server || k->dg.reads == looks || (waits && !__libc_single_threaded))
+        k->dg.refused = told(k, fd, WHEN_QUIET) < 0 ? k->d : NULL;
     return k->s != NULL;
 }
 
-static void known_before(struct zsock *k, int fd, bool must)
+bool dgram_waits(struct zsock *k, _Atomic uint32_t *count)
+{
+    for (;;) {
+        atomic_fetch_add(count, 1);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (atomic_load(&k->dg.opening) == 0 && k->s == NULL)
+            return true;
+        atomic_fetch_sub(count, 1);
+        if (k->s != NULL)
+            return false;
+        sched_yield();
+    }
+}
+
+bool dgram_looks(struct zsock *k, int fd)
+{
+    const struct zs_domain *d = atomic_load(&zs_proc.domain);
+    return d != NULL && !zs_proc.restricted && (d->view.arena->header.wire_ports != 0 || has_to_know(k, fd));
+}
+
+static void known_before(struct zsock *k, int fd, enum how how)
 {
     if (atomic_load(&k->kind) == ZK_UDP && k->s == NULL && reachable(k))
-        told(k, fd, must);
+        told(k, fd, how);
 }
 
 void dgram_leaves(struct zsock *k, int fd)
 {
-    known_before(k, fd, false);
+    known_before(k, fd, WHEN_QUIET);
 }
 
 void dgram_passed(struct zsock *k, int fd)
 {
-    known_before(k, fd, true);
+    known_before(k, fd, ALSO_LEFT);
 }
 
 void dgram_at_once(struct zsock *k, int fd)
 {
     k->dg.at_once = true;
-    known_before(k, fd, false);
+    known_before(k, fd, WHEN_QUIET);
 }
 
-bool dgram_polled(int fd)
+bool dgram_polled(int fd, uint32_t *waits)
 {
     struct call c;
     struct zsock *k = call_begin(&c, "wait", fd);
     if (k == NULL)
         return false;
-    bool knows = atomic_load(&k->kind) == ZK_UDP && dgram_receives(k, fd);
+    bool ours = atomic_load(&k->kind) == ZK_UDP && dgram_receives(k, fd, waits != NULL);
+    if (!ours && waits != NULL && c.held && atomic_load(&k->kind) == ZK_UDP) {
+        ours = dgram_looks(k, fd);
+        if (!ours)
+            *waits += dgram_waits(k, &zs_proc.udp_polls);
+    }
     call_end(&c, fd, 0);
-    return knows;
+    return ours;
 }

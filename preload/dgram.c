@@ -326,68 +326,77 @@ static ssize_t recv_record(struct zsock *k, struct msghdr *msg, int flags)
     return flags & MSG_TRUNC ? (ssize_t)rec.len : (ssize_t)got;
 }
 
-/* Of a socket that the engine has not been told of: nobody but the kernel can bring something. -EALREADY: now it has been. */
-static ssize_t recv_late(struct zsock *k, int fd, struct msghdr *msg, int flags, uint64_t *deadline)
+/* By whatever process: a look without waiting says EAGAIN all the same. */
+static bool kernel_shut(int fd)
 {
-    bool block = !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) && !atomic_load(&k->nonblock);
-    while (k->s == NULL) {
-        struct msghdr m = *msg;
-        ssize_t r = zs_sys(SYS_recvmsg, fd, &m, flags | (block ? MSG_DONTWAIT : 0));
-        if (r != -EAGAIN || !block) {
-            *msg = m;
-            return r;
-        }
-        if (k->shut_rd)
-            return 0;
-        if (*deadline == 0 && k->pre.rcvtimeo_us != 0)
-            *deadline = zs_now_ns() + k->pre.rcvtimeo_us * 1000u;
-        int w = wait_fd(fd, POLLIN, *deadline, *deadline == 0);
-        if (w < 0)
-            return w;
-    }
-    return -EALREADY;
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    const struct timespec now = {0};
+    return zs_sys(SYS_ppoll, &p, 1, &now, NULL, 0) == 1 && (p.revents & POLLRDHUP);
+}
+
+/* The waits of one call. */
+struct dg_wait {
+    uint64_t deadline; /* 0: none, or not known yet */
+    bool waited;
+};
+
+/* Waits for either world. 1: look again; 0: nothing comes any more; -errno, EBADF also when the descriptor became something else meanwhile. */
+static int dgram_wait(struct zsock *k, int fd, uint64_t timeout_us, struct dg_wait *wait)
+{
+    if (k->shut_rd || (wait->waited && kernel_shut(fd)))
+        return 0;
+    if (wait->deadline == 0 && timeout_us != 0)
+        wait->deadline = zs_now_ns() + timeout_us * 1000u;
+    int w = wait_fd(fd, POLLIN, wait->deadline, wait->deadline == 0);
+    wait->waited = true;
+    return w < 0 ? w : fd_sock(fdtab_raw(fd)) == k ? 1 : -EBADF;
+}
+
+static ssize_t recv_kernel(int fd, struct msghdr *msg, int flags)
+{
+    struct msghdr m = *msg;
+    ssize_t r = zs_sys(SYS_recvmsg, fd, &m, flags);
+    if (r >= 0)
+        *msg = m;
+    return r;
+}
+
+/* One look at a socket that receives from both worlds. */
+static ssize_t recv_both(struct zsock *k, int fd, struct msghdr *msg, int flags)
+{
+    ssize_t r = take_error(k);
+    if (r != 0)
+        return r;
+    bool settles = k->dg.settling && zs_rx_avail(k->s) != 0;
+    bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % 16 == 15 || k->dg.settling;
+    if (kernel_first && (r = recv_kernel(fd, msg, flags | MSG_DONTWAIT)) != -EAGAIN)
+        return r;
+    if (settles)
+        k->dg.settling = false;
+    r = recv_record(k, msg, flags);
+    return r != -EAGAIN ? r : recv_kernel(fd, msg, flags | MSG_DONTWAIT);
+}
+
+static ssize_t recv_errors(struct zsock *k, int fd, struct msghdr *msg, int flags)
+{
+    ssize_t r = zerocopy_pending(k) ? zerocopy_recv(k, msg) : -EAGAIN;
+    if (r == 0 || (r = errq_recv(k, msg)) != -EAGAIN)
+        return r;
+    return recv_kernel(fd, msg, flags | MSG_DONTWAIT);
 }
 
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags)
 {
-    uint64_t deadline = 0;
-    ssize_t late = k->s == NULL ? recv_late(k, fd, msg, flags, &deadline) : -EALREADY;
-    if (late != -EALREADY)
-        return late;
-    uint64_t timeout = atomic_load(&k->s->opts.rcvtimeo_us);
-    bool block = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
+    struct dg_wait wait = {.deadline = 0};
+    bool block = !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) && !atomic_load(&k->nonblock);
     for (;;) {
-        ssize_t r = flags & MSG_ERRQUEUE ? 0 : take_error(k);
-        if (r != 0)
+        bool told = k->s != NULL; /* else nobody but the kernel can bring something */
+        ssize_t r = !told ? recv_kernel(fd, msg, flags | (block ? MSG_DONTWAIT : 0))
+                    : flags & MSG_ERRQUEUE ? recv_errors(k, fd, msg, flags) : recv_both(k, fd, msg, flags);
+        if (r != -EAGAIN || !block)
             return r;
-        if (flags & MSG_ERRQUEUE)
-            r = zerocopy_pending(k) ? zerocopy_recv(k, msg) : -EAGAIN;
-        if ((flags & MSG_ERRQUEUE) && (r == 0 || (r = errq_recv(k, msg)) != -EAGAIN))
-            return r;
-        bool settles = k->dg.settling && zs_rx_avail(k->s) != 0;
-        bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % 16 == 15 || k->dg.settling;
-        struct msghdr m = *msg;
-        if ((kernel_first || (flags & MSG_ERRQUEUE)) && (r = zs_sys(SYS_recvmsg, fd, &m, flags | MSG_DONTWAIT)) != -EAGAIN) {
-            *msg = m;
-            return r;
-        }
-        if (settles && !(flags & MSG_ERRQUEUE))
-            k->dg.settling = false;
-        if (!(flags & MSG_ERRQUEUE) && (r = recv_record(k, msg, flags)) != -EAGAIN)
-            return r;
-        m = *msg;
-        r = zs_sys(SYS_recvmsg, fd, &m, flags | MSG_DONTWAIT);
-        if (r != -EAGAIN || !block || (flags & MSG_ERRQUEUE)) {
-            if (r >= 0)
-                *msg = m;
-            return r;
-        }
-        if (k->shut_rd)
-            return 0;
-        if (deadline == 0 && timeout != 0)
-            deadline = zs_now_ns() + timeout * 1000u;
-        int w = wait_fd(fd, POLLIN, deadline, deadline == 0);
-        if (w < 0)
+        int w = dgram_wait(k, fd, told ? atomic_load(&k->s->opts.rcvtimeo_us) : k->pre.rcvtimeo_us, &wait);
+        if (w <= 0)
             return w;
     }
 }

@@ -332,6 +332,7 @@ void ep_child(void)
         if (k != NULL) {
             atomic_store(&k->lock, 0);
             atomic_store(&k->dg.opening, 0);
+            atomic_store(&k->dg.waits, 0);
         }
         if (e != NULL)
             atomic_store(&e->lock, 0);

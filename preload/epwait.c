@@ -422,7 +422,7 @@ static void look_at_late(struct epset *e)
     e->nlate = 0;
     ep_unlock(e);
     for (uint32_t i = 0; i < n; i++)
-        dgram_polled(fds[i]);
+        dgram_polled(fds[i], NULL);
     frame_end();
 }
 

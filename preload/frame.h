@@ -128,7 +128,7 @@ struct zs_proc {
     bool locks_memory; /* mlockall with MCL_FUTURE is in force */
     struct zs_space space;
     struct zs_dgdefaults dgdefaults[2]; /* of AF_INET, AF_INET6 */
-    _Atomic bool handlers; /* the program has, or had, a signal handler */
+    _Atomic uint32_t udp_polls; /* sockets that threads wait for in poll and select and that the engine must not be told of meanwhile: see dgbind.c */
     uint64_t started_ns;
     struct zs_host host;
     void (*_Atomic at_rest)(void); /* libzstack.so's, once it is there */
@@ -159,6 +159,7 @@ struct zs_thread {
     _Atomic uint32_t *futex; /* what the thread is about to sleep on */
     int bell;                /* eventfd that ends its sleep, -1 */
     struct zsock *cur;       /* held by the call under way; released when the thread is cancelled in it */
+    bool counted;            /* in cur->dg.waits */
     struct epset *asleep_on; /* the set in whose kernel wait the thread is */
     char *sleep_frame;       /* where on the stack the sleep is */
     uint32_t nunder;
@@ -168,12 +169,11 @@ struct zs_thread {
         char *frame;
     } under[4];
     bool registered;         /* thread_exit will run */
+    char *handler_frame; /* where on the stack the handler that runs began, NULL */
     struct zs_spare spare[ZS_SPARE_USES];
     int home1; /* while a child of another network namespace begins: what it attaches by (zs_attach_args) */
     struct zs_wait wait;     /* for poll and select */
     uint32_t wait_generation;
-    uint32_t late_generation, late_slot; /* latewait.c; the slot from 1, */
-    int late_bell;                       /* and the eventfd + 1, 0 none */
 };
 /* A vfork child runs on our memory: every call goes straight to the kernel. Set and cleared in vfork.S. */
 extern __thread uint8_t zs_vfork_flag __attribute__((tls_model("initial-exec")));
@@ -218,6 +218,8 @@ void fd_forget_kept(void); /* child: closes all kept descriptors */
 struct call {
     struct zsock *k;
     bool held;
+    struct zsock *waits; /* counted as waiting in the kernel for it, and held meanwhile; NULL */
+    uint32_t generation; /* then */
     const char *name;
 };
 void zs_child_notice(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The data calls: each finds the socket, brings its arguments into one form and calls the stream or the datagram side. */
-#include "latewait.h"
+#include "preload.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -121,17 +121,41 @@ static ssize_t send_message(struct zsock *k, int fd, const struct msghdr *msg, i
 
 /* ---- Receive ---- */
 
-/* As call_begin; NULL also for a UDP socket whose datagrams come from the kernel alone, and go on doing so while the call lasts. */
+/* As call_begin; NULL also for a UDP socket whose datagrams come from the kernel alone: the real call has its ways to wait. */
 static inline struct zsock *recv_begin(struct call *c, const char *name, int fd, int flags)
 {
     struct zsock *k = call_begin(c, name, fd);
+    c->waits = NULL;
     if (ZS_LIKELY(k == NULL || k->s != NULL) || atomic_load(&k->kind) != ZK_UDP)
         return k;
     bool waits = !(flags & MSG_DONTWAIT) && !atomic_load(&k->nonblock);
-    if (dgram_receives(k, fd) || (waits && !late_quiet()))
+    if (dgram_receives(k, fd, waits) || (waits && c->held && (dgram_looks(k, fd) || !dgram_waits(k, &k->dg.waits))))
         return k;
+    if (waits && c->held) {
+        c->waits = k;
+        c->generation = atomic_load(&zs_proc.generation);
+        c->held = false; /* recv_real() gives it back, or the thread's end */
+        zs_thread.counted = true;
+        if (ZS_UNLIKELY(!zs_thread.registered))
+            thread_register();
+    }
     call_end(c, fd, 0);
     return NULL;
+}
+
+/* After the real call; r is its result. */
+static inline ssize_t recv_real(const struct call *c, ssize_t r)
+{
+    if (ZS_UNLIKELY(c->waits != NULL)) {
+        int err = errno;
+        zs_thread.cur = NULL;
+        zs_thread.counted = false;
+        if (c->generation == atomic_load(&zs_proc.generation)) /* else a child that a handler began: nobody is counted there */
+            atomic_fetch_sub(&c->waits->dg.waits, 1);
+        zsock_drop(c->waits);
+        errno = err;
+    }
+    return r;
 }
 
 /* read and kin, unlike recv, never look at the queue for no bytes (sock_read_iter). */
@@ -146,7 +170,7 @@ ssize_t zsp_read(int fd, void *buf, size_t n)
     struct call c;
     struct zsock *k = recv_begin(&c, "read", fd, 0);
     if (k == NULL)
-        return REAL(read)(fd, buf, n);
+        return recv_real(&c, REAL(read)(fd, buf, n));
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     return call_end(&c, fd, n == 0 ? 0 : recv_bytes(k, fd, &iov, 1, iov.iov_len, NULL, 0));
 }
@@ -156,7 +180,7 @@ ssize_t zsp_readv(int fd, const struct iovec *iov, int cnt)
     struct call c;
     struct zsock *k = recv_begin(&c, "readv", fd, 0);
     if (k == NULL)
-        return REAL(readv)(fd, iov, cnt);
+        return recv_real(&c, REAL(readv)(fd, iov, cnt));
     return call_end(&c, fd, cnt < 0 ? -EINVAL : read_vector(k, fd, iov, (size_t)cnt, 0));
 }
 
@@ -165,7 +189,7 @@ ssize_t zsp_preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int fla
     struct call c;
     struct zsock *k = recv_begin(&c, "preadv2", fd, 0);
     if (k == NULL)
-        return REAL(preadv2)(fd, iov, cnt, off, flags);
+        return recv_real(&c, REAL(preadv2)(fd, iov, cnt, off, flags));
     if (off != -1 || cnt < 0)
         return call_end(&c, fd, cnt < 0 || off < 0 ? -EINVAL : -ESPIPE);
     return call_end(&c, fd, read_vector(k, fd, iov, (size_t)cnt, flags & 0x8 /* RWF_NOWAIT */ ? MSG_DONTWAIT : 0));
@@ -176,7 +200,7 @@ ssize_t zsp_recv(int fd, void *buf, size_t n, int flags)
     struct call c;
     struct zsock *k = recv_begin(&c, "recv", fd, flags);
     if (k == NULL)
-        return REAL(recv)(fd, buf, n, flags);
+        return recv_real(&c, REAL(recv)(fd, buf, n, flags));
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     return call_end(&c, fd, recv_bytes(k, fd, &iov, 1, iov.iov_len, NULL, flags));
 }
@@ -201,7 +225,7 @@ ssize_t zsp_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *fr
     struct call c;
     struct zsock *k = recv_begin(&c, "recvfrom", fd, flags);
     if (k == NULL)
-        return REAL(recvfrom)(fd, buf, n, flags, from, len);
+        return recv_real(&c, REAL(recvfrom)(fd, buf, n, flags, from, len));
     struct iovec iov = {buf, n < SSIZE_MAX ? n : SSIZE_MAX};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     struct sockaddr_storage name;
@@ -218,7 +242,7 @@ ssize_t zsp_recvmsg(int fd, struct msghdr *msg, int flags)
     struct call c;
     struct zsock *k = recv_begin(&c, "recvmsg", fd, flags);
     if (k == NULL) {
-        ssize_t r = REAL(recvmsg)(fd, msg, flags);
+        ssize_t r = recv_real(&c, REAL(recvmsg)(fd, msg, flags));
         if (r >= 0 && msg->msg_controllen > 0 && zs_proc.conf.enabled)
             scm_received(msg);
         return r;
@@ -231,7 +255,7 @@ int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timesp
     struct call c;
     struct zsock *k = recv_begin(&c, "recvmmsg", fd, flags);
     if (k == NULL) {
-        int r = (int)REAL(recvmmsg)(fd, v, n, flags, t);
+        int r = (int)recv_real(&c, REAL(recvmmsg)(fd, v, n, flags, t));
         for (int i = 0; i < r && zs_proc.conf.enabled; i++)
             if (v[i].msg_hdr.msg_controllen > 0)
                 scm_received(&v[i].msg_hdr);
@@ -243,6 +267,7 @@ int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timesp
     uint64_t limit = t != NULL ? zs_now_ns() + (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec : 0;
     unsigned got = 0;
     ssize_t r = 0;
+    n = n < IOV_MAX ? n : IOV_MAX; /* UIO_MAXIOV, as the kernel */
     while (got < n) {
         r = user_writable(&v[got], sizeof v[got]) ? recv_message(k, fd, &v[got].msg_hdr, flags & ~MSG_WAITFORONE) : -EFAULT;
         if (r < 0)
@@ -252,6 +277,10 @@ int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timesp
             flags |= MSG_DONTWAIT;
         if (limit != 0 && zs_now_ns() >= limit)
             break;
+    }
+    if (t != NULL && got > 0) { /* what is left of it */
+        uint64_t now = zs_now_ns(), left = limit > now ? limit - now : 0;
+        *t = (struct timespec){.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
     }
     return (int)call_end(&c, fd, got > 0 ? (long)got : r);
 }
@@ -345,6 +374,7 @@ int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
     }
     unsigned sent = 0;
     ssize_t r = 0;
+    n = n < IOV_MAX ? n : IOV_MAX;
     while (sent < n) {
         r = user_writable(&v[sent], sizeof v[sent]) ? send_message(k, fd, &v[sent].msg_hdr, flags) : -EFAULT;
         if (r < 0)

@@ -223,7 +223,8 @@ static int remember(struct zs_preopts *p, int level, int name, const void *val, 
         memcpy(&tv, val, sizeof tv);
         if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
             return -EDOM;
-        uint64_t us = tv.tv_sec < 0 ? TIMEO_NOW : (uint64_t)tv.tv_sec * 1000000u + (uint64_t)tv.tv_usec;
+        const int64_t most = INT64_MAX / 1000000000 / 2; /* above it: for ever, as the kernel has a limit of its own (sock_set_timeout) */
+        uint64_t us = tv.tv_sec < 0 ? TIMEO_NOW : tv.tv_sec > most ? 0 : (uint64_t)tv.tv_sec * 1000000u + (uint64_t)tv.tv_usec;
         us = us == TIMEO_NOW && tv.tv_sec >= 0 ? 2 : us;
         *(name == SO_RCVTIMEO ? &p->rcvtimeo_us : &p->sndtimeo_us) = us;
         return 1;

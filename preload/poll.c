@@ -15,7 +15,7 @@ struct pollset {
     struct zs_session **sub; /* what the waiter is subscribed to, by index */
     uint32_t nshm, nkernel;
     bool restartable; /* for a call that SA_RESTART goes on with, unlike poll itself */
-    bool late;        /* UDP sockets among them that the engine had not been told of at the start */
+    bool late;        /* UDP sockets among them that the engine may be told of meanwhile */
     bool mixed;       /* sockets of a dead engine's domain beside those of a living one: the waiter has only the latter */
     struct zs_domain *d;
 };
@@ -36,8 +36,16 @@ static bool is_late(int fd)
     return k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL;
 }
 
+static bool any_late(const struct pollset *s)
+{
+    for (nfds_t i = 0; i < s->n && s->nkernel > 0; i++)
+        if (is_late(s->p[i].fd))
+            return true;
+    return false;
+}
+
 /* Also what is not there is left to the kernel, which has the error for it. */
-static bool any_ours(struct pollfd *p, nfds_t n)
+static bool any_shm(struct pollfd *p, nfds_t n, uint32_t *waits)
 {
     if (!user_writable(p, n < INT32_MAX ? n * sizeof *p : SIZE_MAX))
         return false;
@@ -46,7 +54,7 @@ static bool any_ours(struct pollfd *p, nfds_t n)
         uintptr_t raw = p[i].fd >= 0 ? fdtab_raw(p[i].fd) : 0;
         if (fd_tag(raw) == FDT_EPOLL)
             ep_set_polled(p[i].fd);
-        else if (raw != 0 && (fd_tag(raw) == FDT_KEPT || poll_ours(p[i].fd, raw)))
+        else if (raw != 0 && (fd_tag(raw) == FDT_KEPT || poll_ours(p[i].fd, raw, waits)))
             ours = true;
     }
     return ours;
@@ -77,10 +85,10 @@ static void classify(struct pollset *s)
         bool kernel = s->p[i].fd >= 0 && !kept && (k == NULL || sock_has_kernel_side(k));
         s->kp[i] = (struct pollfd){.fd = kernel ? s->p[i].fd : -1, .events = s->p[i].events};
         s->nkernel += kernel;
-        s->late |= kernel && is_late(s->p[i].fd);
         s->nshm += k != NULL;
     }
     choose_domain(s);
+    s->late = any_late(s);
 }
 
 static int scan(struct pollset *s)
@@ -128,7 +136,6 @@ struct zs_wait *thread_wait(struct zs_domain *d)
         t->wait.d = NULL; /* the parent's */
     if (t->wait.d == d)
         return &t->wait;
-    late_disarm(); /* a sleep that was left by a jump may have armed its bell */
     if (t->wait.d != NULL)
         zs_wait_close(&t->wait);
     t->wait_generation = generation;
@@ -219,63 +226,20 @@ static int sleep_in_kernel(struct pollset *s, const struct timespec *t, const si
     return r < 0 ? -errno : r;
 }
 
-/* What one sleep hears of shared memory by. */
-struct ears {
-    struct zs_wait *w; /* subscribed to the sockets; NULL: none to have, or not needed */
-    int bell;          /* -1: none */
-    bool deaf;         /* somebody may not be able to wake us: look often */
-};
-
-static struct ears ears_open(struct pollset *s)
+/* How long a sleep may last; NULL: for ever. Without a waiter there is nobody to wake us: look often. Without an engine: look for a new one. */
+static const struct timespec *sleep_time(const struct pollset *s, const struct zs_wait *w, uint64_t deadline, struct timespec *t)
 {
-    struct ears h = {.w = NULL, .bell = -1};
-    const struct zs_wait *kept = zs_thread.wait_generation == atomic_load(&zs_proc.generation) ? &zs_thread.wait : NULL;
-    bool had = kept != NULL && kept->d == s->d;
-    if (s->late)
-        h.bell = late_arm(had ? kept->fd : -1);
-    bool needed = !s->late; /* for late ones alone a waiter is not worth a request to the engine */
-    for (nfds_t i = 0; i < s->n && !needed; i++)
-        needed = shm_sock(s->p[i].fd) != NULL;
-    if (needed && (atomic_load(&s->d->alive) || had))
-        h.w = thread_wait(s->d);
-    if (s->late && h.w != NULL && h.w->fd != h.bell)
-        late_arm(h.w->fd);
-    h.deaf = (s->late && h.bell < 0) || (needed && h.w == NULL) || (h.w != NULL && h.w->lone) || s->mixed;
-    if (h.w != NULL)
-        h.bell = h.w->fd;
-    return h;
-}
-
-static void ears_listen(struct pollset *s, const struct ears *h)
-{
-    if (h->w == NULL)
-        return;
-    subscribe_all(s, h->w);
-    atomic_store(&zs_wait_shm(h->w)->asleep, 1);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
-}
-
-static void ears_close(struct pollset *s, const struct ears *h, bool rung)
-{
-    uint64_t count;
-    if (h->w != NULL) {
-        atomic_store(&zs_wait_shm(h->w)->asleep, 0);
-        unsubscribe_all(s, h->w);
-    }
-    if (s->late)
-        late_disarm();
-    if (rung)
-        zs_sys(SYS_read, h->bell, &count, sizeof count);
-}
-
-/* How long a sleep may last, ns, 0: for ever. Without who wakes us: look often. Without an engine: look for a new one. */
-static uint64_t sleep_limit(const struct pollset *s, const struct ears *h, uint64_t deadline)
-{
-    const uint64_t watch_ns = 250000000;
-    uint64_t limit = h->deaf ? ZS_WAIT_LONE_NS : atomic_load(&s->d->alive) && !zs_proc.restricted ? 0 : watch_ns;
+    const uint64_t watch_ns = 250000000, late_ns = 20000000;
+    bool blind = w == NULL || w->lone || s->mixed;
+    uint64_t limit = blind ? ZS_WAIT_LONE_NS : atomic_load(&s->d->alive) && !zs_proc.restricted ? 0 : watch_ns;
+    if ((limit == 0 || limit > late_ns) && any_late(s))
+        limit = late_ns;
     uint64_t now = zs_now_ns();
-    uint64_t left = deadline == 0 ? limit : deadline > now ? deadline - now : 1;
-    return limit != 0 && limit < left ? limit : left;
+    uint64_t left = deadline == 0 ? limit : deadline > now ? deadline - now : 0;
+    if (limit != 0 && limit < left)
+        left = limit;
+    *t = (struct timespec){.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
+    return deadline != 0 || limit != 0 ? t : NULL;
 }
 
 /* One sleep. 0: look again; -EINTR. */
@@ -283,26 +247,35 @@ static int sleep_once(struct pollset *s, uint64_t deadline, const sigset_t *mask
 {
     if (!atomic_load(&s->d->alive) && zs_attached() != NULL)
         choose_domain(s); /* an engine is back: listeners and UDP sockets have moved to it */
-    const struct ears h = ears_open(s);
-    uint64_t left = sleep_limit(s, &h, deadline);
-    struct timespec t = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
-    s->kp[s->n] = (struct pollfd){.fd = h.bell, .events = POLLIN};
+    struct zs_wait *w = atomic_load(&s->d->alive) || zs_thread.wait.d == s->d ? thread_wait(s->d) : NULL;
+    s->kp[s->n] = (struct pollfd){.fd = w != NULL ? w->fd : -1, .events = POLLIN};
     s->kp[s->n + 1] = (struct pollfd){.fd = s->d->ctl_fd, .events = POLLRDHUP};
     if (!atomic_load(&s->d->alive))
         s->kp[s->n + 1].fd = -1;
     const uint32_t generation = atomic_load(&zs_proc.generation);
-    ears_listen(s, &h);
+    if (w != NULL) {
+        subscribe_all(s, w);
+        atomic_store(&zs_wait_shm(w)->asleep, 1);
+        atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_notify */
+    }
     int r = 0, intr = 0;
+    struct timespec t;
+    const struct timespec *limit = sleep_time(s, w, deadline, &t); /* after it has subscribed: what is late from now on wakes it */
     if (scan(s) == 0) {
-        sleep_begin(NULL, h.bell);
-        r = sleep_in_kernel(s, left != 0 ? &t : NULL, mask);
+        sleep_begin(NULL, w != NULL ? w->fd : -1);
+        r = sleep_in_kernel(s, limit, mask);
         intr = sleep_end(s->restartable);
         r = r == -EINTR && intr == 0 && s->restartable ? 0 : r;
         if (s->d->view.stats != NULL)
             atomic_fetch_add_explicit(&s->d->view.stats->sleeps, 1, memory_order_relaxed);
     }
-    if (atomic_load(&zs_proc.generation) == generation) /* else a handler forked, and this is the child: they are its parent's */
-        ears_close(s, &h, r > 0 && s->kp[s->n].revents);
+    if (w != NULL && atomic_load(&zs_proc.generation) == generation) { /* else a handler forked, and this is the child: they are its parent's */
+        atomic_store(&zs_wait_shm(w)->asleep, 0);
+        unsubscribe_all(s, w);
+        uint64_t rung;
+        if (r > 0 && s->kp[s->n].revents)
+            zs_sys(SYS_read, w->fd, &rung, sizeof rung);
+    }
     bool looked = (r > 0 && s->kp[s->n + 1].revents) || (r == 0 && zs_proc.restricted && atomic_load(&s->d->alive));
     if (looked && !zs_domain_check(s->d))
         zs_engine_lost(s->d);
@@ -322,7 +295,7 @@ static int poll_loop(struct pollset *s, int64_t timeout_ns, const sigset_t *mask
             if (r < 0 && ready == 0)
                 return r;
         }
-        int r = (first && s->nshm > 0) || ready > 0 || over ? kernel_look(s, ready > 0 || over ? mask : NULL) : 0;
+        int r = first || ready > 0 || over ? kernel_look(s, ready > 0 || over ? mask : NULL) : 0;
         if (r < 0 && ready == 0)
             return r;
         ready = merge_kernel(s);
@@ -402,8 +375,11 @@ static int framed(const char *name, struct pollfd *p, nfds_t n, int64_t timeout_
 
 int zsp_poll(struct pollfd *p, nfds_t n, int timeout)
 {
-    bool ours = poll_possible() && any_ours(p, n);
-    return ours ? framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL) : REAL(poll)(p, n, timeout);
+    uint32_t waits = 0, generation = atomic_load(&zs_proc.generation);
+    bool ours = poll_possible() && any_shm(p, n, &waits);
+    int r = ours ? framed("poll", p, n, timeout < 0 ? -1 : (int64_t)timeout * 1000000, NULL) : REAL(poll)(p, n, timeout);
+    poll_waited(waits, generation);
+    return r;
 }
 
 int64_t poll_ns(const struct timespec *t)
@@ -420,6 +396,9 @@ bool poll_bad_time(const struct timespec *t, const sigset_t *mask)
 
 int zsp_ppoll(struct pollfd *p, nfds_t n, const struct timespec *t, const sigset_t *mask)
 {
-    bool ours = poll_possible() && !poll_bad_time(t, mask) && any_ours(p, n);
-    return ours ? framed("ppoll", p, n, poll_ns(t), mask) : REAL(ppoll)(p, n, t, mask);
+    uint32_t waits = 0, generation = atomic_load(&zs_proc.generation);
+    bool ours = poll_possible() && !poll_bad_time(t, mask) && any_shm(p, n, &waits);
+    int r = ours ? framed("ppoll", p, n, poll_ns(t), mask) : REAL(ppoll)(p, n, t, mask);
+    poll_waited(waits, generation);
+    return r;
 }

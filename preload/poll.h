@@ -3,7 +3,7 @@
 #ifndef ZS_PRELOAD_POLL_H
 #define ZS_PRELOAD_POLL_H
 
-#include "latewait.h"
+#include "preload.h"
 
 #define ZS_POLL_FEW 64u /* descriptors for which the stack has room, as in the kernel's own poll and select */
 
@@ -21,12 +21,19 @@ static inline struct zsock *poll_sock(uintptr_t raw)
 }
 
 /* Whether a descriptor that is about to be waited for needs more than the real call. */
-static inline bool poll_ours(int fd, uintptr_t raw)
+static inline bool poll_ours(int fd, uintptr_t raw, uint32_t *waits)
 {
     struct zsock *k = fd_sock(raw);
     if (ZS_UNLIKELY(k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL))
-        return dgram_polled(fd) || !late_quiet();
+        return dgram_polled(fd, waits) || poll_sock(raw) != NULL;
     return poll_sock(raw) != NULL;
+}
+
+/* generation: before they were counted; a child that a handler began has no part in it. */
+static inline void poll_waited(uint32_t waits, uint32_t generation)
+{
+    if (ZS_UNLIKELY(waits > 0) && generation == atomic_load(&zs_proc.generation))
+        atomic_fetch_sub(&zs_proc.udp_polls, waits);
 }
 
 int64_t poll_ns(const struct timespec *t); /* NULL: -1, for ever */

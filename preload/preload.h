@@ -126,9 +126,15 @@ int dgram_bound(struct zsock *k, int fd); /* registers a bound UDP socket with t
 void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t len); /* it was bound to that */
 void dgram_asked_name(struct zsock *k, int fd); /* by getsockname */
 /* Looks for a datagram, or waits for one. True: the engine knows the socket; false: the kernel has all that comes for it. */
-bool dgram_receives(struct zsock *k, int fd);
+bool dgram_receives(struct zsock *k, int fd, bool waits);
 void dgram_at_once(struct zsock *k, int fd); /* the engine has to know it from now on */
-bool dgram_polled(int fd); /* it is about to be waited for, by poll, select or epoll. True: the engine knows it */
+/* It is about to be waited for, by poll or select: *waits is raised by what is to be taken from zs_proc.udp_polls afterwards; or by
+ * epoll, which hears of it when another thread tells the engine: NULL. True: poll it with the sockets of shared memory. */
+bool dgram_polled(int fd, uint32_t *waits);
+/* This one of several threads is about to wait in the kernel. True: nobody tells the engine before *count is lowered; false: it was told. */
+bool dgram_waits(struct zsock *k, _Atomic uint32_t *count);
+/* Whoever waits for it has to look now and then whether the engine was told: others may have to tell it meanwhile. */
+bool dgram_looks(struct zsock *k, int fd);
 void dgram_leaves(struct zsock *k, int fd); /* another process may have it soon, */
 void dgram_passed(struct zsock *k, int fd); /* or gets it, and would have no part in it unless the engine knows it */
 void dgram_unbound(struct zsock *k, int fd); /* its port is gone */

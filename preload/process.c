@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Process life: start, fork, and images that follow by exec. */
-#include "latewait.h"
+#include "preload.h"
 
 #include "buffers.h"
 
@@ -111,7 +111,7 @@ static void forked(void)
     atomic_store(p->wipe, ZS_WIPE_CHILD);
     atomic_fetch_add(&p->generation, 1);
     atomic_store(&p->attach_lock, 0);
-    late_child();
+    atomic_store(&p->udp_polls, 0);
     p->locks_memory = false; /* mlockall(2): not inherited */
     fd_forget_kept();
     pool_child();

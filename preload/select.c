@@ -44,7 +44,7 @@ static bool sets_there(const struct selsets *s)
 }
 
 /* Also what is not there is left to the kernel, which has the error for it. */
-static bool any_ours(const struct selsets *s)
+static bool any_ours(const struct selsets *s, uint32_t *waits)
 {
     bool ours = false;
     int top = fdtab_top();
@@ -56,7 +56,7 @@ static bool any_ours(const struct selsets *s)
             uintptr_t raw = fdtab_raw(fd);
             if (fd_tag(raw) == FDT_EPOLL)
                 ep_set_polled(fd);
-            else if (poll_ours(fd, raw))
+            else if (poll_ours(fd, raw, waits))
                 ours = true;
         }
     return ours;
@@ -148,11 +148,16 @@ static bool bad_timeval(struct timeval *t)
 int zsp_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *t)
 {
     const struct selsets s = {n, (unsigned long *)r, (unsigned long *)w, (unsigned long *)e};
-    if (!poll_possible() || bad_timeval(t) || !any_ours(&s))
-        return REAL(select)(n, r, w, e, t);
+    uint32_t waits = 0, generation = atomic_load(&zs_proc.generation);
+    if (!poll_possible() || bad_timeval(t) || !any_ours(&s, &waits)) {
+        int got = REAL(select)(n, r, w, e, t);
+        poll_waited(waits, generation);
+        return got;
+    }
     int64_t ns = t == NULL ? -1 : (int64_t)t->tv_sec * 1000000000 + (int64_t)t->tv_usec * 1000;
     uint64_t start = zs_now_ns();
     int res = select_framed(&s, ns, NULL);
+    poll_waited(waits, generation);
     if (t != NULL) { /* Linux reports the time left */
         int64_t left = ns - (int64_t)(zs_now_ns() - start);
         left = left < 0 ? 0 : left;
@@ -165,6 +170,9 @@ int zsp_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *t)
 int zsp_pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *t, const sigset_t *mask)
 {
     const struct selsets s = {n, (unsigned long *)r, (unsigned long *)w, (unsigned long *)e};
-    bool ours = poll_possible() && !poll_bad_time(t, mask) && any_ours(&s);
-    return ours ? select_framed(&s, poll_ns(t), mask) : REAL(pselect)(n, r, w, e, t, mask);
+    uint32_t waits = 0, generation = atomic_load(&zs_proc.generation);
+    bool ours = poll_possible() && !poll_bad_time(t, mask) && any_ours(&s, &waits);
+    int got = ours ? select_framed(&s, poll_ns(t), mask) : REAL(pselect)(n, r, w, e, t, mask);
+    poll_waited(waits, generation);
+    return got;
 }

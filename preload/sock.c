@@ -308,7 +308,7 @@ int zsp_shutdown(int fd, int how)
         return (int)call_end(&c, fd, shutdown_conn(k, how));
     pool_leave(k); /* the kernel keeps what was shut down, also where it says ENOTCONN */
     long r = zs_sys(SYS_shutdown, fd, how);
-    if (r == 0 && atomic_load(&k->kind) == ZK_UDP) {
+    if ((r == 0 || r == -ENOTCONN) && atomic_load(&k->kind) == ZK_UDP) { /* the kernel shuts an unconnected one, too (inet_shutdown) */
         k->shut_wr |= how != SHUT_RD;
         k->shut_rd |= how != SHUT_WR;
     }

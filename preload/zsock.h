@@ -66,6 +66,7 @@ struct zs_dgopts {
     bool settling; /* it was told of late: the kernel may have older datagrams than the ring */
     uint8_t sent, reads; /* calls, up to 255 */
     _Atomic uint32_t opening; /* held by who tells the engine, or finds `local` out */
+    _Atomic uint32_t waits;   /* threads that wait in the kernel for a datagram, and must not miss it */
     struct zs_addr local, peer;
     int value[DG_N];
     uint32_t port;          /* of the engine, bound to (SO_BINDTODEVICE), from 1; 0: to none */

@@ -13,7 +13,7 @@
 #endif
 #define TABLES X(data) X(flags) X(bulk) X(files) X(closing) X(shutdown) X(timeouts) X(connect) X(backlog) X(listen) \
     X(names) X(options) X(tcpopts) X(urgent) X(epoll) X(edge) X(sets) X(poll) X(signals) X(sigmore) X(sigio) X(fds) X(stdio) X(procs) X(forked) X(together) \
-    X(memory) X(clones) X(daemons) X(exec) X(scm) X(udp) X(udpmore) X(udplate) X(confine) X(uring) LIBURING(X)
+    X(memory) X(clones) X(daemons) X(exec) X(scm) X(udp) X(udpmore) X(udplate) X(udpwait) X(confine) X(uring) LIBURING(X)
 #define X(name) extern const struct conf_case name##_cases[];
 TABLES
 #undef X
