@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -270,8 +271,11 @@ static int map_segment(struct zs_domain *d)
     return r;
 }
 
+/* The program's name. */
 static void read_comm(char name[16])
 {
+    if (zs_sys(SYS_gettid) == zs_sys(SYS_getpid) && zs_sys(SYS_prctl, PR_GET_NAME, name) == 0)
+        return;
     long fd = zs_sys(SYS_openat, AT_FDCWD, "/proc/self/comm", O_RDONLY | O_CLOEXEC, 0);
     long n = fd >= 0 ? zs_sys(SYS_read, fd, name, 15) : 0;
     if (fd >= 0)

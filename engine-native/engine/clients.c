@@ -51,9 +51,9 @@ static bool token_known(const struct engine *e, const uint8_t token[16])
     return false;
 }
 
-static bool process_dead(int pidfd)
+bool client_process_dead(const struct client *c)
 {
-    struct pollfd p = {pidfd, POLLIN, 0};
+    struct pollfd p = {c->pidfd.fd, POLLIN, 0};
     return poll(&p, 1, 0) == 1;
 }
 
@@ -70,7 +70,7 @@ void client_eof(struct engine *e, struct client *c)
 {
     /* Its private descriptors survive everything but exec: an end of file from a living process is an exec, and what
      * the new image keeps was shared before. */
-    if (process_dead(c->pidfd.fd)) {
+    if (client_process_dead(c)) {
         COUNT(e, CLIENTS_DIED);
     } else {
         COUNT(e, CLIENTS_EXECED);
@@ -175,7 +175,6 @@ int client_attach(struct engine *e, struct conn *conn, const struct zs_ctl_reque
     int pidfd = peer_pidfd(conn);
     if (pidfd < 0)
         return pidfd;
-    uint64_t start = zs_start_time(conn->cred.pid);
     /* The same process again: it exec'ed while a child kept its old connection open. */
     struct client *old = client_by_pid(e, conn->cred.pid);
     if (old != NULL) {
@@ -193,7 +192,6 @@ int client_attach(struct engine *e, struct conn *conn, const struct zs_ctl_reque
     e->client_gen[slot] = (uint16_t)(e->client_gen[slot] % 0xfffeu + 1);
     c->id = (uint32_t)e->client_gen[slot] << 16 | (uint32_t)slot;
     c->pid = conn->cred.pid;
-    c->start_time = start;
     char text[sizeof r->u.hello.run + 1] = {0};
     memcpy(text, r->u.hello.name, sizeof r->u.hello.name);
     copy_text(c->name, sizeof c->name, text);

@@ -73,7 +73,6 @@ struct client {
     uint32_t id;
     pid_t pid;
     struct conn *conn; /* NULL: its control connection is gone */
-    uint64_t start_time;
     uint8_t token[16];
     char name[16];
     char run[32];
@@ -298,6 +297,7 @@ void ctl_request(struct engine *e, struct conn *c, const struct zs_ctl_request *
 /* ---- clients.c ---- */
 int client_attach(struct engine *e, struct conn *c, const struct zs_ctl_request *r, struct zs_ctl_reply *reply);
 bool client_alive(const struct engine *e, uint32_t id);
+bool client_process_dead(const struct client *c); /* and its number perhaps another's; nobody has said so yet */
 struct client *client_get(const struct engine *e, uint32_t id);
 struct client *client_by_pid(const struct engine *e, pid_t pid);
 /* Its control connection ended. */

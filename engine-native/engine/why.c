@@ -112,13 +112,12 @@ json_t *why_command(struct engine *e, json_t *request)
     json_t *fd = json_object_get(request, "fd");
     if (pid <= 0 || pid > INT32_MAX || (fd != NULL && !json_is_null(fd) && !json_is_integer(fd)))
         return admin_error("ZS2005", "why takes a process id and optionally a descriptor", "pid or fd is malformed");
-    uint64_t start = zs_start_time((int32_t)pid);
-    if (start == 0)
+    if (zs_start_time((int32_t)pid) == 0)
         return admin_error("ZS2004", "see `zstack-run engine status` for those attached", "there is no process %d",
                            (int)pid);
     struct client *c = client_by_pid(e, (pid_t)pid);
-    if (c != NULL && c->start_time != 0 && c->start_time != start)
-        c = NULL; /* the number was used again */
+    if (c != NULL && client_process_dead(c))
+        c = NULL; /* the number is another process' by now */
     json_t *sockets = json_array();
     for (uint32_t i = 0; c != NULL && i < ZS_WHY_ENTRIES; i++) {
         struct zs_why *from = &e->view.arena->client[ZS_CLIENT_SLOT(c->id)].why[i];
