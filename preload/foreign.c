@@ -143,10 +143,12 @@ static void becomes_kernel(struct zsock *k, int fd)
     bool nonblock = atomic_load(&k->nonblock);
     if (!zs_passthrough())
         client_self(); /* the engine is asked */
-    if (!zs_passthrough() && atomic_load(&k->kind) == ZK_LISTEN)
+    if (!zs_passthrough() && atomic_load(&k->kind) == ZK_LISTEN) {
+        relay_queued(k, fd);
         sock_stop_listening(k, fd, ZS_REASON_FOREIGN);
-    else if (!zs_passthrough())
+    } else if (!zs_passthrough()) {
         dgram_stop(k, fd, ZS_REASON_FOREIGN);
+    }
     if (!nonblock)
         zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
 }

@@ -20,4 +20,7 @@ void foreign_before_exec(const struct foreign_program *p);
  * of the latter, or a negative errno. */
 int relay_start(struct zsock *k, int fd);
 
+/* Connections that wait in a listener's queue in shared memory come to that of the kernel, each by a relay. */
+void relay_queued(struct zsock *k, int fd);
+
 #endif

@@ -126,7 +126,7 @@ static _Noreturn void relay(struct zsock *k, int conn, int kernel)
     zs_after_fork_child();
     leave_program(conn, kernel);
     signals_guard();
-    if (fd_sock(fdtab_raw(conn)) != k) { /* a vfork child had moved it */
+    if (k != NULL && fd_sock(fdtab_raw(conn)) != k) { /* a vfork child had moved it */
         fdtab_set(conn, FDT_SOCK, k);
         atomic_fetch_add(&k->fds, 1);
     }
@@ -136,6 +136,20 @@ static _Noreturn void relay(struct zsock *k, int conn, int kernel)
         copy_both(d);
     zs_sys(SYS_exit_group, 0);
     __builtin_unreachable();
+}
+
+/* Starts the process; the caller keeps both descriptors. k: NULL: the connection is the kernel's, too. */
+static int start(struct zsock *k, int conn, int kernel)
+{
+    int on = 1;
+    zs_sys(SYS_setsockopt, kernel, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* the connection's own way to wait stays in force */
+    if (k != NULL && !zs_passthrough() && sock_leaves(k, conn))
+        share_socks(&k, 1);
+    /* No signal at its end, and no wait for children finds it: the program does not know of it. */
+    long pid = zs_sys(SYS_clone, 0, NULL, NULL, NULL, 0);
+    if (pid == 0)
+        relay(k, conn, kernel);
+    return pid < 0 ? (int)pid : 0;
 }
 
 int relay_start(struct zsock *k, int fd)
@@ -148,20 +162,44 @@ int relay_start(struct zsock *k, int fd)
         r = (int)zs_sys(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, end);
     if (r < 0)
         return r;
-    zs_sys(SYS_setsockopt, end[0], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* the connection's own way to wait stays in force */
-    zs_sys(SYS_setsockopt, end[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    zs_sys(SYS_setsockopt, end[0], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (atomic_load(&k->nonblock))
         zs_sys(SYS_fcntl, end[0], F_SETFL, O_RDWR | O_NONBLOCK);
-    if (!zs_passthrough() && sock_leaves(k, fd))
-        share_socks(&k, 1);
-    /* No signal at its end, and no wait for children finds it: the program does not know of it. */
-    long pid = zs_sys(SYS_clone, 0, NULL, NULL, NULL, 0);
-    if (pid == 0) {
-        zs_sys(SYS_close, end[0]);
-        relay(k, fd, end[1]);
-    }
+    r = start(k, fd, end[1]);
     zs_sys(SYS_close, end[1]);
-    if (pid < 0)
+    if (r < 0)
         zs_sys(SYS_close, end[0]);
-    return pid < 0 ? (int)pid : end[0];
+    return r < 0 ? r : end[0];
+}
+
+/* A connection over the kernel to the listener fd. */
+static int connect_to(int fd)
+{
+    struct zs_addr at;
+    struct sockaddr_storage to;
+    if (sock_kernel_addr(fd, &at, false) < 0)
+        return -1;
+    addr_any_to_loopback(&at);
+    socklen_t len = addr_to_sockaddr(&at, at.family, &to);
+    int c = (int)zs_sys(SYS_socket, to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c >= 0 && zs_sys(SYS_connect, c, &to, len) == 0)
+        return c;
+    if (c >= 0)
+        zs_sys(SYS_close, c);
+    return -1;
+}
+
+void relay_queued(struct zsock *k, int fd)
+{
+    while (zs_accept_ready(k->d, k->s)) {
+        int conn = zsp_accept4(fd, NULL, NULL, SOCK_CLOEXEC); /* perhaps one of the kernel's, which is as well */
+        if (conn < 0)
+            return;
+        int kernel = connect_to(fd);
+        if (kernel >= 0) {
+            start(fd_sock(fdtab_raw(conn)), conn, kernel);
+            zs_sys(SYS_close, kernel);
+        }
+        zsp_close(conn);
+    }
 }

@@ -10,7 +10,7 @@ import { useStage } from '../lib/stage.js';
 const BYTES = 4 << 20;
 
 /** Starts the program by exec, by fork and exec, or by vfork and exec (CPython's subprocess) with what it is to have. */
-const PARENT = `import os, signal, socket, subprocess, sys
+const PARENT = `import os, select, signal, socket, subprocess, sys
 how, what, port, program = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 if what == 'datagram':
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -23,6 +23,9 @@ if what == 'datagram':
     try: s.recv(1)
     except BlockingIOError: pass
     s.setblocking(True)
+elif what == 'queued':
+    what = 'accept'
+    select.select([s], [], [])
 elif what != 'accept':
     s = s.accept()[0]
 if how == 'exec':
@@ -123,6 +126,13 @@ describe('a static program', () => {
     },
     30_000,
   );
+
+  test('serves a connection that was there before it', async () => {
+    const port = await freePort();
+    const server = await start('exec', 'queued', port);
+    for (let i = 0; i < 2; i++) expect(await says(true, CLIENT, port, BYTES)).toBe(`${BYTES} True\n`);
+    await server.end('SIGTERM');
+  }, 30_000);
 
   test.each(['exec', 'fork'])(
     'answers a datagram by a socket that it got by %s',
