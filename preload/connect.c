@@ -329,7 +329,7 @@ int zsp_connect(int fd, const struct sockaddr *addr, socklen_t len)
         r = connect_udp(k, fd, addr, len);
     }
     if (o.it_is) {
-        call_end(&c, fd, 0);
+        call_pass(&c);
         r = REAL(connect)(fd, addr, len);
         kernels_done(&o);
         return r;

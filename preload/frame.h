@@ -273,17 +273,23 @@ gone:
     return NULL;
 }
 
-/* Ends the frame; r is a result or a negative errno. */
-static inline long call_end(struct call *c, int fd, long r)
+/* Ends the frame of a call that is the kernel's. */
+static inline void call_pass(struct call *c)
 {
     if (c->held) {
         zs_thread.cur = NULL;
         zsock_drop(c->k);
     }
-    if (ZS_UNLIKELY(zs_proc.conf.trace))
-        zs_trace(c->name, fd, r);
     if (--zs_thread.depth == 0 && ZS_UNLIKELY(zs_thread.npending))
         zs_signals_run();
+}
+
+/* Ends the frame; r is a result or a negative errno. */
+static inline long call_end(struct call *c, int fd, long r)
+{
+    if (ZS_UNLIKELY(zs_proc.conf.trace))
+        zs_trace(c->name, fd, r);
+    call_pass(c);
     if (ZS_UNLIKELY(r < 0)) {
         errno = (int)-r;
         return -1;

@@ -139,7 +139,7 @@ static inline struct zsock *recv_begin(struct call *c, const char *name, int fd,
         if (ZS_UNLIKELY(!zs_thread.registered))
             thread_register();
     }
-    call_end(c, fd, 0);
+    call_pass(c);
     return NULL;
 }
 
@@ -341,7 +341,7 @@ ssize_t zsp_sendto(int fd, const void *buf, size_t n, int flags, const struct so
         return call_end(&c, fd, len > sizeof(struct sockaddr_storage) ? -EINVAL : -EFAULT);
     int r = fast_open(k, fd, &msg, flags);
     if (r == 1) {
-        call_end(&c, fd, 0);
+        call_pass(&c);
         return REAL(sendto)(fd, buf, n, flags, to, len);
     }
     return call_end(&c, fd, r < 0 ? r : send_bytes(k, fd, &iov, 1, iov.iov_len, &msg, flags));
@@ -357,7 +357,7 @@ ssize_t zsp_sendmsg(int fd, const struct msghdr *msg, int flags)
     }
     ssize_t r = send_message(k, fd, msg, flags);
     if (r == SEND_BY_KERNEL) {
-        call_end(&c, fd, 0);
+        call_pass(&c);
         return REAL(sendmsg)(fd, msg, flags);
     }
     return call_end(&c, fd, r);
@@ -382,7 +382,7 @@ int zsp_sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
         v[sent++].msg_len = (unsigned)r;
     }
     if (r == SEND_BY_KERNEL) {
-        call_end(&c, fd, 0);
+        call_pass(&c);
         return REAL(sendmmsg)(fd, v, n, flags);
     }
     return (int)call_end(&c, fd, sent > 0 ? (long)sent : r);
