@@ -5,6 +5,7 @@
 
 #include <alloca.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -130,10 +131,10 @@ static void plan_env(struct env_plan *plan, char *const envp[], bool moved, bool
         at += (size_t)snprintf(plan->token + at, sizeof plan->token - at, "%02x", zs_proc.conf.token[i]);
 }
 
-static size_t env_count(char *const envp[])
+static size_t env_count(char *const list[])
 {
     size_t n = 0;
-    while (envp != NULL && envp[n] != NULL)
+    while (list != NULL && list[n] != NULL)
         n++;
     return n;
 }
@@ -234,20 +235,48 @@ static bool file_actions_move(const posix_spawn_file_actions_t *fa)
     return moved;
 }
 
+/* The C library's child runs nothing of ours between file actions and exec: a program that the library can enter, beside the library, goes on
+ * from there (zstack-exec.c). False: it is not there. */
+static bool stepping_stone(char path[PATH_MAX])
+{
+    const char *end = strrchr(zs_proc.conf.preload, '/');
+    int n = end == NULL ? -1 : snprintf(path, PATH_MAX, "%.*s/zstack-exec", (int)(end - zs_proc.conf.preload), zs_proc.conf.preload);
+    return n > 0 && n < PATH_MAX && zs_sys(SYS_faccessat, AT_FDCWD, path, X_OK) == 0;
+}
+
+static char **through_stone(char **out, char *stone, char *path, char *const argv[])
+{
+    size_t n = 0;
+    out[n++] = stone;
+    out[n++] = "--program";
+    out[n++] = path;
+    out[n++] = "--";
+    for (size_t i = 0; argv != NULL && argv[i] != NULL; i++)
+        out[n++] = argv[i];
+    out[n] = NULL;
+    return out;
+}
+
+#define SPAWN(real, file_, searched_)                                                                            \
+    bool moved = file_actions_move(fa);                                                                          \
+    const struct foreign_program p = {.dir = AT_FDCWD, .file = (file_), .searched = (searched_)};                \
+    char path_out[PATH_MAX], stone[PATH_MAX];                                                                    \
+    WITH_ENV(envp, moved, false)                                                                                 \
+    if (!zs_proc.conf.enabled || !foreign_spawned(&p, moved, path_out) || !stepping_stone(stone))                 \
+        return REAL(real)(pid, (file_), fa, attr, argv, env_out);                                                \
+    char **args = alloca((env_count(argv) + 5) * sizeof *args);                                                  \
+    return REAL(posix_spawn)(pid, stone, fa, attr, through_stone(args, stone, path_out, argv), env_out);
+
 int zsp_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *attr,
                     char *const argv[], char *const envp[])
 {
-    bool moved = file_actions_move(fa);
-    WITH_ENV(envp, moved, false)
-    return REAL(posix_spawn)(pid, path, fa, attr, argv, env_out);
+    SPAWN(posix_spawn, path, false)
 }
 
 int zsp_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *attr,
                      char *const argv[], char *const envp[])
 {
-    bool moved = file_actions_move(fa);
-    WITH_ENV(envp, moved, false)
-    return REAL(posix_spawnp)(pid, file, fa, attr, argv, env_out);
+    SPAWN(posix_spawnp, file, true)
 }
 
 /* The C library's own starts the shell behind our back. Only for programs that have sockets to inherit. */

@@ -72,29 +72,28 @@ static bool is_foreign(long fd, int depth)
     return foreign;
 }
 
-/* As execvp(3) searches. */
-static long open_searched(const char *file)
+/* As execvp(3) searches. full: PATH_MAX bytes, where it is. */
+static long open_searched(const char *file, char *full)
 {
     const char *path = getenv("PATH");
     if (path == NULL)
         path = "/bin:/usr/bin";
     for (const char *dir = path, *end; ; dir = end + 1) {
-        char full[PATH_MAX];
         end = dir + strcspn(dir, ":");
-        int n = snprintf(full, sizeof full, "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "", file);
-        if (n > 0 && (size_t)n < sizeof full && zs_sys(SYS_faccessat, AT_FDCWD, full, X_OK) == 0)
+        int n = snprintf(full, PATH_MAX, "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "", file);
+        if (n > 0 && n < PATH_MAX && zs_sys(SYS_faccessat, AT_FDCWD, full, X_OK) == 0)
             return zs_sys(SYS_openat, AT_FDCWD, full, O_RDONLY | O_CLOEXEC, 0);
         if (*end == 0)
             return -ENOENT;
     }
 }
 
-static long open_program(const struct foreign_program *p)
+static long open_program(const struct foreign_program *p, char *full)
 {
     if (p->file == NULL || *p->file == 0)
         return p->dir >= 0 ? zs_sys(SYS_fcntl, p->dir, F_DUPFD_CLOEXEC, 0) : -ENOENT;
     if (p->searched && strchr(p->file, '/') == NULL)
-        return open_searched(p->file);
+        return open_searched(p->file, full);
     return zs_sys(SYS_openat, p->dir, p->file, O_RDONLY | O_CLOEXEC, 0);
 }
 
@@ -153,10 +152,17 @@ static void becomes_kernel(struct zsock *k, int fd)
         zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
 }
 
-static bool lower_has(const struct zsock *k, int fd, int top)
+/* Descriptors of one socket that came by exec have an object each. */
+static bool is_of(int fd, int top, const struct zs_session *s)
+{
+    const struct zsock *k = inherited(fd, top);
+    return k != NULL && k->s == s;
+}
+
+static bool lower_has(const struct zs_session *s, int fd, int top)
 {
     while (--fd >= 0)
-        if (inherited(fd, top) == k)
+        if (is_of(fd, top, s))
             return true;
     return false;
 }
@@ -169,15 +175,16 @@ static void becomes_relayed(struct zsock *k, int fd, int top)
         zs_log(ZS_LOG_WARN, "descriptor %d is lost to a program that the library cannot enter: %s", fd, strerror(-end));
         return;
     }
+    const struct zs_session *s = k->s;
     for (int to = fd; to < top; to++) {
-        if (inherited(to, top) != k)
+        if (!is_of(to, top, s))
             continue;
-        uintptr_t raw = zs_passthrough() ? 0 : fdtab_take(to);
-        if (raw != 0)
-            sock_detach_fd(k, to);
+        struct zsock *of = zs_passthrough() ? NULL : fd_sock(fdtab_take(to));
+        if (of != NULL)
+            sock_detach_fd(of, to);
         zs_sys(SYS_dup3, end, to, 0);
-        if (raw != 0)
-            zsock_drop(k);
+        if (of != NULL)
+            zsock_drop(of);
     }
     zs_sys(SYS_close, end);
 }
@@ -193,16 +200,25 @@ static bool may_inherit(int top)
     return false;
 }
 
+bool foreign_spawned(const struct foreign_program *p, bool moved, char *path)
+{
+    if (zs_passthrough() || (!moved && !may_inherit(fdtab_top())))
+        return false;
+    snprintf(path, PATH_MAX, "%s", p->file);
+    return is_foreign(open_program(p, path), 0);
+}
+
 void foreign_before_exec(const struct foreign_program *p)
 {
+    char full[PATH_MAX];
     int top = fdtab_top();
-    if (!may_inherit(top) || !is_foreign(open_program(p), 0))
+    if (!may_inherit(top) || !is_foreign(open_program(p, full), 0))
         return;
     for (int fd = 0; fd < top; fd++) {
         struct zsock *k = inherited(fd, top);
         if (k == NULL)
             continue;
-        if (atomic_load(&k->kind) == ZK_CONN && !lower_has(k, fd, top))
+        if (atomic_load(&k->kind) == ZK_CONN && !lower_has(k->s, fd, top))
             becomes_relayed(k, fd, top);
         else if (atomic_load(&k->kind) != ZK_CONN && meant(k, fd))
             becomes_kernel(k, fd);

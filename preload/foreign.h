@@ -16,6 +16,10 @@ struct foreign_program {
  * the kernel's. What they are for this process, should exec fail, they are from then on, too. */
 void foreign_before_exec(const struct foreign_program *p);
 
+/* The program is about to be spawned, and may inherit accelerated descriptors, all of which may be `moved` before. True: it is one that the
+ * library cannot enter, so that one which it can has to become it; path, PATH_MAX bytes, is where it is. */
+bool foreign_spawned(const struct foreign_program *p, bool moved, char *path);
+
 /* Starts a process that copies between the connection, a descriptor of which is fd, and a connection of the kernel's. Returns the other end
  * of the latter, or a negative errno. */
 int relay_start(struct zsock *k, int fd);

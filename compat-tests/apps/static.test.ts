@@ -9,7 +9,7 @@ import { useStage } from '../lib/stage.js';
 
 const BYTES = 4 << 20;
 
-/** Starts the program by exec, by fork and exec, or by vfork and exec (CPython's subprocess) with what it is to have. */
+/** Starts the program by exec, by fork and exec, by vfork and exec (CPython's subprocess), or by posix_spawn, with what it is to have. */
 const PARENT = `import os, select, signal, socket, subprocess, sys
 how, what, port, program = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 if what == 'datagram':
@@ -39,6 +39,11 @@ if how == 'fork':
         os.execvp(program, [program, what, '0'])
     s.close()
     signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+    os.waitpid(pid, 0)
+if how == 'spawn':
+    actions = [(os.POSIX_SPAWN_DUP2, s.fileno(), 0), (os.POSIX_SPAWN_DUP2, s.fileno(), 1)]
+    pid = os.posix_spawn(program, [program, what, '0'], os.environ, file_actions=actions)
+    s.close()
     os.waitpid(pid, 0)
 if how == 'vfork':
     child = subprocess.Popen([program, what, '0'], stdin=s, stdout=s)
@@ -94,7 +99,7 @@ describe('a static program', () => {
     return (await stage.ok(wrapped, ['python3', '-c', script, ...args.map(String)])).stdout;
   }
 
-  test.each(['exec', 'fork', 'vfork'])(
+  test.each(['exec', 'fork', 'vfork', 'spawn'])(
     'echoes a connection that it got by %s, to its end',
     async (how) => {
       const port = await freePort();
@@ -105,7 +110,7 @@ describe('a static program', () => {
     30_000,
   );
 
-  test.each(['exec', 'fork', 'vfork'])(
+  test.each(['exec', 'fork', 'vfork', 'spawn'])(
     'resets a connection that it got by %s',
     async (how) => {
       const port = await freePort();

@@ -3,6 +3,10 @@
  * zstack-exec: undoes what the launcher's run time changed for itself, then becomes the command.
  *
  *   zstack-exec [--nofile SOFT] [--core SOFT] [--ignore MASK] [--block MASK] -- COMMAND [ARGS...]
+ *   zstack-exec --program PATH -- ARGV0 [ARGS...]
+ *
+ * The second form becomes the program, with nothing changed: the library sends a program that it cannot enter and that is to be spawned with
+ * sockets this way, since it sees them here.
  *
  * SOFT is a number or "unlimited"; MASK is hexadecimal with bit 0 for signal 1, as in /proc/PID/status. All other
  * signals get their default action and are unblocked. Exit status as env(1): 125 for a failure of this program, 126 when
@@ -75,6 +79,10 @@ int main(int argc, char **argv)
     unsigned long long ignored = 0, blocked = 0;
     int at = 1;
 
+    if (argc > 4 && strcmp(argv[1], "--program") == 0 && strcmp(argv[3], "--") == 0) {
+        execv(argv[2], argv + 4);
+        return EXIT_NOT_FOUND;
+    }
     for (; at + 1 < argc && strcmp(argv[at], "--") != 0; at += 2) {
         const char *value = argv[at + 1];
         int failed;
