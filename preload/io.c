@@ -278,7 +278,7 @@ int zsp_recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timesp
         if (limit != 0 && zs_now_ns() >= limit)
             break;
     }
-    if (t != NULL && got > 0) { /* what is left of it */
+    if (t != NULL && got > 0 && user_writable(t, sizeof *t)) { /* what is left of it */
         uint64_t now = zs_now_ns(), left = limit > now ? limit - now : 0;
         *t = (struct timespec){.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
     }
