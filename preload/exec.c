@@ -195,7 +195,7 @@ static void before_exec(const struct foreign_program *p)
 
 int zsp_execve(const char *path, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(execve)(path, argv, env_out), .dir = AT_FDCWD, .file = path)
+    EXEC(envp, REAL(execve)(path, argv, env_out), .dir = AT_FDCWD, .file = path, .envp = envp)
 }
 
 int zsp_execv(const char *path, char *const argv[])
@@ -205,7 +205,7 @@ int zsp_execv(const char *path, char *const argv[])
 
 int zsp_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(execvpe)(file, argv, env_out), .dir = AT_FDCWD, .file = file, .searched = true)
+    EXEC(envp, REAL(execvpe)(file, argv, env_out), .dir = AT_FDCWD, .file = file, .searched = true, .envp = envp)
 }
 
 int zsp_execvp(const char *file, char *const argv[])
@@ -215,12 +215,12 @@ int zsp_execvp(const char *file, char *const argv[])
 
 int zsp_fexecve(int fd, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(fexecve)(fd, argv, env_out), .dir = fd)
+    EXEC(envp, REAL(fexecve)(fd, argv, env_out), .dir = fd, .envp = envp)
 }
 
 int zsp_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    EXEC(envp, REAL(execveat)(dir, path, argv, env_out, flags), .dir = dir, .file = path)
+    EXEC(envp, REAL(execveat)(dir, path, argv, env_out, flags), .dir = dir, .file = path, .envp = envp)
 }
 
 /* File actions may give the new program any of our sockets under any number. */

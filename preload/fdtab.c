@@ -95,6 +95,21 @@ struct zsock *zsock_new(enum zk kind, int family)
     return k;
 }
 
+struct zsock *zsock_hold(int fd)
+{
+    uintptr_t raw = fdtab_raw(fd);
+    struct zsock *k = fd_sock(raw);
+    uint32_t n = k != NULL ? atomic_load(&k->refs) : 0;
+    do {
+        if (n == 0)
+            return NULL;
+    } while (!atomic_compare_exchange_weak(&k->refs, &n, n + 1));
+    if (fdtab_raw(fd) == raw)
+        return k;
+    zsock_drop(k); /* another thread closed it, and perhaps another socket has the memory */
+    return NULL;
+}
+
 void zsock_drop(struct zsock *k)
 {
     if (atomic_fetch_sub(&k->refs, 1) != 1)
@@ -121,20 +136,20 @@ void zsock_for_each(void (*f)(struct zsock *, int, void *), void *arg)
 
 /* Where they go: above the application's soft limit where the hard limit leaves room, so that they take none of the numbers it may use; else
  * at the top of what there is. But not higher than necessary: the kernel's table is as large as the highest number asks for, and each fork
- * copies it. A limit of thousands leaves the numbers above those that select(2) can do with. */
+ * copies it. */
 int fd_keep(int fd)
 {
     struct rlimit64 lim, raised;
     int to = -EMFILE;
     zs_word_lock(&tab.kept_lock);
     if (zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) == 0 && tab.nkept < sizeof tab.kept / sizeof tab.kept[0]) {
-        const uint64_t high = 4096;
+        const uint64_t high = 4096, within_table = 1984; /* the end of one for 2048 descriptors, and no number that a program asks for */
         uint64_t soft = lim.rlim_cur;
         raised = lim;
         raised.rlim_cur = lim.rlim_max;
         bool above = soft <= high && lim.rlim_max > soft + 64 &&
                      zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, NULL) == 0;
-        uint64_t low = above ? soft : soft > high ? FD_SETSIZE : soft > 512 ? soft - 256 : soft / 2;
+        uint64_t low = above ? soft : soft > high ? within_table : soft > 512 ? soft - 256 : soft / 2;
         to = (int)zs_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (long)low);
         if (above)
             zs_sys(SYS_prlimit64, 0, RLIMIT_NOFILE, &lim, NULL);

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 /* ---- The program ---- */
 
@@ -53,6 +54,13 @@ static const char *interpreter(char *head, size_t n)
     return *path != 0 ? path : NULL;
 }
 
+/* Also what may be run but not read: its rights can be seen. */
+static long open_file(int dir, const char *path)
+{
+    long fd = zs_sys(SYS_openat, dir, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    return fd != -EACCES ? fd : zs_sys(SYS_openat, dir, path, O_PATH | O_CLOEXEC, 0);
+}
+
 static bool is_foreign(long fd, int depth)
 {
     char head[HEAD + 1];
@@ -60,12 +68,15 @@ static bool is_foreign(long fd, int depth)
     bool foreign = false;
     if (fd < 0)
         return false;
-    long n = zs_sys(SYS_pread64, fd, head, HEAD, 0);
-    bool seen = n > 2 && zs_sys(SYS_fstat, fd, &st) == 0;
+    bool file = zs_sys(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
+    long n = file ? zs_sys(SYS_pread64, fd, head, HEAD, 0) : 0;
+    bool seen = n > 2;
     zs_sys(SYS_close, fd);
-    if (seen && memcmp(head, "#!", 2) == 0) { /* rights are the interpreter's */
+    if (n < 0) {
+        foreign = other_rights(&st);
+    } else if (seen && memcmp(head, "#!", 2) == 0) { /* rights are the interpreter's */
         const char *path = interpreter(head, (size_t)n);
-        foreign = path != NULL && depth < SCRIPTS && is_foreign(zs_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), depth + 1);
+        foreign = path != NULL && depth < SCRIPTS && is_foreign(open_file(AT_FDCWD, path), depth + 1);
     } else if (seen && memcmp(head, ELFMAG, SELFMAG) == 0) {
         foreign = other_rights(&st) || foreign_elf((const unsigned char *)head, (size_t)n);
     }
@@ -82,7 +93,7 @@ static long open_searched(const char *file, char *full)
         end = dir + strcspn(dir, ":");
         int n = snprintf(full, PATH_MAX, "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "", file);
         if (n > 0 && n < PATH_MAX && zs_sys(SYS_faccessat, AT_FDCWD, full, X_OK) == 0)
-            return zs_sys(SYS_openat, AT_FDCWD, full, O_RDONLY | O_CLOEXEC, 0);
+            return open_file(AT_FDCWD, full);
         if (*end == 0)
             return -ENOENT;
     }
@@ -94,25 +105,18 @@ static long open_program(const struct foreign_program *p, char *full)
         return p->dir >= 0 ? zs_sys(SYS_fcntl, p->dir, F_DUPFD_CLOEXEC, 0) : -ENOENT;
     if (p->searched && strchr(p->file, '/') == NULL)
         return open_searched(p->file, full);
-    return zs_sys(SYS_openat, p->dir, p->file, O_RDONLY | O_CLOEXEC, 0);
+    return open_file(p->dir, p->file);
 }
 
 /* ---- What it inherits ---- */
 
-static uint64_t cookie_of(int fd)
-{
-    uint64_t cookie = 0;
-    socklen_t len = sizeof cookie;
-    return zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
-}
-
 /* A vfork child has moved descriptors, and the table is its parent's. */
 static struct zsock *by_cookie(int fd, int top)
 {
-    uint64_t cookie = cookie_of(fd);
+    uint64_t cookie = sock_cookie(fd);
     for (int i = 0; i < top && cookie != 0; i++) {
         struct zsock *k = fd_sock(fdtab_raw(i));
-        if (k != NULL && (k->cookie != 0 ? k->cookie : cookie_of(i)) == cookie)
+        if (k != NULL && (k->cookie != 0 ? k->cookie : sock_cookie(i)) == cookie)
             return k;
     }
     return NULL;
@@ -128,28 +132,57 @@ static struct zsock *inherited(int fd, int top)
     return k != NULL && sock_accelerated(k) ? k : NULL;
 }
 
-/* The descriptor is meant for the program, rather than forgotten to be closed: it is the only one that there is, one of the first three
- * (inetd), or one that the environment names (sd_listen_fds(3)). */
-static bool meant(const struct zsock *k, int fd)
+/* How many descriptors from 3 on the environment names (sd_listen_fds(3)). */
+static int listen_fds(char *const *envp)
 {
-    const char *count = getenv("LISTEN_FDS");
-    int n = count != NULL ? atoi(count) : 0;
-    return !atomic_load(&k->left) || fd <= STDERR_FILENO || (fd > STDERR_FILENO && fd <= STDERR_FILENO + n);
+    static const char name[] = "LISTEN_FDS=";
+    for (; envp != NULL && *envp != NULL; envp++)
+        if (strncmp(*envp, name, sizeof name - 1) == 0)
+            return atoi(*envp + sizeof name - 1);
+    return 0;
+}
+
+/* Another process of the same program has the socket, too, and will go on with it when this one has ended: a shell that was given it. */
+static bool in_use_by_parent(const struct zsock *k)
+{
+    return k->came != 0 && (zs_passthrough() || k->came != atomic_load(&zs_proc.generation) + 1);
+}
+
+/* The descriptor is meant for the program, rather than forgotten to be closed: it is the only one that there is, one of the first three
+ * (inetd), one that the environment names, or a listener that nobody has served here. */
+static bool meant(const struct zsock *k, int fd, const struct foreign_program *p)
+{
+    bool given = fd <= STDERR_FILENO || fd <= STDERR_FILENO + listen_fds(p->envp);
+    if (!atomic_load(&k->left))
+        return true;
+    return atomic_load(&k->kind) == ZK_CONN ? given && !in_use_by_parent(k) : given || !k->served;
 }
 
 static void becomes_kernel(struct zsock *k, int fd)
 {
     bool nonblock = atomic_load(&k->nonblock);
-    if (!zs_passthrough())
-        client_self(); /* the engine is asked */
-    if (!zs_passthrough() && atomic_load(&k->kind) == ZK_LISTEN) {
+    client_self(); /* the engine is asked */
+    if (atomic_load(&k->kind) == ZK_LISTEN) {
         relay_queued(k, fd);
         sock_stop_listening(k, fd, ZS_REASON_FOREIGN);
-    } else if (!zs_passthrough()) {
+    } else {
         dgram_stop(k, fd, ZS_REASON_FOREIGN);
     }
     if (!nonblock)
         zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
+}
+
+/* A vfork child has its parent's memory, and asks the engine by a child of its own. */
+static void becomes_kernel_in_child(struct zsock *k, int fd)
+{
+    long pid = zs_sys(SYS_clone, 0, NULL, NULL, NULL, 0);
+    if (pid == 0) {
+        relay_child_begins(k, fd);
+        becomes_kernel(k, fd);
+        zs_sys(SYS_exit_group, 0);
+    }
+    while (pid > 0 && zs_sys(SYS_wait4, pid, NULL, __WALL, NULL) == -EINTR)
+        ;
 }
 
 /* Descriptors of one socket that came by exec have an object each. */
@@ -157,14 +190,6 @@ static bool is_of(int fd, int top, const struct zs_session *s)
 {
     const struct zsock *k = inherited(fd, top);
     return k != NULL && k->s == s;
-}
-
-static bool lower_has(const struct zs_session *s, int fd, int top)
-{
-    while (--fd >= 0)
-        if (is_of(fd, top, s))
-            return true;
-    return false;
 }
 
 /* All descriptors of the connection become the kernel's end of a relay. */
@@ -216,11 +241,13 @@ void foreign_before_exec(const struct foreign_program *p)
         return;
     for (int fd = 0; fd < top; fd++) {
         struct zsock *k = inherited(fd, top);
-        if (k == NULL)
+        if (k == NULL || !meant(k, fd, p))
             continue;
-        if (atomic_load(&k->kind) == ZK_CONN && !lower_has(k->s, fd, top))
+        if (atomic_load(&k->kind) == ZK_CONN)
             becomes_relayed(k, fd, top);
-        else if (atomic_load(&k->kind) != ZK_CONN && meant(k, fd))
+        else if (zs_passthrough())
+            becomes_kernel_in_child(k, fd);
+        else
             becomes_kernel(k, fd);
     }
 }

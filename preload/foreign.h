@@ -10,6 +10,7 @@ struct foreign_program {
     int dir;          /* AT_FDCWD, or the descriptor that `file` is relative to; with file "" or NULL the program itself */
     const char *file;
     bool searched;    /* in PATH, if it has no slash */
+    char *const *envp;
 };
 
 /* The process is about to become the program: if that is one that the library cannot enter, accelerated descriptors that it inherits become
@@ -23,6 +24,9 @@ bool foreign_spawned(const struct foreign_program *p, bool moved, char *path);
 /* Starts a process that copies between the connection, a descriptor of which is fd, and a connection of the kernel's. Returns the other end
  * of the latter, or a negative errno. */
 int relay_start(struct zsock *k, int fd);
+
+/* A child of a clone, perhaps a vfork child's, goes on as a process of its own, in which fd is k. */
+void relay_child_begins(struct zsock *k, int fd);
 
 /* Connections that wait in a listener's queue in shared memory come to that of the kernel, each by a relay. */
 void relay_queued(struct zsock *k, int fd);

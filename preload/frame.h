@@ -205,6 +205,7 @@ bool fdtab_set(int fd, enum fd_tag tag, void *p);
 uintptr_t fdtab_take(int fd); /* removes and returns the entry */
 int fdtab_top(void);          /* highest descriptor ever entered + 1 */
 struct zsock *zsock_new(enum zk kind, int family);
+struct zsock *zsock_hold(int fd);              /* the socket behind it with one more reference, NULL: not ours */
 void zsock_drop(struct zsock *k);              /* gives one reference back */
 void zsock_for_each(void (*f)(struct zsock *, int fd, void *), void *arg); /* each descriptor of a socket */
 int fd_keep(int fd);    /* moves a descriptor of ours high; closes the old number */

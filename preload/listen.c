@@ -160,6 +160,7 @@ static long accept_kernel(int fd, struct sockaddr *addr, socklen_t *len, int fla
 
 static long accept_any(struct zsock *k, int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
+    k->served = true;
     uint64_t deadline = k->pre.rcvtimeo_us ? zs_now_ns() + k->pre.rcvtimeo_us * 1000 : 0;
     for (;;) {
         bool kernel_first = atomic_fetch_add_explicit(&k->turn, 1, memory_order_relaxed) % LOCAL_RUN == LOCAL_RUN - 1;

@@ -38,7 +38,7 @@ static bool is_late(int fd)
 
 static bool any_late(const struct pollset *s)
 {
-    for (nfds_t i = 0; i < s->n && s->nkernel > 0; i++)
+    for (nfds_t i = 0; i < s->n && s->nkernel > 0 && !__libc_single_threaded; i++)
         if (is_late(s->p[i].fd))
             return true;
     return false;

@@ -87,6 +87,7 @@ bool sock_set_left(struct zsock *k); /* it is another process', too, from now on
 int sock_claim(int fd);                  /* an inherited or received descriptor: 1 it is ours now */
 void addr_any_to_loopback(struct zs_addr *to); /* all zeroes is this host (Linux connects to loopback) */
 int sock_kernel_addr(int fd, struct zs_addr *a, bool peer);
+uint64_t sock_cookie(int fd); /* SO_COOKIE; 0: no socket */
 bool conn_over(const struct zsock *k);   /* the connection has ended: TCP_CLOSE */
 
 /* ---- Readiness of one socket (ready.c) ---- */

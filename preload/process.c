@@ -34,14 +34,12 @@ int share_socks(struct zsock *const *list, uint32_t n)
         struct zs_domain *d = list[i]->d;
         for (; i < n && req.count < ZS_CTL_SHARE_MAX && list[i]->d == d; i++) {
             struct zsock *k = list[i];
-            uint64_t cookie = 0;
-            socklen_t len = sizeof cookie;
-            if (k->s == NULL || k->fd < 0)
+            if (k->cookie == 0 && k->fd >= 0)
+                k->cookie = sock_cookie(k->fd);
+            if (k->s == NULL || k->cookie == 0)
                 continue;
-            zs_sys(SYS_getsockopt, k->fd, SOL_SOCKET, SO_COOKIE, &cookie, &len);
-            k->cookie = cookie;
             atomic_fetch_or(&k->s->flags, ZS_F_SHARED);
-            req.u.share[req.count++] = (struct zs_ctl_share_entry){k->index, k->gen, cookie};
+            req.u.share[req.count++] = (struct zs_ctl_share_entry){k->index, k->gen, k->cookie};
         }
         struct zs_ctl_reply reply;
         int fd = -1;
@@ -51,9 +49,15 @@ int share_socks(struct zsock *const *list, uint32_t n)
     return 0;
 }
 
+/* By its cookie the engine ends a socket that has left, so that it is found out before: another thread may close the descriptor at any
+ * moment, and its number be another socket's. */
 bool sock_leaves(struct zsock *k, int fd)
 {
     dgram_leaves(k, fd);
+    uint64_t cookie = sock_cookie(fd);
+    if (cookie == 0 || fd_sock(fdtab_raw(fd)) != k)
+        return false;
+    k->cookie = cookie;
     if (!sock_set_left(k))
         return false;
     k->fd = fd;
@@ -62,17 +66,20 @@ bool sock_leaves(struct zsock *k, int fd)
 }
 
 struct gather {
-    struct zsock **list;
+    struct zsock **list; /* held */
     uint32_t n, cap;
 };
 
 static void gather_one(struct zsock *k, int fd, void *arg)
 {
     struct gather *g = arg;
-    if (!sock_leaves(k, fd))
+    k = zsock_hold(fd);
+    if (k == NULL)
         return;
-    if (k->s != NULL && g->n < g->cap)
+    if (sock_leaves(k, fd) && k->s != NULL && g->n < g->cap)
         g->list[g->n++] = k;
+    else
+        zsock_drop(k);
 }
 
 /* Before a fork. Sockets without a session are real kernel sockets and need nothing. */
@@ -87,6 +94,8 @@ void share_all(void)
     zsock_for_each(gather_one, &g);
     if (g.n > 0)
         share_socks(g.list, g.n);
+    for (uint32_t i = 0; i < g.n; i++)
+        zsock_drop(g.list[i]);
     munmap(g.list, bytes);
 }
 

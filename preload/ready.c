@@ -63,6 +63,7 @@ uint32_t sock_events(struct zsock *k, uint32_t interest)
     case ZK_CONN:
         return conn_events(k, interest);
     case ZK_LISTEN:
+        k->served = true;
         return zs_accept_ready(k->d, k->s) ? EPOLLIN | EPOLLRDNORM : 0;
     case ZK_UDP: /* the kernel side reports writable; with data both are one event */
         if (k->s == NULL)

@@ -4,6 +4,9 @@
 #include "foreign.h"
 
 #include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/prctl.h>
@@ -47,6 +50,38 @@ static int loopback_pair(int family, int end[2])
     return r < 0 ? (int)r : end[1];
 }
 
+/* Asks the kernel about the socket at the other end of a loopback connection: whether no process has it any more, so that an end of the
+ * stream is not that of a half-close (sock_diag(7)). */
+static bool end_is_closed(int fd)
+{
+    struct {
+        struct nlmsghdr head;
+        struct inet_diag_req_v2 q;
+    } ask = {.head = {.nlmsg_len = sizeof ask, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST}};
+    union {
+        struct nlmsghdr head;
+        char buf[1024];
+    } answer;
+    struct zs_addr own, peer;
+    if (sock_kernel_addr(fd, &own, false) < 0 || sock_kernel_addr(fd, &peer, true) < 0)
+        return false;
+    ask.q = (struct inet_diag_req_v2){.sdiag_family = (uint8_t)own.family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u};
+    ask.q.id = (struct inet_diag_sockid){.idiag_sport = peer.port, .idiag_dport = own.port, .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}};
+    size_t at = own.family == AF_INET ? 12 : 0;
+    memcpy(ask.q.id.idiag_src, peer.ip + at, 16 - at);
+    memcpy(ask.q.id.idiag_dst, own.ip + at, 16 - at);
+    int s = (int)zs_sys(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    long n = s < 0 ? s : zs_sys(SYS_sendto, s, &ask, sizeof ask, 0, NULL, 0);
+    n = n < 0 ? n : zs_sys(SYS_recvfrom, s, &answer, sizeof answer, 0, NULL, NULL);
+    if (s >= 0)
+        zs_sys(SYS_close, s);
+    if (n < (long)sizeof answer.head)
+        return false;
+    if (answer.head.nlmsg_type == NLMSG_ERROR)
+        return ((const struct nlmsgerr *)NLMSG_DATA(&answer.head))->error == -ENOENT;
+    return answer.head.nlmsg_type == SOCK_DIAG_BY_FAMILY && ((const struct inet_diag_msg *)NLMSG_DATA(&answer.head))->idiag_inode == 0;
+}
+
 /* ---- The relay's process ---- */
 
 #define COPY_BYTES 65536u
@@ -68,8 +103,6 @@ static bool copy(struct direction *d)
         d->over = got == 0;
         d->at = 0;
         d->n = (size_t)got;
-        if (d->over)
-            zsp_shutdown(d->to, SHUT_WR);
     }
     ssize_t put = d->n > 0 ? zsp_send(d->to, d->buf + d->at, d->n, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
     if (put < 0)
@@ -84,17 +117,34 @@ static short wanted(const struct direction *from, const struct direction *to)
     return (short)((from->n == 0 && !from->over ? POLLIN : 0) | (to->n > 0 ? POLLOUT : 0));
 }
 
+static void wait_both(const struct direction d[2])
+{
+    struct pollfd p[2] = {{.fd = d[0].from, .events = wanted(&d[0], &d[1])}, {.fd = d[1].from, .events = wanted(&d[1], &d[0])}};
+    for (int i = 0; i < 2; i++)
+        if (p[i].events == 0)
+            p[i].fd = -1; /* that it has ended would be said again and again */
+    zsp_poll(p, 2, -1);
+}
+
+/* d[0] is from the connection to the kernel's, d[1] the way back. */
 static void copy_both(struct direction d[2])
 {
     const struct linger reset = {.l_onoff = 1};
-    while (!d[0].over || !d[1].over) {
-        struct pollfd p[2] = {{.fd = d[0].from, .events = wanted(&d[0], &d[1])}, {.fd = d[1].from, .events = wanted(&d[1], &d[0])}};
-        zsp_poll(p, 2, -1);
-        if (copy(&d[0]) && copy(&d[1]))
-            continue;
-        zsp_setsockopt(d[0].from, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-        zsp_setsockopt(d[1].from, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-        break;
+    bool told[2] = {false, false};
+    while (!told[0] || !told[1]) {
+        wait_both(d);
+        if (!copy(&d[0]) || !copy(&d[1])) {
+            zsp_setsockopt(d[0].from, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+            zsp_setsockopt(d[1].from, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+            break;
+        }
+        if (d[1].over && d[1].n == 0 && end_is_closed(d[1].from))
+            break; /* others may have the connection: it ends when nobody has it */
+        for (int i = 0; i < 2; i++)
+            if (d[i].over && d[i].n == 0 && !told[i]) {
+                zsp_shutdown(d[i].to, SHUT_WR);
+                told[i] = true;
+            }
     }
     zsp_close(d[0].from);
     zsp_close(d[1].from);
@@ -119,17 +169,22 @@ static void leave_program(int keep, int also)
     zs_sys(SYS_prctl, PR_SET_NAME, "zstack-relay");
 }
 
-static _Noreturn void relay(struct zsock *k, int conn, int kernel)
+void relay_child_begins(struct zsock *k, int fd)
 {
     zs_vfork_flag = 0; /* of a vfork child this is a child with a memory of its own */
     zs_thread.depth = 0;
     zs_after_fork_child();
-    leave_program(conn, kernel);
     signals_guard();
-    if (k != NULL && fd_sock(fdtab_raw(conn)) != k) { /* a vfork child had moved it */
-        fdtab_set(conn, FDT_SOCK, k);
+    if (k != NULL && fd_sock(fdtab_raw(fd)) != k) { /* a vfork child had moved it */
+        fdtab_set(fd, FDT_SOCK, k);
         atomic_fetch_add(&k->fds, 1);
     }
+}
+
+static _Noreturn void relay(struct zsock *k, int conn, int kernel)
+{
+    relay_child_begins(k, conn);
+    leave_program(conn, kernel);
     char *mem = zs_chunk_alloc(2 * COPY_BYTES);
     struct direction d[2] = {{.from = conn, .to = kernel, .buf = mem}, {.from = kernel, .to = conn, .buf = mem + COPY_BYTES}};
     if (mem != NULL)

@@ -23,13 +23,14 @@ static void each_right(const struct msghdr *msg, void (*f)(int))
 /* It may soon have a second holder. */
 static void right_leaves(int fd)
 {
-    struct zsock *k = fd_sock(fdtab_raw(fd));
+    struct zsock *k = zsock_hold(fd);
     if (k == NULL)
         return;
     client_self();
     dgram_passed(k, fd);
     if (sock_leaves(k, fd) && k->s != NULL)
         share_socks(&k, 1);
+    zsock_drop(k);
 }
 
 /* A descriptor arrived: whatever the table had for its number is gone; it may be a socket of this engine. */

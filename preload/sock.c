@@ -80,6 +80,13 @@ void addr_any_to_loopback(struct zs_addr *to)
     to->ip[15] = 1;
 }
 
+uint64_t sock_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return zs_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
 int sock_kernel_addr(int fd, struct zs_addr *a, bool peer)
 {
     struct sockaddr_storage ss;
@@ -430,6 +437,8 @@ int sock_claim(int fd)
     k->index = reply.a;
     k->gen = reply.b;
     k->fd = fd;
+    k->served = true;
+    k->came = atomic_load(&zs_proc.generation) + 1;
     k->peer = s->kind == ZS_KIND_TCP ? zs_session_peer(&d->view, s) : NULL;
     atomic_store(&k->left, true);
     long fl = zs_sys(SYS_fcntl, fd, F_GETFL);

@@ -99,6 +99,7 @@ struct zsock {
     bool deferred;         /* the engine completes the connection */
     bool v6only, bound, reuseport;
     bool accepted;         /* by accept, not connect */
+    bool served;           /* this process has waited for something here, or may have: it came from another one */
     bool kernel_peer;      /* UDP that the engine was not told of: connected to another host by the kernel */
     bool shut_wr, shut_rd;      /* UDP: shut down; the kernel has the errors */
     uint16_t family;       /* AF_INET, AF_INET6 */
@@ -118,6 +119,7 @@ struct zsock {
     _Atomic uint32_t fds;    /* descriptors that name it in this process */
     struct epset *_Atomic rests; /* the set that it was last removed from; an item of it may rest there */
     uint32_t gen;          /* of s */
+    uint32_t came;         /* from another process: zs_proc.generation + 1 then; 0: it was made here */
     uint64_t cookie;       /* SO_COOKIE, from when another process might have it on; 0: not looked at */
     _Atomic uint32_t turn; /* alternates between the worlds where both have something */
     int backlog;           /* listener: as listen() was given it */

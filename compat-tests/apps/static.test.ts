@@ -40,6 +40,13 @@ if how == 'fork':
     s.close()
     signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
     os.waitpid(pid, 0)
+if how == 'handed':
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(s.fileno(), 9, inheritable=True)
+        os.execv(program, [program, what, '9'])
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+    os.waitpid(pid, 0)
 if how == 'spawn':
     actions = [(os.POSIX_SPAWN_DUP2, s.fileno(), 0), (os.POSIX_SPAWN_DUP2, s.fileno(), 1)]
     pid = os.posix_spawn(program, [program, what, '0'], os.environ, file_actions=actions)
@@ -48,6 +55,7 @@ if how == 'spawn':
 if how == 'vfork':
     child = subprocess.Popen([program, what, '0'], stdin=s, stdout=s)
     s.close()
+    signal.signal(signal.SIGTERM, lambda *_: child.kill())
     child.wait()
 `;
 
@@ -78,6 +86,23 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(5)
 s.sendto(b'hello', ('127.0.0.1', int(sys.argv[1])))
 print(s.recv(64))
+`;
+
+/** Goes on with a connection that a static program was started beside, which has it because nobody closed it. */
+const LEAKS = `import os, socket, sys
+port, program = int(sys.argv[1]), sys.argv[2]
+s = socket.create_server(('127.0.0.1', port))
+print('ready', flush=True)
+c = s.accept()[0]
+c.set_inheritable(True)
+s.close()
+pid = os.fork()
+if pid == 0:
+    os.dup2(os.open('/dev/null', os.O_RDONLY), 9)
+    os.execv(program, [program, 'echo', '9'])
+os.waitpid(pid, 0)
+while data := c.recv(65536):
+    c.sendall(data)
 `;
 
 describe('a static program', () => {
@@ -121,7 +146,7 @@ describe('a static program', () => {
     30_000,
   );
 
-  test.each(['exec', 'fork'])(
+  test.each(['exec', 'fork', 'vfork', 'handed'])(
     'serves a listener that it got by %s, for whoever connects',
     async (how) => {
       const port = await freePort();
@@ -131,6 +156,14 @@ describe('a static program', () => {
     },
     30_000,
   );
+
+  test('leaves a connection alone that it inherited because nobody closed it', async () => {
+    const port = await freePort();
+    const server = stage.wrapped(['python3', '-c', LEAKS, `${port}`, built]);
+    await server.says(/ready/);
+    expect(await says(true, CLIENT, port, BYTES)).toBe(`${BYTES} True\n`);
+    expect(await server.ended(10_000)).toMatchObject({ status: 0, stderr: '' });
+  }, 30_000);
 
   test('serves a connection that was there before it', async () => {
     const port = await freePort();

@@ -3,6 +3,7 @@
 #include "lib.h"
 
 #include <sys/select.h>
+#include <sys/wait.h>
 
 struct first {
     int p[2];
@@ -88,7 +89,61 @@ static void first_rights(void)
     first_call(FIRST_RIGHTS);
 }
 
+/* ---- Threads that fork for each connection, while others close theirs ---- */
+
+enum { FORKING = 4, CLIENTS = 6, EACH = 40 };
+
+static void answers(void *arg)
+{
+    write_all(*(const int *)arg, "0123456789", 10);
+}
+
+static void *serve_by_forks(void *arg)
+{
+    const int *listener = arg;
+    for (int i = 0; i < CLIENTS * EACH / FORKING; i++) {
+        int c = tcp_accept(*listener);
+        pid_t pid = child(answers, &c);
+        OK(close(c));
+        while (waitpid(pid, NULL, 0) < 0)
+            CHECK(errno == EINTR);
+    }
+    return NULL;
+}
+
+/* Each answer is followed by the end of the stream. */
+static void reads_to_the_end(void *arg)
+{
+    for (int i = 0; i < EACH; i++) {
+        char buf[16];
+        ssize_t got = 0, n;
+        int c = tcp_connect(arg);
+        while ((n = OK(recv(c, buf, sizeof buf, 0))) > 0)
+            got += n;
+        CHECK(got == 10);
+        OK(close(c));
+    }
+}
+
+static void forking_threads(void)
+{
+    struct addr at;
+    pthread_t server[FORKING];
+    pid_t client[CLIENTS];
+    int l = tcp_listen(AF_INET, 64, &at);
+    for (int i = 0; i < CLIENTS; i++)
+        client[i] = child(reads_to_the_end, &at);
+    for (int i = 0; i < FORKING; i++)
+        server[i] = thread(serve_by_forks, &l);
+    for (int i = 0; i < FORKING; i++)
+        join(server[i]);
+    for (int i = 0; i < CLIENTS; i++)
+        reap(client[i]);
+    OK(close(l));
+}
+
 const struct conf_case forked_cases[] = {
+    {"fork_by_threads", forking_threads, TCP, NULL},
     {"fork_first_select", first_select, TCP, NULL},
     {"fork_first_poll_set", first_poll_set, TCP, NULL},
     {"fork_first_rights", first_rights, TCP, NULL},
