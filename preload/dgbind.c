@@ -26,7 +26,7 @@ static int tell(struct zsock *k, struct zs_domain *d, int fd)
 {
     struct zs_ctl_reply reply;
     dg_load(k, fd); /* before others may receive by them */
-    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, !k->bound, fd, &reply, NULL);
+    int r = zs_rpc2(d, ZS_CTL_UDP_OPEN, k->dg.port == DG_PORT_KERNEL ? 0 : k->dg.port, !k->bound || k->dg.any_port, fd, &reply, NULL);
     if (r < 0 || reply.a >= ZS_MAX_SESSIONS)
         return r < 0 ? r : -EPROTO;
     k->d = d;
@@ -172,6 +172,7 @@ void dgram_bind(struct zsock *k, int fd, const struct sockaddr *addr, socklen_t 
     k->d = d;
     bool wire = d->view.arena->header.wire_ports != 0;
     bool parsed = addr_from_sockaddr(&a, addr, len) == 0;
+    k->dg.any_port = parsed && a.port == 0;
     /* The wire's peers know a port that the program chose; one that the kernel chose only once the program has asked for it. */
     bool late = parsed && (!wire || zs_addr_is_loopback(a.ip) || (a.port == 0 && !zs_addr_is_engine(&d->view, a.ip)));
     bool must = !late || has_to_know(k, fd);

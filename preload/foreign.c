@@ -227,7 +227,7 @@ static bool may_inherit(int top)
 
 bool foreign_spawned(const struct foreign_program *p, bool moved, char *path)
 {
-    if (zs_passthrough() || (!moved && !may_inherit(fdtab_top())))
+    if (zs_passthrough() || (!moved && !may_inherit(fdtab_top())) || !user_readable(p->file, 1))
         return false;
     snprintf(path, PATH_MAX, "%s", p->file);
     return is_foreign(open_program(p, path), 0);
@@ -237,7 +237,7 @@ void foreign_before_exec(const struct foreign_program *p)
 {
     char full[PATH_MAX];
     int top = fdtab_top();
-    if (!may_inherit(top) || !is_foreign(open_program(p, full), 0))
+    if (!may_inherit(top) || (p->file != NULL && !user_readable(p->file, 1)) || !is_foreign(open_program(p, full), 0))
         return;
     for (int fd = 0; fd < top; fd++) {
         struct zsock *k = inherited(fd, top);

@@ -61,6 +61,7 @@ struct zs_dgopts {
     _Atomic bool known;  /* `local` says to where it is bound */
     _Atomic bool loaded; /* `value` has the options */
     bool connected; /* to `peer` */
+    bool any_port;  /* it was bound to a port of the kernel's choice: a client (dig), or a server that says itself where it is */
     const struct zs_domain *refused; /* whose engine did not take it */
     bool at_once;  /* the engine has to know: an epoll set tells its edges */
     bool settling; /* it was told of late: the kernel may have older datagrams than the ring */

@@ -24,7 +24,7 @@ enum zs_ctl_op {
                           doorbell (eventfd); reply.a = client id */
     ZS_CTL_LISTEN,         /* fd: the listening kernel socket, from which address and options are read. a = backlog,
                           b = port of the engine that it is bound to, 0 none. reply.a = session, reply.b = generation. Again on the same socket: changes the backlog. */
-    ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket, a = port as above; b = 1: the kernel chose its port when it sent, nobody waits there for strangers. reply.a = session, reply.b = generation */
+    ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket, a = port as above; b = 1: the kernel chose its port, nobody is told of it. reply.a = session, reply.b = generation */
     ZS_CTL_CLOSE,      /* a = session, b = generation: the caller held the only descriptor. Closes a listener or UDP
                           socket before the kernel socket is closed */
     ZS_CTL_STOP,       /* fd: a listener. Nobody comes to it but through the kernel from now on, whoever else holds it */
