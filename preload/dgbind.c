@@ -73,8 +73,8 @@ static int told(struct zsock *k, int fd, enum how how)
     zs_word_lock(&k->dg.opening);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in dgram_waits() */
     /* Without ports the kernel can bring, and take, everything; with them who waits looks. */
-    bool overrides = how == MUST && (d->view.arena->header.wire_ports != 0 || !waited_for(k));
-    if (k->s == NULL && (overrides || (how != MUST && !waited_for(k) && (how == ALSO_LEFT || !atomic_load(&k->left)))))
+    bool may = !waited_for(k) || (how == MUST && d->view.arena->header.wire_ports != 0);
+    if (k->s == NULL && may && (how != WHEN_QUIET || !atomic_load(&k->left)))
         r = tell(k, d, fd);
     zs_word_unlock(&k->dg.opening);
     return r;

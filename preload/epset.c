@@ -9,7 +9,7 @@
 static struct {
     _Atomic uint32_t lock;
     struct epitem *free_items;
-    struct epitem *fresh, *fresh_end; /* as of sockets (fdtab.c) */
+    struct zs_fresh fresh;
     struct epset *free_sets;
 } mem;
 
@@ -34,17 +34,11 @@ struct epset *ep_of(int fd)
 struct epitem *ep_item_new(void)
 {
     zs_word_lock(&mem.lock);
-    const size_t n = 256;
     struct epitem *it = mem.free_items;
-    if (it == NULL && mem.fresh == mem.fresh_end) {
-        struct epitem *chunk = zs_chunk_alloc(n * sizeof *chunk);
-        mem.fresh = chunk;
-        mem.fresh_end = chunk != NULL ? chunk + n : NULL;
-    }
     if (it != NULL)
         mem.free_items = it->next_free;
-    else if (mem.fresh != NULL)
-        it = mem.fresh++;
+    else
+        it = zs_fresh_take(&mem.fresh, sizeof *it);
     zs_word_unlock(&mem.lock);
     if (it != NULL)
         memset(it, 0, sizeof *it);

@@ -99,8 +99,8 @@ static bool any_sock(void)
     return false;
 }
 
-/* `exec`: this process becomes the program, rather than a child that libc makes. */
-static void plan_env(struct env_plan *plan, char *const envp[], bool moved, bool exec)
+/* becomes: the program that this process is about to be; NULL: a child that libc makes. */
+static void plan_env(struct env_plan *plan, char *const envp[], bool moved, const struct foreign_program *becomes)
 {
     const char *pre = find(envp, "LD_PRELOAD");
     const char *lib = zs_proc.conf.preload;
@@ -121,10 +121,12 @@ static void plan_env(struct env_plan *plan, char *const envp[], bool moved, bool
     bool frame = !zs_passthrough(); /* a handler that uses sockets must not come in between */
     if (frame)
         frame_enter();
+    if (becomes != NULL)
+        foreign_before_exec(becomes, find(envp, "LISTEN_FDS"));
     list_inherited(plan, moved);
     if (frame)
         frame_end();
-    if (!space_room(plan->room, sizeof plan->room, exec))
+    if (!space_room(plan->room, sizeof plan->room, becomes != NULL))
         plan->room[0] = 0;
     size_t at = (size_t)snprintf(plan->token, sizeof plan->token, "ZSTACK_TOKEN=");
     for (int i = 0; zs_proc.conf.have_token && i < 16; i++)
@@ -163,31 +165,19 @@ static void build_env(struct env_plan *plan, char *const envp[], char **out)
 }
 
 /* Declares `env_out`, the environment to use, in the caller's frame (a vfork child may only use its stack). */
-#define WITH_ENV(envp, moved, exec)                                                           \
+#define WITH_ENV(envp, moved, becomes)                                                        \
     struct env_plan plan;                                                                     \
     char **env_out = (char **)(envp);                                                         \
     if (zs_proc.conf.enabled) {                                                               \
-        plan_env(&plan, (envp), (moved), (exec));                                             \
+        plan_env(&plan, (envp), (moved), (becomes));                                          \
         env_out = alloca((env_count(envp) + ZS_KEPT + 5) * sizeof *env_out);                 \
         build_env(&plan, (envp), env_out);                                                    \
     }
 
-static void before_exec(const struct foreign_program *p)
-{
-    bool frame = !zs_passthrough();
-    if (!zs_proc.conf.enabled)
-        return;
-    if (frame)
-        frame_enter();
-    foreign_before_exec(p);
-    if (frame)
-        frame_end();
-}
-
 /* Becomes the program that `call`, with env_out, starts; returns if it cannot. */
 #define EXEC(envp, call, ...)                                                                 \
-    before_exec(&(const struct foreign_program){__VA_ARGS__});                                \
-    WITH_ENV(envp, zs_passthrough() && any_sock(), true)                                      \
+    const struct foreign_program becomes = {__VA_ARGS__};                                     \
+    WITH_ENV(envp, zs_passthrough() && any_sock(), &becomes)                                  \
     uint64_t room = space_before_exec();                                                      \
     int r = (int)call;                                                                        \
     space_exec_failed(room);                                                                  \
@@ -195,7 +185,7 @@ static void before_exec(const struct foreign_program *p)
 
 int zsp_execve(const char *path, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(execve)(path, argv, env_out), .dir = AT_FDCWD, .file = path, .envp = envp)
+    EXEC(envp, REAL(execve)(path, argv, env_out), .dir = AT_FDCWD, .file = path)
 }
 
 int zsp_execv(const char *path, char *const argv[])
@@ -205,7 +195,7 @@ int zsp_execv(const char *path, char *const argv[])
 
 int zsp_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(execvpe)(file, argv, env_out), .dir = AT_FDCWD, .file = file, .searched = true, .envp = envp)
+    EXEC(envp, REAL(execvpe)(file, argv, env_out), .dir = AT_FDCWD, .file = file, .searched = true)
 }
 
 int zsp_execvp(const char *file, char *const argv[])
@@ -215,12 +205,12 @@ int zsp_execvp(const char *file, char *const argv[])
 
 int zsp_fexecve(int fd, char *const argv[], char *const envp[])
 {
-    EXEC(envp, REAL(fexecve)(fd, argv, env_out), .dir = fd, .envp = envp)
+    EXEC(envp, REAL(fexecve)(fd, argv, env_out), .dir = fd)
 }
 
 int zsp_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    EXEC(envp, REAL(execveat)(dir, path, argv, env_out, flags), .dir = dir, .file = path, .envp = envp)
+    EXEC(envp, REAL(execveat)(dir, path, argv, env_out, flags), .dir = dir, .file = path)
 }
 
 /* File actions may give the new program any of our sockets under any number. */
@@ -261,7 +251,7 @@ static char **through_stone(char **out, char *stone, char *path, char *const arg
     bool moved = file_actions_move(fa);                                                                          \
     const struct foreign_program p = {.dir = AT_FDCWD, .file = (file_), .searched = (searched_)};                \
     char path_out[PATH_MAX], stone[PATH_MAX];                                                                    \
-    WITH_ENV(envp, moved, false)                                                                                 \
+    WITH_ENV(envp, moved, NULL)                                                                                  \
     if (!zs_proc.conf.enabled || !foreign_spawned(&p, moved, path_out) || !stepping_stone(stone))                 \
         return REAL(real)(pid, (file_), fa, attr, argv, env_out);                                                \
     char **args = alloca((env_count(argv) + 5) * sizeof *args);                                                  \

@@ -12,7 +12,7 @@ unsigned zs_fdtab_size;
 static struct {
     _Atomic uint32_t lock;
     struct zsock *free;
-    struct zsock *fresh, *fresh_end; /* memory that no socket had yet: not touched before it is needed, since each page costs every fork */
+    struct zs_fresh fresh;
     _Atomic int top;      /* highest descriptor entered + 1 */
     int kept[16384];      /* our descriptors; order does not matter */
     uint32_t nkept;
@@ -59,21 +59,15 @@ int fdtab_top(void)
 
 static struct zsock *zsock_memory(void)
 {
-    const size_t n = 256;
     struct zsock *k = tab.free;
     if (k != NULL) {
         tab.free = k->next_free;
         return k;
     }
-    if (tab.fresh == tab.fresh_end) {
-        k = zs_chunk_alloc(n * sizeof *k);
-        if (k == NULL)
-            return NULL;
+    k = zs_fresh_take(&tab.fresh, sizeof *k);
+    if (k != NULL)
         signals_guard();
-        tab.fresh = k;
-        tab.fresh_end = k + n;
-    }
-    return tab.fresh++;
+    return k;
 }
 
 struct zsock *zsock_new(enum zk kind, int family)
@@ -99,15 +93,7 @@ struct zsock *zsock_hold(int fd)
 {
     uintptr_t raw = fdtab_raw(fd);
     struct zsock *k = fd_sock(raw);
-    uint32_t n = k != NULL ? atomic_load(&k->refs) : 0;
-    do {
-        if (n == 0)
-            return NULL;
-    } while (!atomic_compare_exchange_weak(&k->refs, &n, n + 1));
-    if (fdtab_raw(fd) == raw)
-        return k;
-    zsock_drop(k); /* another thread closed it, and perhaps another socket has the memory */
-    return NULL;
+    return k != NULL && zsock_hold_as(k, fd, raw) ? k : NULL;
 }
 
 void zsock_drop(struct zsock *k)
@@ -202,4 +188,17 @@ void *zs_chunk_alloc(size_t n)
 {
     void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
+}
+
+void *zs_fresh_take(struct zs_fresh *f, size_t size)
+{
+    const size_t n = 256;
+    if (f->at == f->end) {
+        f->at = zs_chunk_alloc(n * size);
+        f->end = f->at != NULL ? f->at + n * size : NULL;
+    }
+    void *p = f->at;
+    if (p != NULL)
+        f->at += size;
+    return p;
 }

@@ -132,16 +132,6 @@ static struct zsock *inherited(int fd, int top)
     return k != NULL && sock_accelerated(k) ? k : NULL;
 }
 
-/* How many descriptors from 3 on the environment names (sd_listen_fds(3)). */
-static int listen_fds(char *const *envp)
-{
-    static const char name[] = "LISTEN_FDS=";
-    for (; envp != NULL && *envp != NULL; envp++)
-        if (strncmp(*envp, name, sizeof name - 1) == 0)
-            return atoi(*envp + sizeof name - 1);
-    return 0;
-}
-
 /* Another process of the same program has the socket, too, and will go on with it when this one has ended: a shell that was given it. */
 static bool in_use_by_parent(const struct zsock *k)
 {
@@ -150,17 +140,16 @@ static bool in_use_by_parent(const struct zsock *k)
 
 /* The descriptor is meant for the program, rather than forgotten to be closed: it is the only one that there is, one of the first three
  * (inetd), one that the environment names, or a listener that nobody has served here. */
-static bool meant(const struct zsock *k, int fd, const struct foreign_program *p)
+static bool meant(const struct zsock *k, int fd, const char *listen_fds)
 {
-    bool given = fd <= STDERR_FILENO || fd <= STDERR_FILENO + listen_fds(p->envp);
+    bool given = fd <= STDERR_FILENO || (listen_fds != NULL && fd <= STDERR_FILENO + atoi(listen_fds));
     if (!atomic_load(&k->left))
         return true;
-    return atomic_load(&k->kind) == ZK_CONN ? given && !in_use_by_parent(k) : given || !k->served;
+    return atomic_load(&k->kind) == ZK_CONN ? given && !in_use_by_parent(k) : given || (!k->served && k->came == 0);
 }
 
 static void becomes_kernel(struct zsock *k, int fd)
 {
-    bool nonblock = atomic_load(&k->nonblock);
     client_self(); /* the engine is asked */
     if (atomic_load(&k->kind) == ZK_LISTEN) {
         relay_queued(k, fd);
@@ -168,8 +157,6 @@ static void becomes_kernel(struct zsock *k, int fd)
     } else {
         dgram_stop(k, fd, ZS_REASON_FOREIGN);
     }
-    if (!nonblock)
-        zs_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
 }
 
 /* A vfork child has its parent's memory, and asks the engine by a child of its own. */
@@ -233,7 +220,7 @@ bool foreign_spawned(const struct foreign_program *p, bool moved, char *path)
     return is_foreign(open_program(p, path), 0);
 }
 
-void foreign_before_exec(const struct foreign_program *p)
+void foreign_before_exec(const struct foreign_program *p, const char *listen_fds)
 {
     char full[PATH_MAX];
     int top = fdtab_top();
@@ -241,7 +228,7 @@ void foreign_before_exec(const struct foreign_program *p)
         return;
     for (int fd = 0; fd < top; fd++) {
         struct zsock *k = inherited(fd, top);
-        if (k == NULL || !meant(k, fd, p))
+        if (k == NULL || !meant(k, fd, listen_fds))
             continue;
         if (atomic_load(&k->kind) == ZK_CONN)
             becomes_relayed(k, fd, top);

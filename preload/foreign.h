@@ -10,12 +10,12 @@ struct foreign_program {
     int dir;          /* AT_FDCWD, or the descriptor that `file` is relative to; with file "" or NULL the program itself */
     const char *file;
     bool searched;    /* in PATH, if it has no slash */
-    char *const *envp;
 };
 
 /* The process is about to become the program: if that is one that the library cannot enter, accelerated descriptors that it inherits become
- * the kernel's. What they are for this process, should exec fail, they are from then on, too. */
-void foreign_before_exec(const struct foreign_program *p);
+ * the kernel's. What they are for this process, should exec fail, they are from then on, too. listen_fds: how many descriptors from 3 on are
+ * named to it (sd_listen_fds(3)); NULL: none. */
+void foreign_before_exec(const struct foreign_program *p, const char *listen_fds);
 
 /* The program is about to be spawned, and may inherit accelerated descriptors, all of which may be `moved` before. True: it is one that the
  * library cannot enter, so that one which it can has to become it; path, PATH_MAX bytes, is where it is. */

@@ -201,6 +201,11 @@ static inline struct zsock *fd_sock(uintptr_t raw)
 {
     return fd_tag(raw) == FDT_SOCK ? (struct zsock *)(raw & ~(uintptr_t)3) : NULL;
 }
+/* Memory that no object of a kind had yet: not touched before it is needed, since each page costs every fork. */
+struct zs_fresh {
+    char *at, *end;
+};
+void *zs_fresh_take(struct zs_fresh *f, size_t size); /* for one more of them, zeroes; NULL: none to have */
 bool fdtab_set(int fd, enum fd_tag tag, void *p);
 uintptr_t fdtab_take(int fd); /* removes and returns the entry */
 int fdtab_top(void);          /* highest descriptor ever entered + 1 */
@@ -239,6 +244,20 @@ static inline bool zs_passthrough(void)
     return zs_vfork_flag != 0;
 }
 
+/* One more reference to k, which is what `raw`, fd's entry, named. False: another thread closed it, and perhaps another socket has the memory. */
+static inline bool zsock_hold_as(struct zsock *k, int fd, uintptr_t raw)
+{
+    uint32_t n = atomic_load_explicit(&k->refs, memory_order_relaxed);
+    do {
+        if (n == 0)
+            return false;
+    } while (!atomic_compare_exchange_weak(&k->refs, &n, n + 1));
+    if (ZS_LIKELY(fdtab_raw(fd) == raw))
+        return true;
+    zsock_drop(k);
+    return false;
+}
+
 /* The socket behind fd, held and with handlers deferred until call_end; NULL: not ours, use the real call. */
 static inline struct zsock *call_begin(struct call *c, const char *name, int fd)
 {
@@ -256,15 +275,8 @@ static inline struct zsock *call_begin(struct call *c, const char *name, int fd)
     c->held = !__libc_single_threaded;
     zs_thread.cur = NULL;
     if (c->held) {
-        uint32_t n = atomic_load_explicit(&k->refs, memory_order_relaxed);
-        do {
-            if (n == 0)
-                goto gone;
-        } while (!atomic_compare_exchange_weak(&k->refs, &n, n + 1));
-        if (ZS_UNLIKELY(fdtab_raw(fd) != raw)) {
-            zsock_drop(k);
+        if (ZS_UNLIKELY(!zsock_hold_as(k, fd, raw)))
             goto gone;
-        }
         zs_thread.cur = k;
     }
     return k;

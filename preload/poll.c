@@ -15,7 +15,6 @@ struct pollset {
     struct zs_session **sub; /* what the waiter is subscribed to, by index */
     uint32_t nshm, nkernel;
     bool restartable; /* for a call that SA_RESTART goes on with, unlike poll itself */
-    bool late;        /* UDP sockets among them that the engine may be told of meanwhile */
     bool mixed;       /* sockets of a dead engine's domain beside those of a living one: the waiter has only the latter */
     struct zs_domain *d;
 };
@@ -36,6 +35,7 @@ static bool is_late(int fd)
     return k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL;
 }
 
+/* Such a one is among them, and may be told of meanwhile. */
 static bool any_late(const struct pollset *s)
 {
     for (nfds_t i = 0; i < s->n && s->nkernel > 0 && !__libc_single_threaded; i++)
@@ -88,7 +88,6 @@ static void classify(struct pollset *s)
         s->nshm += k != NULL;
     }
     choose_domain(s);
-    s->late = any_late(s);
 }
 
 static int scan(struct pollset *s)
@@ -328,7 +327,7 @@ int poll_core(struct pollfd *p, nfds_t n, int64_t timeout_ns, const sigset_t *ma
     int r;
     if (s.d == NULL)
         s.d = atomic_load(&zs_proc.domain);
-    if (s.nshm == 0 && !(s.late && s.d != NULL)) { /* only descriptors that look closed */
+    if (s.nshm == 0 && (s.d == NULL || !any_late(&s))) { /* only descriptors that look closed */
         struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
         r = scan(&s) > 0 ? 0 : REAL(ppoll)(s.kp, n, timeout_ns < 0 ? NULL : &t, mask);
         r = r < 0 ? -errno : merge_kernel(&s);

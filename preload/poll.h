@@ -24,8 +24,8 @@ static inline struct zsock *poll_sock(uintptr_t raw)
 static inline bool poll_ours(int fd, uintptr_t raw, uint32_t *waits)
 {
     struct zsock *k = fd_sock(raw);
-    if (ZS_UNLIKELY(k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL))
-        return dgram_polled(fd, waits) || poll_sock(raw) != NULL;
+    if (ZS_UNLIKELY(k != NULL && atomic_load(&k->kind) == ZK_UDP && k->s == NULL) && dgram_polled(fd, waits))
+        return true;
     return poll_sock(raw) != NULL;
 }
 

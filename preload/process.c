@@ -54,7 +54,7 @@ int share_socks(struct zsock *const *list, uint32_t n)
 bool sock_leaves(struct zsock *k, int fd)
 {
     dgram_leaves(k, fd);
-    uint64_t cookie = sock_cookie(fd);
+    uint64_t cookie = atomic_load(&k->left) ? 0 : sock_cookie(fd);
     if (cookie == 0 || fd_sock(fdtab_raw(fd)) != k)
         return false;
     k->cookie = cookie;

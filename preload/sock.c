@@ -437,7 +437,6 @@ int sock_claim(int fd)
     k->index = reply.a;
     k->gen = reply.b;
     k->fd = fd;
-    k->served = true;
     k->came = atomic_load(&zs_proc.generation) + 1;
     k->peer = s->kind == ZS_KIND_TCP ? zs_session_peer(&d->view, s) : NULL;
     atomic_store(&k->left, true);

@@ -100,7 +100,7 @@ struct zsock {
     bool deferred;         /* the engine completes the connection */
     bool v6only, bound, reuseport;
     bool accepted;         /* by accept, not connect */
-    bool served;           /* this process has waited for something here, or may have: it came from another one */
+    bool served;           /* this process has waited for something here */
     bool kernel_peer;      /* UDP that the engine was not told of: connected to another host by the kernel */
     bool shut_wr, shut_rd;      /* UDP: shut down; the kernel has the errors */
     uint16_t family;       /* AF_INET, AF_INET6 */

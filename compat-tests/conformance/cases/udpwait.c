@@ -31,6 +31,8 @@ static void wait_epoll(int fd)
     OK(close(ep));
 }
 
+static void (*const waits[])(int fd) = {wait_recv, wait_poll, wait_select, wait_epoll};
+
 static void *read_three(void *arg)
 {
     struct reader *r = arg;
@@ -61,10 +63,8 @@ static void other_thread(void (*wait)(int fd))
 
 static void threads(void)
 {
-    other_thread(wait_recv);
-    other_thread(wait_poll);
-    other_thread(wait_select);
-    other_thread(wait_epoll);
+    for (size_t i = 0; i < COUNT(waits); i++)
+        other_thread(waits[i]);
 }
 
 /* ---- It waits before the socket is bound ---- */
@@ -102,12 +102,9 @@ static void not_bound(void (*wait)(int fd), int how)
 
 static void threads_unbound(void)
 {
-    for (int how = 0; how < 3; how++) {
-        not_bound(wait_recv, how);
-        not_bound(wait_poll, how);
-        not_bound(wait_select, how);
-        not_bound(wait_epoll, how);
-    }
+    for (int how = 0; how < 3; how++)
+        for (size_t i = 0; i < COUNT(waits); i++)
+            not_bound(waits[i], how);
 }
 
 /* ---- A handler asks again, and the call that it interrupted goes on ---- */
@@ -168,10 +165,8 @@ static void fork_elsewhere(void (*wait)(int fd))
 
 static void fork_while_waiting(void)
 {
-    fork_elsewhere(wait_recv);
-    fork_elsewhere(wait_poll);
-    fork_elsewhere(wait_select);
-    fork_elsewhere(wait_epoll);
+    for (size_t i = 0; i < COUNT(waits); i++)
+        fork_elsewhere(waits[i]);
 }
 
 static void fork_and_ask(int sig)

@@ -27,7 +27,7 @@ enum zs_ctl_op {
     ZS_CTL_UDP_OPEN,   /* fd: a bound kernel UDP socket, a = port as above; b = 1: the kernel chose its port, nobody is told of it. reply.a = session, reply.b = generation */
     ZS_CTL_CLOSE,      /* a = session, b = generation: the caller held the only descriptor. Closes a listener or UDP
                           socket before the kernel socket is closed */
-    ZS_CTL_STOP,       /* fd: a listener. Nobody comes to it but through the kernel from now on, whoever else holds it */
+    ZS_CTL_STOP,       /* fd: a listener or UDP socket. Nobody comes to it but through the kernel from now on, whoever else holds it */
     ZS_CTL_WAITER_NEW, /* reply.a = waiter, reply.b = generation; reply fd: its doorbell (eventfd) */
     ZS_CTL_WAITER_FREE, /* (no reply) a = waiter, b = generation */
     ZS_CTL_DOORBELL,   /* a = waiter, b = generation. reply fd: that waiter's doorbell */
