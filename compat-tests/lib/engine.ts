@@ -132,6 +132,8 @@ export interface EngineOptions {
   readonly stack?: StackName | undefined;
   /** Threads of the native stack behind the port; those that ZSTACK_TEST_WORKERS says unless told otherwise, which is 1. */
   readonly workers?: number;
+  /** `--poll-us`; the engine's own default when undefined. */
+  readonly pollUs?: number;
   /** `--ecn` of the stack. */
   readonly ecn?: 'passive' | 'on' | 'off';
   /** `--fstack-sysctl` of F-Stack. */
@@ -164,6 +166,7 @@ export class Engine {
     const several = options.stack === 'fstack' ? 1 : Number(process.env['ZSTACK_TEST_WORKERS'] ?? 1);
     const workers = options.workers ?? several;
     if (workers > 1 && options.port !== undefined) args.push('--workers', `${workers}`);
+    if (options.pollUs !== undefined) args.push('--poll-us', `${options.pollUs}`);
     if (options.ecn !== undefined) args.push('--ecn', options.ecn);
     for (const [key, value] of Object.entries(options.sysctls ?? {})) args.push('--fstack-sysctl', `${key}=${value}`);
     const dpdk = options.port === undefined ? ['--no-dpdk'] : ['--port', options.port.port, '--', ...options.port.eal];

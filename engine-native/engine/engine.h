@@ -38,6 +38,7 @@ struct engine_options {
     char **eal_argv;
     const char *ports[8]; /* texts of --port */
     uint32_t nports;
+    uint32_t poll_us; /* polling of the ports goes on for so long after the last work */
     uint32_t workers; /* threads that serve connections over the wire; 0: one, the engine's */
     enum engine_ecn ecn;
     const char *sysctls[ENGINE_SYSCTLS_MAX]; /* NAME=VALUE, of libfstack */

@@ -19,6 +19,8 @@
 #define MEMORY_MIN_MIB 1u
 #define MEMORY_MAX_MIB 12288u /* the ranges of all block classes together */
 #define LINGER_MAX_S 86400u
+#define POLL_US_MAX 1000000u
+#define POLL_US_DEFAULT 50u
 #define SYSCTL_TEXT_MAX 200u /* of a name, of a value */
 
 static const char usage[] =
@@ -28,6 +30,7 @@ static const char usage[] =
     "  --memory MIB         limit of ring memory (1024)\n"
     "  --cores LIST         CPUs to run on, as 0,2-3 (all that are allowed); one for each worker if there are enough\n"
     "  --workers N          threads that serve TCP over the ports, 1 to 16 (1)\n"
+    "  --poll-us US         how long after the last packet the ports are polled before the engine sleeps (50)\n"
     "  --log-level LEVEL    error, warn, info or debug (warn)\n"
     "  --log-file PATH      write the log there instead of to standard error\n"
     "  --foreground         write the log to standard error, too\n"
@@ -151,6 +154,9 @@ static enum options_result take(struct engine_options *o, const char *name, char
     if (strcmp(name, "--workers") == 0)
         return number(value, 1, WIRE_WORKERS_MAX, &o->workers)
                    ? OPTIONS_RUN : refuse(f, "--workers: expected 1 to %u, got '%s'", WIRE_WORKERS_MAX, value);
+    if (strcmp(name, "--poll-us") == 0)
+        return number(value, 0, POLL_US_MAX, &o->poll_us)
+                   ? OPTIONS_RUN : refuse(f, "--poll-us: expected 0 to %u microseconds, got '%s'", POLL_US_MAX, value);
     if (strcmp(name, "--cores") == 0) {
         o->pinned = true;
         return cpu_list(value, &o->cores) ? OPTIONS_RUN : refuse(f, "--cores: expected a list as 0,2-3, got '%s'", value);
@@ -191,7 +197,7 @@ static enum options_result take(struct engine_options *o, const char *name, char
 
 static bool has_value(const char *name)
 {
-    static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--workers", "--log-level", "--log-file", "--port",
+    static const char *const names[] = {"--name", "--linger", "--memory", "--cores", "--workers", "--poll-us", "--log-level", "--log-file", "--port",
                                         "--stack", "--ecn", "--fstack-sysctl", "--capture", "--capture-snaplen", "--capture-max-size"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
@@ -205,6 +211,7 @@ enum options_result options_parse(int argc, char **argv, struct engine_options *
     o->name = "default";
     o->linger_s = 3;
     o->memory_mib = MEMORY_DEFAULT_MIB;
+    o->poll_us = POLL_US_DEFAULT;
     o->log_level = LOG_L_WARN;
     o->capture_snaplen = CAPTURE_SNAPLEN_MAX;
     for (int i = 1; i < argc; i++) {

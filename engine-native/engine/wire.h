@@ -22,8 +22,7 @@ struct wire_port {
 };
 
 #define WIRE_PORT_BUCKETS 1024u
-#define WIRE_SPIN_NS UINT64_C(50000) /* polling goes on for so long after the last work */
-#define WIRE_BUDGET_FULL 128u        /* packets taken from a port in one turn */
+#define WIRE_BUDGET_FULL 128u /* packets taken from a port in one turn */
 
 /* One thread that serves connections: a shard of the stack, the waiter that own sessions of that shard are subscribed to, and how
  * it polls and sleeps. Number 0 is the engine's thread. What is in here belongs to who has the worker's lock: its thread while it

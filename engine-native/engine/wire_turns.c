@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define HARVEST 256u
+#define MORE_WAIT_NS 50000u /* polling goes on for so long where more hints wait than a turn takes */
 #define LOOK_EVERY 16u /* rounds of busy polling between two looks at the descriptors */
 /* A yield that takes this long gave the CPU to somebody who computes: then sleep for a while, so as not to lose every
  * slice to him. As the programs' own waits do. */
@@ -69,9 +70,9 @@ void wire_poll(struct wire_worker *k, uint64_t now)
     ops->flush(k->stack);
     adapt_budget(k);
     if (work)
-        k->busy_until = spinning_allowed(k) ? now + WIRE_SPIN_NS : 0;
+        k->busy_until = spinning_allowed(k) ? now + k->e->opt.poll_us * UINT64_C(1000) : 0;
     if (n == HARVEST)
-        k->busy_until = now + WIRE_SPIN_NS; /* more of them wait */
+        k->busy_until = now + MORE_WAIT_NS;
 }
 
 enum wire_rest wire_rest(struct wire_worker *k, uint64_t now, uint64_t *timeout_ns)

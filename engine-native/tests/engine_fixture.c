@@ -24,7 +24,7 @@ static int setup(void **state, uint32_t memory_mib)
     struct engine_failure failure = {0};
     snprintf(f->name, sizeof f->name, "t%d-%d", (int)getpid(), serial++);
     f->now = 1000 * SECOND;
-    struct engine_options o = {.name = f->name, .linger_s = 3, .memory_mib = memory_mib, .log_level = LOG_L_ERROR,
+    struct engine_options o = {.name = f->name, .linger_s = 3, .memory_mib = memory_mib, .poll_us = 50, .log_level = LOG_L_ERROR,
                                .no_dpdk = true};
     signal(SIGPIPE, SIG_IGN);
     f->e = engine_open(&o, f->now, &failure);

@@ -255,6 +255,16 @@ test.each([
   expect(args.includes('--ecn') ? args[args.indexOf('--ecn') + 1] : undefined).toBe(told);
 });
 
+test.each([
+  [{}, undefined],
+  [{ pollUs: '0' }, '0'],
+  [{ pollUs: '1000000' }, '1000000'],
+] as const)('how long an engine polls: %j', async (flags, told) => {
+  const { options } = await resolveOptions(flags, { XDG_CONFIG_HOME: '/nonexistent' }, '/');
+  const args = engineArguments(options, 0, { dpdk: false, ports: [] });
+  expect(args.includes('--poll-us') ? args[args.indexOf('--poll-us') + 1] : undefined).toBe(told);
+});
+
 test('workers of an engine, and the memory that they need', async () => {
   const { options } = await resolveOptions({ workers: '3' }, { XDG_CONFIG_HOME: '/nonexistent' }, '/');
   expect(engineArguments(options, 0, { dpdk: false, ports: [] }).join(' ')).toContain('--workers 3');

@@ -38,6 +38,7 @@ export function engineArguments(options: Options, linger: number, { dpdk, ports 
     ...['--log-level', options.log],
     ...(options.cores === undefined ? [] : ['--cores', options.cores]),
     ...(options.workers === 1 ? [] : ['--workers', String(options.workers)]),
+    ...(options.pollUs === 50 ? [] : ['--poll-us', String(options.pollUs)]),
     ...(options.stack === 'native' ? [] : ['--stack', options.stack]),
     ...options.fstackSysctl.flatMap((setting) => ['--fstack-sysctl', setting]),
     ...(options.ecn === 'passive' ? [] : ['--ecn', options.ecn]),

@@ -16,6 +16,7 @@ export interface Options {
   readonly hugepages: 'auto' | 'on' | 'off';
   readonly cores: string | undefined;
   readonly workers: number;
+  readonly pollUs: number;
   readonly eal: readonly string[];
   readonly dpdk: boolean;
   readonly port: readonly string[];

@@ -95,6 +95,15 @@ export const OPTIONS = {
     text: "the engine's threads that serve TCP over its ports (native stack); with --cores one CPU each",
     engine: true,
   },
+  pollUs: {
+    flag: '--poll-us <us>',
+    env: 'ZSTACK_POLL_US',
+    toml: 'poll-us',
+    type: { kind: 'integer', min: 0, max: 1000000, unit: 'us' },
+    default: 50,
+    text: 'microseconds after the last packet that the engine polls its ports before it sleeps',
+    engine: true,
+  },
   eal: {
     flag: '--eal <arg>',
     env: 'ZSTACK_EAL',
