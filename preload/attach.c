@@ -52,7 +52,7 @@ void zs_config_load(void)
     const char *e = getenv("ZSTACK_ENGINE");
     c->spin_us = 20;
     c->log = ZS_LOG_WARN;
-    c->tcp = c->udp = true;
+    c->tcp = c->udp = c->own_calls = true;
     c->enabled = e != NULL && *e != 0;
     if (!c->enabled)
         return;
@@ -78,6 +78,8 @@ void zs_config_load(void)
         c->tcp = strcmp(e, "kernel") != 0;
     if ((e = getenv("ZSTACK_UDP")) != NULL)
         c->udp = strcmp(e, "kernel") != 0, c->udp_early = strcmp(e, "early") == 0;
+    if ((e = getenv("ZSTACK_OWN_CALLS")) != NULL)
+        c->own_calls = strcmp(e, "kernel") != 0;
     if ((e = getenv("ZSTACK_TOKEN")) != NULL)
         c->have_token = parse_token(e, c->token);
 }
@@ -87,7 +89,7 @@ static void examine(struct zs_proc *p)
 {
     if (p->examined)
         return;
-    p->own_waits = waits_by_itself();
+    p->own_waits = !p->own_calls && waits_by_itself();
     p->examined = true;
     if (p->own_waits)
         zs_log(ZS_LOG_WARN, "%s waits for events by system calls of its own, which cannot be redirected: its sockets use the kernel",

@@ -162,8 +162,12 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     struct zs_thread *t = &zs_thread;
     if (is_guarded(sig) && on_guarded(sig, info, context))
         return;
-    async_translate(info);
-    if (t->depth == 0 || t->sleeping || synchronous(sig, info)) {
+    bool late = t->late == sig;
+    if (late)
+        t->late = 0;
+    else
+        async_translate(info);
+    if (late || t->depth == 0 || t->sleeping || synchronous(sig, info)) {
         deliver(sig, info, context);
         if (t->sleeping) {
             /* The signal may have come just before the system call: make it return at once. */
@@ -208,6 +212,28 @@ static void deliver_late(int sig, siginfo_t *info, uint64_t *mask)
         setcontext(&here);
 }
 
+/* A handler for the alternate stack, where the thread is not: the kernel calls it there, when the signal comes once more. False: nothing was
+ * done. */
+static bool deliver_on_stack(int sig, siginfo_t *info, uint64_t *mask)
+{
+    const int flags = disp.act[sig].sa_flags;
+    stack_t alt;
+    if (!(flags & SA_ONSTACK) || (flags & SA_RESETHAND) || zs_sys(SYS_sigaltstack, NULL, &alt) < 0 ||
+        (alt.ss_flags & (SS_DISABLE | SS_ONSTACK)))
+        return false;
+    uint64_t now, open = *mask & ~(UINT64_C(1) << (sig - 1));
+    zs_thread.late = sig;
+    bool sent = zs_sys(SYS_rt_tgsigqueueinfo, zs_sys(SYS_getpid), zs_sys(SYS_gettid), sig, info) == 0;
+    if (sent) {
+        zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, &open, NULL, sizeof open); /* it runs here */
+        zs_sys(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &now, sizeof now);
+        if (now != open) /* what it left in its context */
+            *mask = now;
+    }
+    zs_thread.late = 0;
+    return sent;
+}
+
 void zs_signals_run(void)
 {
     struct zs_thread *t = &zs_thread;
@@ -224,7 +250,7 @@ void zs_signals_run(void)
             for (int i = 0; i < t->npending; i++)
                 t->pending[i] = t->pending[i + 1];
         }
-        if (sig != 0) {
+        if (sig != 0 && !deliver_on_stack(sig, &info, &old)) {
             /* The mask of a handler: the thread's, sa_mask, and the signal itself unless SA_NODEFER. */
             uint64_t mask;
             memcpy(&mask, &disp.act[sig].sa_mask, sizeof mask);
@@ -259,6 +285,7 @@ static void thread_exit(void *p)
         if (t->spare[i].at != NULL)
             munmap(t->spare[i].at, t->spare[i].bytes);
     memset(t->spare, 0, sizeof t->spare);
+    own_calls_thread_ends();
     t->asleep_on = NULL;
     t->cur = NULL;
     t->wait.d = NULL;

@@ -12,19 +12,19 @@ struct start {
 };
 
 /* In the child: handlers of fork did not run. */
-static void child_begins(int flags)
+void clone_child_begins(uint64_t flags)
 {
     if (flags & CLONE_FILES)
         zs_forked_same_files();
     else
         zs_after_fork_child();
-    netns_child((uint64_t)flags);
+    netns_child(flags);
 }
 
 static int in_fork(void *arg)
 {
     struct start *s = arg;
-    child_begins(s->flags);
+    clone_child_begins((uint64_t)s->flags);
     return s->fn(s->arg);
 }
 
@@ -75,7 +75,7 @@ long zsp_clone_syscall(long n, const long a[6])
     }
     long r = REAL(syscall)(n, a[0], a[1], a[2], a[3], a[4], a[5]);
     if (fork && r == 0)
-        child_begins((int)flags);
+        clone_child_begins(flags);
     else if (fork)
         netns_parent();
     return r;

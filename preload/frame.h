@@ -98,6 +98,7 @@ struct zs_config {
     uint32_t spin_us;
     int log;
     bool trace, tcp, udp, enabled;
+    bool own_calls; /* are to come to the library where they can */
     bool udp_early; /* the engine is told of each UDP socket before it sends or receives */
     bool have_token;
     uint8_t token[16];
@@ -121,6 +122,7 @@ struct zs_proc {
     _Atomic uint32_t endpoints;  /* listeners and bound UDP sockets, to register again after an engine's death */
     bool warned;
     bool other_netns;
+    bool own_calls;  /* a Go program, whose own system calls come to the library (own_calls.c) */
     bool own_waits;  /* waits by system calls of its own: its sockets are the kernel's (waits.c) */
     bool examined;   /* own_waits says so */
     bool restricted; /* a seccomp filter or a low RLIMIT_NOFILE is in force: no more descriptors than necessary */
@@ -156,6 +158,7 @@ struct zs_thread {
         int sig;
         siginfo_t info;
     } pending[ZS_SIGQ];
+    int late;                /* this signal, deferred before, was sent to the thread again; 0 */
     _Atomic uint32_t *futex; /* what the thread is about to sleep on */
     int bell;                /* eventfd that ends its sleep, -1 */
     struct zsock *cur;       /* held by the call under way; released when the thread is cancelled in it */

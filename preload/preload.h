@@ -211,6 +211,10 @@ void ep_set_polled(int fd); /* the set is watched by poll, select or another set
 void ep_child(void);        /* forked child: sets must be rebuilt */
 void ep_cancelled(struct epset *e); /* a thread was cancelled in the set's kernel wait */
 struct zs_wait *thread_wait(struct zs_domain *d); /* this thread's waiter in d, NULL: none to have (poll.c) */
+/* Sends the system calls of a Go program, which does not call the C library for them, here. False: it is no such program, or cannot be
+ * changed. To be called before anything else of it runs. */
+bool own_calls_take(void);
+void own_calls_thread_ends(void); /* gives back what this thread has for them */
 void thread_register(void); /* so that thread_exit cleans up after this thread */
 
 void *zs_chunk_alloc(size_t n); /* anonymous pages, NULL none */
@@ -233,6 +237,7 @@ void zs_before_fork(void);
 void zs_after_fork_child(void);
 /* Around a clone with these flags, and in its child after zs_after_fork_child. */
 void netns_before_clone(uint64_t flags);
+void clone_child_begins(uint64_t flags); /* in the child of a clone with a memory of its own */
 void netns_parent(void);
 void netns_child(uint64_t flags);
 void zs_forked_same_files(void); /* in place of the latter, with CLONE_FILES */

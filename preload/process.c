@@ -385,6 +385,7 @@ __attribute__((constructor(101))) static void start(void)
     }
     atomic_store(p->wipe, ZS_WIPE_SELF);
     pthread_atfork(zs_before_fork, NULL, zs_after_fork_child);
+    p->own_calls = p->conf.own_calls && own_calls_take();
     if (getenv("ZSTACK_INHERIT") != NULL)
         inherit();
 }

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * System calls that a program makes by instructions of its own. Go's standard library does not call the C library: the instruction is at a
+ * few places of known form in the program, one for the `syscall` package and a dozen of the runtime's. Where the program has the C library
+ * as well (cgo), so that its threads are that library's, a jump to the library takes their place when the program begins.
+ *
+ * The place of each is the instruction and the one or two after it, which are done in the stub it jumps to:
+ *
+ *     stub:  movabs $own_call_entry, %rcx; lea on(%rip), %r11; jmp *%rcx
+ *     clone: syscall; movabs $own_call_cloned, %rcx; lea on(%rip), %r11; jmp *%rcx
+ *     plain: syscall
+ *     on:    what stood behind the instruction; jmp back */
+#include "preload.h"
+
+#include <link.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+extern const char own_call_entry[] __attribute__((visibility("hidden")));
+extern const char own_call_cloned[] __attribute__((visibility("hidden")));
+
+/* ---- Calls ---- */
+
+#define SLOT_LONGS 16
+#define SLOTS 3
+#define STACK_BYTES 262144u
+
+/* Bytes in use, then from one slot on [0] the top of its stack; own_calls.S has the rest. */
+__thread long own_stacks[SLOT_LONGS * (SLOTS + 1)] __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* By number: 1 where it is the library's to look at. */
+const uint8_t own_call_taken[512] __attribute__((visibility("hidden"))) = {
+    [SYS_clone] = 1, [SYS_clone3] = 1, [SYS_fork] = 1, [SYS_vfork] = 1,
+#define SYSC(number, call) [number] = 1,
+#include "calls.def"
+};
+
+enum { CLONED_THREAD, CLONED_FORK, CLONED_VFORK };
+
+struct answer {
+    long result;
+    long back; /* bytes before where the program goes on: what is there still to be done */
+};
+#define BACK_PLAIN 2  /* `plain` before `on` */
+#define BACK_CLONE 23 /* `clone` before `on` */
+
+static __thread struct {
+    int kind;
+    uint64_t flags;
+    long in_use; /* of own_stacks then */
+} cloned __attribute__((tls_model("initial-exec"))); /* what own_call() said of a clone, for own_call_cloned_as() */
+
+static struct answer clone_begins(long n, const long a[6])
+{
+    uint64_t flags = n == SYS_vfork ? CLONE_VM | CLONE_VFORK : 0;
+    if (n == SYS_clone)
+        flags = (uint64_t)a[0];
+    else if (n == SYS_clone3)
+        flags = user_readable((void *)a[0], sizeof flags) ? *(const uint64_t *)a[0] : CLONE_VM; /* struct clone_args: its first field */
+    cloned.kind = !(flags & CLONE_VM) ? CLONED_FORK : flags & CLONE_VFORK ? CLONED_VFORK : CLONED_THREAD;
+    cloned.flags = flags;
+    cloned.in_use = own_stacks[0];
+    if (cloned.kind == CLONED_THREAD || zs_passthrough())
+        return (struct answer){n, BACK_PLAIN};
+    zs_before_fork();
+    if (cloned.kind == CLONED_FORK)
+        netns_before_clone(flags);
+    return (struct answer){n, BACK_CLONE};
+}
+
+/* A call by number n. Not for the vfork child of a program without a memory of its own: that makes it itself, by what is in `back`. */
+struct answer own_call(long n, const long a[6]) __attribute__((visibility("hidden"), used));
+struct answer own_call(long n, const long a[6])
+{
+    int was = errno;
+    struct answer to = {0};
+    if (ZS_UNLIKELY(!zs_thread.registered))
+        thread_register();
+    if (n == SYS_clone || n == SYS_clone3 || n == SYS_fork || n == SYS_vfork) {
+        to = clone_begins(n, a);
+    } else {
+        to.result = zsp_syscall_args(n, a);
+        if (to.result == -1)
+            to.result = -errno;
+    }
+    errno = was;
+    return to;
+}
+
+long own_call_cloned_as(long r) __attribute__((visibility("hidden"), used));
+long own_call_cloned_as(long r)
+{
+    int was = errno;
+    if (cloned.kind == CLONED_VFORK) {
+        zs_vfork_flag = r == 0; /* the thread's storage is the parent's, too, who waits and clears it */
+        if (r != 0)
+            own_stacks[0] = cloned.in_use; /* the child never came back from its exec */
+    } else if (r == 0)
+        clone_child_begins(cloned.flags);
+    else
+        netns_parent();
+    errno = was;
+    return r;
+}
+
+void own_calls_thread_ends(void)
+{
+    for (int i = 1; i <= SLOTS; i++) {
+        long top = own_stacks[i * SLOT_LONGS];
+        if (top == 0 || own_stacks[0] >= (long)(i * SLOT_LONGS * (int)sizeof(long)))
+            continue; /* one that is in use is what this runs on */
+        own_stacks[i * SLOT_LONGS] = 0;
+        munmap((void *)(top - (long)STACK_BYTES), STACK_BYTES);
+    }
+}
+
+/* ---- Their places ---- */
+
+#define STUB_BYTES 96u
+#define PLACES_MAX 64u
+#define JUMP_BYTES 5u
+
+struct place {
+    uint8_t *at;      /* the instruction */
+    uint32_t follows; /* bytes of those behind it that go to the stub */
+};
+
+struct places {
+    struct place list[PLACES_MAX];
+    uint32_t n;
+    uintptr_t low, high; /* the program's code */
+};
+
+/* What stands behind `syscall` in Go's assembly, in all its releases since 1.19; `any` is a displacement of the stack. */
+enum { ANY = 256 };
+static const uint16_t forms[][12] = {
+    {0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0},             /* cmp $-4095, %rax */
+    {0x41, 0x54, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0}, /* push %r12; cmp $-4095, %rax */
+    {0x89, 0x44, 0x24, ANY, 0xc3, 0},                    /* mov %eax, any(%rsp); ret */
+};
+
+/* How many bytes of a form stand at p; 0: it is another one. */
+static uint32_t form_length(const uint16_t *form, const uint8_t *p)
+{
+    uint32_t n = 0;
+    for (; form[n] != 0; n++)
+        if (form[n] != ANY && form[n] != p[n])
+            return 0;
+    return n;
+}
+
+static void look_at(struct places *s, uint8_t *code, size_t n)
+{
+    const uint32_t longest = 16;
+    for (uint8_t *q = code; n > longest && (q = memchr(q, 0x0f, (size_t)(code + n - longest - q))) != NULL; q++)
+        for (size_t i = 0; q[1] == 0x05 && i < sizeof forms / sizeof forms[0]; i++) {
+            uint32_t follows = form_length(forms[i], q + 2);
+            if (follows > 0 && s->n < PLACES_MAX)
+                s->list[s->n++] = (struct place){q, follows};
+        }
+}
+
+/* Go with cgo: these names are of its own, and among the dynamic ones even where everything else was stripped. */
+static bool is_go(const struct dl_phdr_info *info, const ElfW(Dyn) *d)
+{
+    static const char own[] = "\0_cgo_topofstack", back[] = "\0crosscall2";
+    uintptr_t names = 0;
+    size_t n = 0;
+    for (; d->d_tag != DT_NULL; d++) {
+        if (d->d_tag == DT_STRTAB)
+            names = d->d_un.d_ptr < info->dlpi_addr ? d->d_un.d_ptr + info->dlpi_addr : d->d_un.d_ptr;
+        else if (d->d_tag == DT_STRSZ)
+            n = d->d_un.d_val;
+    }
+    return names != 0 && memmem((void *)names, n, own, sizeof own) != NULL && memmem((void *)names, n, back, sizeof back) != NULL;
+}
+
+static int look_at_program(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct places *s = arg;
+    bool go = false;
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+            go = is_go(info, (void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr));
+    for (int i = 0; go && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type != PT_LOAD || !(part->p_flags & PF_X))
+            continue;
+        uintptr_t at = info->dlpi_addr + part->p_vaddr;
+        s->low = s->low == 0 || at < s->low ? at : s->low;
+        s->high = at + part->p_memsz > s->high ? at + part->p_memsz : s->high;
+        look_at(s, (uint8_t *)at, part->p_filesz);
+    }
+    return 1; /* the first one is the program */
+}
+
+/* Memory that jumps of the program's reach in 2 GiB. */
+static uint8_t *near_code(const struct places *s, size_t bytes)
+{
+    const uintptr_t step = 1u << 20, reach = 1u << 30;
+    for (uintptr_t off = step; off < reach; off += step) {
+        const uintptr_t at[2] = {(s->low & ~(step - 1)) - off, ((s->high + step) & ~(step - 1)) + reach / 4 + off};
+        for (int i = 0; i < 2; i++) {
+            if (i == 0 && off >= s->low)
+                continue;
+            void *p = mmap((void *)at[i], bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+            if (p == (void *)at[i])
+                return p;
+            if (p != MAP_FAILED)
+                munmap(p, bytes);
+        }
+    }
+    return NULL;
+}
+
+static uint8_t *put(uint8_t *p, const void *what, size_t n)
+{
+    memcpy(p, what, n);
+    return p + n;
+}
+
+static uint8_t *put_jump(uint8_t *p, const uint8_t *to)
+{
+    int32_t far = (int32_t)(to - (p + JUMP_BYTES));
+    *p++ = 0xe9;
+    return put(p, &far, sizeof far);
+}
+
+/* movabs $to, %rcx; lea on(%rip), %r11; jmp *%rcx: 19 bytes, `on` is so many after them. */
+#define LEAVE_BYTES 19u
+static uint8_t *put_leave(uint8_t *p, const char *to, uint32_t on)
+{
+    uint64_t address = (uint64_t)(uintptr_t)to;
+    uint32_t far = on + 2;
+    p = put(p, "\x48\xb9", 2);
+    p = put(p, &address, sizeof address);
+    p = put(p, "\x4c\x8d\x1d", 3);
+    p = put(p, &far, sizeof far);
+    return put(p, "\xff\xe1", 2);
+}
+
+static void write_stub(uint8_t *p, const struct place *at)
+{
+    p = put_leave(p, own_call_entry, 2 + LEAVE_BYTES + 2);
+    p = put(p, "\x0f\x05", 2);
+    p = put_leave(p, own_call_cloned, 2);
+    p = put(p, "\x0f\x05", 2);
+    p = put(p, at->at + 2, at->follows);
+    put_jump(p, at->at + 2 + at->follows);
+}
+
+/* The program's own code, while nothing else of it runs. */
+static bool redirect(const struct places *s, uint8_t *stubs)
+{
+    const uintptr_t page = 4095;
+    for (uint32_t i = 0; i < s->n; i++) {
+        uint8_t *at = s->list[i].at;
+        uintptr_t first = (uintptr_t)at & ~page, last = ((uintptr_t)at + JUMP_BYTES - 1) | page;
+        if (mprotect((void *)first, last + 1 - first, PROT_READ | PROT_WRITE) < 0)
+            return i > 0;
+        put_jump(at, stubs + i * STUB_BYTES);
+        memset(at + JUMP_BYTES, 0xcc, s->list[i].follows + 2 - JUMP_BYTES);
+        mprotect((void *)first, last + 1 - first, PROT_READ | PROT_EXEC);
+    }
+    return true;
+}
+
+bool own_calls_take(void)
+{
+    struct places s = {0};
+    dl_iterate_phdr(look_at_program, &s);
+    size_t bytes = (s.n * STUB_BYTES + 4095) & ~4095ul;
+    uint8_t *stubs = s.n > 0 ? near_code(&s, bytes) : NULL;
+    if (stubs == NULL)
+        return false;
+    for (uint32_t i = 0; i < s.n; i++)
+        write_stub(stubs + i * STUB_BYTES, &s.list[i]);
+    if (mprotect(stubs, bytes, PROT_READ | PROT_EXEC) < 0 || !redirect(&s, stubs)) {
+        munmap(stubs, bytes);
+        return false;
+    }
+    return true;
+}
