@@ -443,13 +443,13 @@ static ssize_t splice_to_conn(struct zsock *k, int pipe, size_t n, unsigned flag
     struct pollfd p = {.fd = pipe, .events = POLLIN};
     if ((flags & SPLICE_F_NONBLOCK) && zs_sys(SYS_poll, &p, 1, 0) == 0)
         return -EAGAIN;
-    uint64_t room = zs_tx_room(&k->d->view, k->peer, &k->tx, UINT64_C(4) << 20);
     size_t want = n < sizeof buf ? n : sizeof buf;
-    if (room == 0 && ((flags & SPLICE_F_NONBLOCK) || atomic_load(&k->nonblock)))
-        return -EAGAIN;
-    if (room > 0 && room < ZS_RING_FIRST && room < want)
-        room = stream_reserve(k, ZS_RING_FIRST);
-    if (room > 0 && room < want)
+    int64_t room = stream_room(k, (flags & SPLICE_F_NONBLOCK) || atomic_load(&k->nonblock));
+    if (room < 0)
+        return room;
+    if (room > 0 && room < (int64_t)ZS_RING_FIRST && room < (int64_t)want)
+        room = (int64_t)stream_reserve(k, ZS_RING_FIRST);
+    if (room > 0 && room < (int64_t)want)
         want = (size_t)room;
     long got = zs_sys(SYS_read, pipe, buf, want);
     if (got <= 0)

@@ -119,6 +119,9 @@ bool stream_may_fill(const struct zsock *k, unsigned wake); /* TCP_NOTSENT_LOWAT
  * engine's: it is told, and closed for it only when the engine is dead indeed. */
 void stream_abandon(struct zsock *k);
 void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */
+/* Bytes that a send would take at once, for one whose bytes are elsewhere still. 0 where it would wait; with `now`, -EAGAIN, and there is an
+ * event as after such a send. Another negative errno: what it would say. */
+int64_t stream_room(struct zsock *k, bool now);
 uint64_t stream_reserve(struct zsock *k, uint64_t size); /* a ring of so many bytes at least, if there is memory: the room in it */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);

@@ -138,6 +138,8 @@ uint64_t stream_reserve(struct zsock *k, uint64_t size)
 
 /* ---- Send ---- */
 
+#define ROOM_TRIES 4u /* of a send that does not wait, where there is room after each */
+
 /* What stops a send: 0 nothing, else negative errno; *swallow: the peer is gone, this write vanishes and brings its RST. */
 static int send_check(struct zsock *k, bool *swallow)
 {
@@ -168,12 +170,26 @@ static void rst_comes_back(struct zsock *k)
     zs_notify(&k->d->view, k->s);
 }
 
-/* A write found no room: ask for an event, then look once more, since the reader may have read between. */
+/* A write found no room: ask for an event, then look once more, since the reader may have read between. That there is an edge to come is
+ * counted first: a thread in epoll_wait may be told of the room before this one goes on. */
 static int ask_for_room(struct zsock *k)
 {
+    atomic_fetch_add(&k->out_seq, 1);
     atomic_fetch_or(&k->peer->rx_prod.want_space, ZS_WANT_EVENT);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in zs_rx_consume */
     return tx_room(k) ? 0 : -EAGAIN;
+}
+
+int64_t stream_room(struct zsock *k, bool now)
+{
+    bool swallow;
+    int r = send_check(k, &swallow);
+    if (r < 0)
+        return r;
+    if (swallow)
+        return INT64_MAX;
+    r = tx_room(k) || !now ? 0 : ask_for_room(k);
+    return r < 0 ? r : (int64_t)zs_tx_room(&k->d->view, k->peer, &k->tx, ring_cap(k));
 }
 
 /* What follows a piece of a send: bytes put, 0 come again, -EAGAIN full, other negative errno. */
@@ -304,6 +320,7 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
     bool block = !(flags & MSG_DONTWAIT) && !atomic_load_explicit(&k->nonblock, memory_order_relaxed);
     ssize_t r = 0;
     bool spun = false;
+    unsigned again = 0;
     do {
         bool swallow;
         r = send_check(k, &swallow);
@@ -335,12 +352,15 @@ static ssize_t send_all(struct zsock *k, struct source *src, size_t n, int flags
         }
         if (r != -EAGAIN && r != 0 && r != -ENOBUFS)
             break;
-        if (!block) {
-            atomic_fetch_add(&k->out_seq, 1);
+        if (r == 0 && !block && ++again < ROOM_TRIES)
+            continue; /* read just now, and perhaps nothing is left to read, so that no event comes */
+        if (!block || r == -ENOBUFS) {
+            if (r != -EAGAIN)
+                atomic_fetch_add(&k->out_seq, 1);
+            if (r == 0)
+                zs_notify(&k->d->view, k->s);
             break;
         }
-        if (r == -ENOBUFS)
-            break;
         uint64_t timeout = atomic_load_explicit(&k->s->opts.sndtimeo_us, memory_order_relaxed);
         if (deadline == 0)
             deadline = stream_deadline(timeout);
