@@ -43,7 +43,8 @@ static const char *find(char *const envp[], const char *name)
 }
 
 static const char *const kept_names[ZS_KEPT] = {"ZSTACK_ENGINE", "ZSTACK_RUN",   "ZSTACK_PRELOAD", "ZSTACK_SPIN_US",
-                                                "ZSTACK_LOG",    "ZSTACK_TRACE", "ZSTACK_TCP",     "ZSTACK_UDP"};
+                                                "ZSTACK_LOG",    "ZSTACK_TRACE", "ZSTACK_TCP",     "ZSTACK_UDP",
+                                                "ZSTACK_OWN_CALLS"};
 
 void exec_keep_settings(void)
 {

@@ -88,7 +88,7 @@ static inline void zs_word_unlock(_Atomic uint32_t *l)
 /* ---- Process and thread ---- */
 
 /* Settings that programs hand on to the programs that they start: exec.c has their names. */
-enum { ZS_KEPT = 8 };
+enum { ZS_KEPT = 9 };
 
 struct zs_config {
     const char *kept[ZS_KEPT]; /* NAME=value as the environment had it when the program began; NULL: it had not */

@@ -143,7 +143,14 @@ describe('what the command inherits', () => {
     const expected: Record<string, string | undefined> = {
       ...{ ...box.env, ...env },
       ...{ LD_PRELOAD: preload, ZSTACK_ENGINE: `${process.getuid?.()}-${engine}`, ZSTACK_PRELOAD: preload },
-      ...{ ZSTACK_SPIN_US: '5', ZSTACK_LOG: 'warn', ZSTACK_TRACE: '1', ZSTACK_TCP: 'auto', ZSTACK_UDP: 'kernel' },
+      ...{
+        ZSTACK_SPIN_US: '5',
+        ZSTACK_LOG: 'warn',
+        ZSTACK_TRACE: '1',
+        ZSTACK_TCP: 'auto',
+        ZSTACK_UDP: 'kernel',
+        ZSTACK_OWN_CALLS: 'auto',
+      },
     };
     // The shell sets these three for itself.
     for (const name of ['PWD', 'OLDPWD', '_']) {

@@ -26,6 +26,7 @@ export interface Options {
   readonly netns: string | undefined;
   readonly tcp: 'auto' | 'kernel';
   readonly udp: 'auto' | 'kernel';
+  readonly ownCalls: 'auto' | 'kernel';
   readonly spinUs: number;
   readonly log: 'error' | 'warn' | 'info' | 'debug';
   readonly trace: boolean;

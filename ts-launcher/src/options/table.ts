@@ -32,7 +32,7 @@ export interface OptionSpec {
   readonly engine?: true;
 }
 
-const TCP = { kind: 'choice', values: ['auto', 'kernel'] } as const;
+const OR_KERNEL = { kind: 'choice', values: ['auto', 'kernel'] } as const;
 const UDP = { kind: 'choice', values: ['auto', 'early', 'kernel'] } as const;
 
 /** A name of an engine starts with a letter, so that `<uid>-<name>`, the form that wrapped programs see, is another form. */
@@ -174,7 +174,7 @@ export const OPTIONS = {
     flag: '--tcp <mode>',
     env: 'ZSTACK_TCP',
     toml: 'tcp',
-    type: TCP,
+    type: OR_KERNEL,
     default: 'auto',
     text: 'TCP sockets: accelerated where possible, or left to the kernel',
   },
@@ -185,6 +185,14 @@ export const OPTIONS = {
     type: UDP,
     default: 'auto',
     text: 'UDP sockets: accelerated from the third datagram of a client on, from the first one, or left to the kernel',
+  },
+  ownCalls: {
+    flag: '--own-calls <mode>',
+    env: 'ZSTACK_OWN_CALLS',
+    toml: 'own-calls',
+    type: OR_KERNEL,
+    default: 'auto',
+    text: 'system calls that a Go program makes itself, past the C library: redirected, or left to the kernel',
   },
   spinUs: {
     flag: '--spin-us <us>',

@@ -20,6 +20,7 @@ export function wrappedEnvironment(
     ZSTACK_TRACE: options.trace ? '1' : '0',
     ZSTACK_TCP: options.tcp,
     ZSTACK_UDP: options.udp,
+    ZSTACK_OWN_CALLS: options.ownCalls,
   };
 }
 

@@ -17,6 +17,8 @@ export interface ElfInfo {
   readonly soname: string | undefined;
   /** True when it was made by the Go toolchain. */
   readonly go: boolean;
+  /** True when it is a Go program with cgo, dynamically linked: its threads are the C library's. */
+  readonly cgo: boolean;
 }
 
 /** `e_machine` of x86-64. */
@@ -52,7 +54,10 @@ const PT_LOAD = 1;
 const PT_NOTE = 4;
 const DT_NEEDED = 1;
 const DT_STRTAB = 5;
+const DT_STRSZ = 10;
 const DT_SONAME = 14;
+/** Among the dynamic symbols of every Go program with cgo (preload/own_calls.c does the same). */
+const CGO_NAMES = ['\0_cgo_topofstack\0', '\0crosscall2\0'];
 /** Tables larger than this are not believed. */
 const MAX_TABLE = 1 << 20;
 
@@ -127,6 +132,7 @@ function readTables(reader: Reader, header: Buffer): ElfInfo {
     needed: dynamic.needed,
     soname: dynamic.soname,
     go: hasGoNote(reader, segments) || hasSection(reader, header, '.go.buildinfo'),
+    cgo: interpreter !== undefined && dynamic.cgo,
   };
 }
 
@@ -148,14 +154,21 @@ function readSegments(reader: Reader, header: Buffer): Segment[] {
   return segments;
 }
 
-function readDynamic(reader: Reader, segments: Segment[]): { needed: string[]; soname: string | undefined } {
+interface Dynamic {
+  readonly needed: string[];
+  readonly soname: string | undefined;
+  readonly cgo: boolean;
+}
+
+function readDynamic(reader: Reader, segments: Segment[]): Dynamic {
   const dynamic = segments.find((segment) => segment.type === PT_DYNAMIC);
-  if (dynamic === undefined) return { needed: [], soname: undefined };
+  if (dynamic === undefined) return { needed: [], soname: undefined, cgo: false };
   const table = reader.block(dynamic.offset, dynamic.size);
   const size = reader.wide ? 8 : 4;
   const needed: number[] = [];
   let soname: number | undefined;
   let strings: number | undefined;
+  let length = 0;
   for (let at = 0; at + 2 * size <= table.length; at += 2 * size) {
     const tag = reader.word(table, at);
     const value = reader.word(table, at + size);
@@ -163,11 +176,17 @@ function readDynamic(reader: Reader, segments: Segment[]): { needed: string[]; s
     if (tag === DT_NEEDED) needed.push(value);
     if (tag === DT_SONAME) soname = value;
     if (tag === DT_STRTAB) strings = value;
+    if (tag === DT_STRSZ) length = value;
   }
   const offset = strings === undefined ? undefined : fileOffset(segments, strings);
-  if (offset === undefined) return { needed: [], soname: undefined };
+  if (offset === undefined) return { needed: [], soname: undefined, cgo: false };
   const text = (at: number) => cString(reader.block(offset + at, 256), 0);
-  return { needed: needed.map(text), soname: soname === undefined ? undefined : text(soname) };
+  const names = reader.block(offset, length);
+  return {
+    needed: needed.map(text),
+    soname: soname === undefined ? undefined : text(soname),
+    cgo: CGO_NAMES.every((name) => names.includes(name)),
+  };
 }
 
 function fileOffset(segments: Segment[], address: number): number | undefined {

@@ -19,6 +19,8 @@ export interface Finding {
   readonly code?: ErrorCode;
 }
 
+const WITH_CGO = 'one that is built with CGO_ENABLED=1 is accelerated';
+
 /** Scripts that run scripts: more levels than the kernel follows. */
 const MAX_DEPTH = 5;
 
@@ -42,7 +44,8 @@ export function inspect(
     if (elf === null) return findings;
     if (elf !== undefined) {
       findings.push(...inspectElf(current, elf, capabilities));
-      if (code && elf.interpreter !== undefined && elf.machine === X86_64) findings.push(waitsFinding(current));
+      if (code && !elf.cgo && elf.interpreter !== undefined && elf.machine === X86_64)
+        findings.push(waitsFinding(current));
       return findings;
     }
     const next = scriptInterpreter(current, path);
@@ -84,14 +87,7 @@ function inspectElf(file: string, elf: ElfInfo, capabilities: boolean): Finding[
   if (findings[0]?.status === 'fail') return findings;
   findings.push(linkingFinding(file, elf), privilegeFinding(file));
   if (capabilities) findings.push(capabilityFinding(file));
-  if (elf.go && elf.interpreter !== undefined) {
-    findings.push({
-      name: 'system calls',
-      status: 'warn',
-      evidence: `${file} is a Go program: Go makes its system calls itself, past the C library`,
-      remedy: 'its sockets stay on the kernel; only calls through cgo can be accelerated',
-    });
-  }
+  if (elf.go && elf.interpreter !== undefined) findings.push(goFinding(file, elf));
   if (elf.needed.some((name) => name.startsWith('liburing'))) {
     findings.push({
       name: 'io_uring',
@@ -101,6 +97,18 @@ function inspectElf(file: string, elf: ElfInfo, capabilities: boolean): Finding[
     });
   }
   return findings;
+}
+
+/** Go makes its system calls itself; what is needed to redirect them is that its threads are the C library's. */
+function goFinding(file: string, { cgo }: ElfInfo): Finding {
+  return {
+    name: 'system calls',
+    status: cgo ? 'ok' : 'warn',
+    evidence: cgo
+      ? `${file} is a Go program with cgo: the system calls that it makes itself are redirected`
+      : `${file} is a Go program without cgo: it makes its system calls itself, in threads without the C library`,
+    remedy: cgo ? '' : `its sockets stay on the kernel; ${WITH_CGO}`,
+  };
 }
 
 function waitsFinding(file: string): Finding {
@@ -136,7 +144,7 @@ function linkingFinding(file: string, elf: ElfInfo): Finding {
       code: 'ZS1103',
       evidence: `${file} is statically linked${why}: there is no dynamic linker that would load the library`,
       remedy: elf.go
-        ? 'a Go program cannot be accelerated; --force runs it on kernel sockets'
+        ? `${WITH_CGO}; --force runs it on kernel sockets`
         : 'use a dynamically linked build; --force runs it on kernel sockets',
     };
   }
