@@ -12,9 +12,9 @@
 # Packages that are needed to build and to run; and the programs that the tests run.
 ZSTACK_BUILD_PACKAGES='build-essential cmake ninja-build pkg-config python3 libdpdk-dev libjansson-dev libsodium-dev libcmocka-dev uthash-dev scdoc'
 ZSTACK_TEST_PACKAGES='clang libclang-rt-14-dev llvm ethtool nginx redis-server redis-tools wrk memcached iperf3 curl iproute2 libcap2-bin procps python3 strace socat netcat-openbsd apache2-utils'
-ZSTACK_TEST_PACKAGES="$ZSTACK_TEST_PACKAGES openssl haproxy lighttpd lighttpd-mod-openssl nghttp2-client openssh-server openssh-client stress-ng tshark libpython3.11-testsuite liburing-dev"
+ZSTACK_TEST_PACKAGES="$ZSTACK_TEST_PACKAGES openssl haproxy lighttpd lighttpd-mod-openssl nghttp2-client openssh-server openssh-client stress-ng tshark libpython3.11-testsuite liburing-dev golang-go"
 # Further ones for the whole of the matrix (ZSTACK_TEST_ALL=1).
-ZSTACK_MATRIX_PACKAGES='apache2 siege varnish vsftpd mosquitto mosquitto-clients unbound bind9-dnsutils postgresql python3-tornado python3-twisted python3-openssl python3-service-identity'
+ZSTACK_MATRIX_PACKAGES='apache2 siege varnish vsftpd mosquitto mosquitto-clients unbound bind9-dnsutils postgresql python3-tornado python3-twisted python3-openssl python3-service-identity caddy'
 
 zstack_say() {
 	printf 'zstack-run: %s\n' "$*" >&2

@@ -69,6 +69,18 @@ describe('readElf', () => {
     expect(readElf(path)).toMatchObject({ go: true });
   });
 
+  test('Go with cgo is known by its dynamic symbols', () => {
+    const names = 'int _cgo_topofstack = 1, crosscall2 = 1; int main(void) { return 0; }';
+    const build = (name: string, ...args: string[]) => {
+      const path = join(directory, name);
+      execFileSync('cc', ['-x', 'c', '-', '-o', path, ...args], { input: names });
+      return path;
+    };
+    expect(readElf(build('cgo', '-rdynamic'))).toMatchObject({ cgo: true });
+    expect(readElf(build('not-dynamic'))).toMatchObject({ cgo: false });
+    expect(readElf(build('static', '-static', '-rdynamic'))).toMatchObject({ cgo: false });
+  });
+
   test('neither text nor damaged files are ELF files, and none of them is fatal', () => {
     expect(readElf(file('text', 'hello'))).toBeUndefined();
     expect(readElf(file('empty', ''))).toBeUndefined();

@@ -2,6 +2,8 @@
  * epoll: edges, one shot, exclusive. */
 #include "lib.h"
 
+#include <sched.h>
+
 #define ALL (EPOLLIN | EPOLLOUT | EPOLLRDHUP)
 
 static void end(int p[2], int ep)
@@ -290,6 +292,99 @@ static void exclusive(void)
     OK(close(pipefd[1]));
 }
 
+/* Writes by splice until it does not fit; 0 left in the pipe. */
+static int splice_until_full(int pipefd[2], int fd)
+{
+    static const char chunk[16384];
+    int left = 0;
+    for (;;) {
+        if (left == 0)
+            left = (int)OK(write(pipefd[1], chunk, sizeof chunk));
+        ssize_t n = splice(pipefd[0], NULL, fd, NULL, (size_t)left, SPLICE_F_NONBLOCK);
+        if (n < 0) {
+            CHECK(errno == EAGAIN);
+            return left;
+        }
+        left -= (int)n;
+    }
+}
+
+/* A splice that did not fit is followed by an edge, as any write. */
+static void room_for_splice(void)
+{
+    int p[2], pipefd[2], ep = OK(epoll_create1(0));
+    char buf[65536];
+    tcp_pair(p);
+    set_nonblock(p[0], true);
+    OK(pipe2(pipefd, O_NONBLOCK));
+    ep_add(ep, p[0], ALL | EPOLLET, 1);
+    show_epoll("added", ep, 0);
+    for (int i = 0; i < 3; i++) {
+        int left = splice_until_full(pipefd, p[0]);
+        show_epoll("full", ep, 0);
+        drain(p[1]);
+        show_epoll("all was read", ep, 2000);
+        while (left > 0)
+            left -= (int)OK(splice(pipefd[0], NULL, p[0], NULL, (size_t)left, SPLICE_F_NONBLOCK));
+        CHECK(read(pipefd[0], buf, sizeof buf) < 0);
+        drain(p[1]);
+    }
+    OK(close(pipefd[0]));
+    OK(close(pipefd[1]));
+    end(p, ep);
+}
+
+static struct {
+    int p[2], ep;
+    _Atomic int edges; /* that there is room */
+    _Atomic bool over;
+} both;
+
+static void *reads_all(void *arg)
+{
+    char buf[65536];
+    while (read(both.p[1], buf, sizeof buf) > 0)
+        ;
+    return arg;
+}
+
+static void *waits_for_room(void *arg)
+{
+    struct epoll_event ev;
+    while (!both.over)
+        if (epoll_wait(both.ep, &ev, 1, 100) == 1 && (ev.events & EPOLLOUT))
+            atomic_fetch_add(&both.edges, 1);
+    return arg;
+}
+
+/* One thread writes, another waits in epoll_wait: the edge comes whichever is first. */
+static void room_for_another(void)
+{
+    static const char chunk[65536];
+    int stuck = 0;
+    tcp_pair(both.p);
+    both.ep = OK(epoll_create1(0));
+    set_nonblock(both.p[0], true);
+    ep_add(both.ep, both.p[0], ALL | EPOLLET, 1);
+    pthread_t reader = thread(reads_all, NULL), waiter = thread(waits_for_room, NULL);
+    for (int i = 0; i < 60000 && stuck == 0; i++) {
+        int before = both.edges;
+        while (write(both.p[0], chunk, sizeof chunk) > 0)
+            before = both.edges;
+        CHECK(errno == EAGAIN);
+        int64_t end = now_ms() + 3000;
+        while (both.edges == before && now_ms() < end)
+            sched_yield();
+        stuck += both.edges == before;
+    }
+    trace("edges that did not come: %d", stuck);
+    both.over = true;
+    join(waiter);
+    OK(shutdown(both.p[0], SHUT_WR));
+    join(reader);
+    end(both.p, both.ep);
+}
+
 const struct conf_case edge_cases[] = {
     {"epoll_et_arrivals", arrivals, TCP, NULL},
     {"epoll_et_in_only", in_only, TCP, NULL},
@@ -299,5 +394,7 @@ const struct conf_case edge_cases[] = {
     {"epoll_et_connect", connect_edge, TCP, NULL},
     {"epoll_threads_one_set", threads_one_set, TCP, NULL},
     {"epoll_exclusive_processes", exclusive, TCP, NULL},
+    {"epoll_et_splice", room_for_splice, TCP, NULL},
+    {"epoll_et_room_threads", room_for_another, TCP, NULL},
     {0},
 };

@@ -271,6 +271,63 @@ static void handler_context(void)
     OK(close(p[1]));
 }
 
+/* ---- Handlers for the alternate stack ---- */
+
+static struct {
+    char *low, *high;
+    _Atomic int on, off; /* how often a handler ran on it, and elsewhere */
+} alternate;
+
+static void on_alternate(int sig)
+{
+    char here;
+    (void)sig;
+    bool on = &here >= alternate.low && &here < alternate.high;
+    atomic_fetch_add(on ? &alternate.on : &alternate.off, 1);
+}
+
+static void *send_both(void *arg)
+{
+    while (alternate.on + alternate.off < 3000) {
+        pthread_kill(*(pthread_t *)arg, SIGURG);
+        pthread_kill(*(pthread_t *)arg, SIGRTMIN);
+    }
+    return NULL;
+}
+
+/* They run there wherever in a call they come, and what they leave in the mask holds. */
+static void alternate_stack(void)
+{
+    const size_t size = 65536;
+    stack_t alt = {.ss_sp = malloc(size), .ss_size = size};
+    int p[2];
+    char c = 'x';
+    sigset_t now;
+    pthread_t self = pthread_self();
+    alternate.low = alt.ss_sp;
+    alternate.high = alternate.low + size;
+    OK(sigaltstack(&alt, NULL));
+    handler(SIGURG, on_alternate, SA_ONSTACK | SA_RESTART);
+    handler(SIGRTMIN, on_alternate, SA_ONSTACK | SA_RESTART);
+    tcp_pair(p);
+    pthread_t t = thread(send_both, &self);
+    while (alternate.on + alternate.off < 3000) {
+        OK(send(p[0], &c, 1, 0));
+        OK(recv(p[1], &c, 1, 0));
+    }
+    join(t);
+    trace("handlers elsewhere: %d", alternate.off);
+    OK(pthread_sigmask(SIG_BLOCK, NULL, &now));
+    trace("blocked: %d %d", sigismember(&now, SIGURG), sigismember(&now, SIGRTMIN));
+    handler(SIGURG, SIG_DFL, 0);
+    handler(SIGRTMIN, SIG_IGN, 0);
+    alt.ss_flags = SS_DISABLE;
+    OK(sigaltstack(&alt, NULL));
+    free(alternate.low);
+    OK(close(p[0]));
+    OK(close(p[1]));
+}
+
 const struct conf_case sigmore_cases[] = {
     {"signal_siglongjmp", jump_out, TCP, NULL},
     {"signal_sigaction_query", query, TCP, NULL},
@@ -279,5 +336,6 @@ const struct conf_case sigmore_cases[] = {
     {"signal_cancellation", cancellation, TCP, NULL},
     {"signal_default_action", default_action, TCP, NULL},
     {"signal_context", handler_context, TCP, NULL},
+    {"signal_alternate_stack", alternate_stack, TCP, NULL},
     {0},
 };

@@ -15,7 +15,7 @@ type RunTests = (t: Ground, only: readonly string[]) => Promise<Tests>;
  * Runs a suite. Tests that pass on the kernel and failed here are run once more: some of them measure time. What passes
  * only then is told in the log.
  */
-async function runSuite(t: Ground, tests: RunTests): Promise<Tests> {
+export async function runSuite(t: Ground, tests: RunTests): Promise<Tests> {
   const first = await tests(t, []);
   const worse = Object.keys(t.reference).filter((name) => t.reference[name] === 'pass' && first[name] !== 'pass');
   if (worse.length === 0 || worse.length > 50) return first;

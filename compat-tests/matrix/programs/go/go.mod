@@ -1,0 +1,3 @@
+module zstack/compat
+
+go 1.19
