@@ -166,6 +166,21 @@ void zs_forked_same_files(void)
     lent_before_confinement(d);
 }
 
+/* What `why` tells of a socket that a child has from its parent. */
+static void why_inherited(struct zsock *k, int fd, void *arg)
+{
+    struct zs_domain *d = arg;
+    uint32_t kind = atomic_load(&k->kind);
+    if (k->d != d || k->s == NULL)
+        return;
+    if (kind == ZK_CONN)
+        sock_why_conn(k, fd);
+    else if (kind == ZK_LISTEN)
+        zs_why(d, fd, IPPROTO_TCP, ZS_VERDICT_BOTH, ZS_REASON_LISTENER, k);
+    else if (kind == ZK_UDP)
+        zs_why(d, fd, IPPROTO_UDP, ZS_VERDICT_BOTH, ZS_REASON_DATAGRAM, k);
+}
+
 static void attach_again(struct zs_proc *p)
 {
     struct zs_domain *d = atomic_load(&p->domain);
@@ -183,10 +198,12 @@ static void attach_again(struct zs_proc *p)
         .host = &p->host,
     };
     zs_thread.home1 = 0;
-    if (zs_domain_reattach(d, &args) < 0)
+    if (zs_domain_reattach(d, &args) < 0) {
         zs_engine_lost(d);
-    else
-        memcpy(p->conf.token, d->token, sizeof d->token);
+        return;
+    }
+    memcpy(p->conf.token, d->token, sizeof d->token);
+    zsock_for_each(why_inherited, d);
 }
 
 /* First use of a socket in a forked child: become a client of our own, on the mapping that we inherited. Other threads wait

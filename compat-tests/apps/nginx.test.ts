@@ -42,6 +42,20 @@ needs(
     for (const size of SIZES) expect([size, await sha256(to(size))]).toEqual([size, hashes.get(size)]);
   }
 
+  test('why of a worker, which was forked with the listener', async () => {
+    const port = await freePort();
+    const nginx = await startNginx(stage, port, { workers: 2 });
+    await fetchAll(true, port, true);
+    const told = async (pid: number) =>
+      (await stage.engine.why(pid)).sockets.some(
+        ({ local, verdict, reason }) => local?.endsWith(`:${port}`) && verdict === 'both' && reason === 'LISTENER',
+      );
+    const workers = processes().filter(({ parent }) => parent === masterPid(stage, port));
+    expect(workers.length).toBe(2);
+    for (const { pid } of workers) await until(`worker ${pid} tells of its listener`, () => told(pid));
+    expect((await nginx.end('SIGQUIT')).status).toBe(0);
+  });
+
   describe.each([1, 2])('with %i workers', (workers) => {
     test.each(CLIENTS)(
       'files are byte-exact for %s',
