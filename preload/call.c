@@ -4,7 +4,7 @@
  * A handler that arrives while the library holds its own state is deferred to the end of the call; one that arrives while
  * the thread sleeps in the kernel runs at once, as it would inside the real call, and ends the sleep with EINTR
  * unless SA_RESTART applies (signal(7)). */
-#include "preload.h"
+#include "own_calls.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -23,12 +23,27 @@ static struct {
     _Atomic uint32_t lock;
 } disp;
 
+/* The thread itself caused it: it cannot go on before the handler ran. */
+static bool synchronous(int sig, const siginfo_t *info)
+{
+    return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP);
+}
+
 static void call_handler(const struct sigaction *act, int sig, siginfo_t *info, void *context)
 {
     if (act->sa_flags & SA_SIGINFO)
         act->sa_sigaction(sig, info, context);
     else
         act->sa_handler(sig);
+}
+
+/* As call_handler, for one that comes in the middle of a call that the program made by itself. What it does to its mask holds. */
+static __attribute__((noinline)) void call_handler_amid(const struct sigaction *act, int sig, siginfo_t *info, void *context)
+{
+    ucontext_t as, *told = own_call_context(context, &as);
+    call_handler(act, sig, info, told);
+    if (told == &as)
+        memcpy(&((ucontext_t *)context)->uc_sigmask, &as.uc_sigmask, sizeof(uint64_t));
 }
 
 /* Runs the application's handler now. The thread looks like outside of any call meanwhile: the handler may use sockets, and
@@ -64,7 +79,10 @@ static void deliver(int sig, siginfo_t *info, void *context)
     t->futex = NULL;
     t->bell = -1;
     t->handler_frame = __builtin_frame_address(0);
-    call_handler(&act, sig, info, context);
+    if (ZS_UNLIKELY(own_stacks[0] != 0) && !synchronous(sig, info))
+        call_handler_amid(&act, sig, info, context);
+    else
+        call_handler(&act, sig, info, context);
     errno = saved_errno;
     t->handler_frame = handler_frame;
     t->nunder = under;
@@ -149,12 +167,6 @@ static bool on_guarded(int sig, const siginfo_t *info, void *context)
     if (sent)
         zs_sys(SYS_tgkill, zs_sys(SYS_getpid), zs_sys(SYS_gettid), sig);
     return true;
-}
-
-/* The thread itself caused it: it cannot go on before the handler ran. */
-static bool synchronous(int sig, const siginfo_t *info)
-{
-    return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP);
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context)

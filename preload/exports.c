@@ -168,6 +168,16 @@ static long result(long r)
     return -1;
 }
 
+/* pselect6(2) has where the mask is, and its size, in memory. */
+static int zsp_pselect6(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *t, const sigset_t *const *at)
+{
+    signals_guard();
+    if (at == NULL || user_readable(at, 2 * sizeof *at))
+        return zsp_pselect(n, r, w, e, t, at == NULL ? NULL : *at);
+    errno = EFAULT;
+    return -1;
+}
+
 long zsp_syscall_args(long n, const long a[6])
 {
     switch (n) {

@@ -432,40 +432,33 @@ static ssize_t splice_from_conn(struct zsock *k, int pipe, size_t n, unsigned fl
     return got <= 0 ? got : zs_sys(SYS_write, pipe, buf, (size_t)got);
 }
 
+/* How many of n bytes a pipe has; waits for some where `now` does not say otherwise. 0: it has ended. */
+static ssize_t pipe_has(int pipe, size_t n, bool now)
+{
+    for (;;) {
+        struct pollfd p = {.fd = pipe, .events = POLLIN};
+        int has = 0;
+        zs_sys(SYS_ioctl, pipe, FIONREAD, &has);
+        if (has > 0)
+            return (size_t)has < n ? has : (ssize_t)n;
+        if (zs_sys(SYS_poll, &p, 1, 0) == 1 && (p.revents & (POLLIN | POLLHUP)) == POLLHUP)
+            return 0;
+        int r = now ? -EAGAIN : wait_fd(pipe, POLLIN, 0, false);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* From the pipe into the ring: what finds no room stays in the pipe. */
 static ssize_t splice_to_conn(struct zsock *k, int pipe, size_t n, unsigned flags)
 {
-    uint8_t buf[16384];
     long mode = zs_sys(SYS_fcntl, pipe, F_GETFL);
     if (mode < 0 || (mode & O_ACCMODE) == O_WRONLY)
         return -EBADF;
     if (zs_sys(SYS_fcntl, pipe, F_GETPIPE_SZ) < 0)
         return -EINVAL;
-    struct pollfd p = {.fd = pipe, .events = POLLIN};
-    if ((flags & SPLICE_F_NONBLOCK) && zs_sys(SYS_poll, &p, 1, 0) == 0)
-        return -EAGAIN;
-    size_t want = n < sizeof buf ? n : sizeof buf;
-    int64_t room = stream_room(k, (flags & SPLICE_F_NONBLOCK) || atomic_load(&k->nonblock));
-    if (room < 0)
-        return room;
-    if (room > 0 && room < (int64_t)ZS_RING_FIRST && room < (int64_t)want)
-        room = (int64_t)stream_reserve(k, ZS_RING_FIRST);
-    if (room > 0 && room < (int64_t)want)
-        want = (size_t)room;
-    long got = zs_sys(SYS_read, pipe, buf, want);
-    if (got <= 0)
-        return got;
-    struct iovec iov = {buf, (size_t)got};
-    size_t done = 0;
-    while (done < (size_t)got) { /* what left the pipe must arrive: there is no way back into it */
-        iov = (struct iovec){buf + done, (size_t)got - done};
-        bool was = atomic_exchange(&k->nonblock, false);
-        ssize_t r = stream_send(k, &iov, iov.iov_len, 0);
-        atomic_store(&k->nonblock, was);
-        if (r < 0 && r != -EINTR)
-            return done > 0 ? (ssize_t)done : r;
-        done += r > 0 ? (size_t)r : 0;
-    }
-    return (ssize_t)done;
+    ssize_t has = pipe_has(pipe, n, (flags & SPLICE_F_NONBLOCK) || (mode & O_NONBLOCK));
+    return has <= 0 ? has : stream_splice(k, pipe, (size_t)has, flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0);
 }
 
 ssize_t zsp_splice(int in, loff_t *offin, int out, loff_t *offout, size_t n, unsigned flags)

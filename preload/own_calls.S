@@ -10,7 +10,7 @@
 #if defined(__x86_64__)
 #define SLOT 128
 #define SLOTS 3
-#define STACK_BYTES 262144
+#define STACK_BYTES 2031616
 /* from a slot's beginning */
 #define TOP 0
 #define RSP 8

@@ -9,10 +9,12 @@
  *     clone: syscall; movabs $own_call_cloned, %rcx; lea on(%rip), %r11; jmp *%rcx
  *     plain: syscall
  *     on:    what stood behind the instruction; jmp back */
-#include "preload.h"
+#include "own_calls.h"
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <link.h>
-#include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -21,19 +23,28 @@ extern const char own_call_cloned[] __attribute__((visibility("hidden")));
 
 /* ---- Calls ---- */
 
-#define SLOT_LONGS 16
-#define SLOTS 3
-#define STACK_BYTES 262144u
+#define STACK_BYTES 2031616u /* exec has a pointer for each variable of an environment that is as large as it may be; below a huge page */
+#define GUARDED (OWN_SLOT_LONGS - 1)
 
-/* Bytes in use, then from one slot on [0] the top of its stack; own_calls.S has the rest. */
-__thread long own_stacks[SLOT_LONGS * (SLOTS + 1)] __attribute__((tls_model("initial-exec"), visibility("hidden")));
+/* Bytes in use, then from one slot on [0] the top of its stack and [GUARDED] whether its end is; own_calls.S has the rest. */
+__thread long own_stacks[OWN_SLOT_LONGS * (OWN_SLOTS + 1)] __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* By number: 1 where it is the library's to look at. */
 const uint8_t own_call_taken[512] __attribute__((visibility("hidden"))) = {
-    [SYS_clone] = 1, [SYS_clone3] = 1, [SYS_fork] = 1, [SYS_vfork] = 1,
+    [SYS_clone] = 1, [SYS_clone3] = 1, [SYS_fork] = 1, [SYS_vfork] = 1, [SYS_io_uring_setup] = 1, [SYS_io_uring_register] = 1,
 #define SYSC(number, call) [number] = 1,
 #include "calls.def"
 };
+
+/* What is below a thread's stack may be another's. */
+static void guard_stack(void)
+{
+    long *slot = own_stacks + own_stacks[0] / (long)sizeof(long);
+    if (ZS_LIKELY(slot[GUARDED]))
+        return;
+    slot[GUARDED] = 1;
+    zs_sys(SYS_mprotect, slot[0] - (long)STACK_BYTES, 4096, PROT_NONE);
+}
 
 enum { CLONED_THREAD, CLONED_FORK, CLONED_VFORK };
 
@@ -52,6 +63,7 @@ static __thread struct {
 
 static struct answer clone_begins(long n, const long a[6])
 {
+    signals_guard();
     uint64_t flags = n == SYS_vfork ? CLONE_VM | CLONE_VFORK : 0;
     if (n == SYS_clone)
         flags = (uint64_t)a[0];
@@ -74,6 +86,7 @@ struct answer own_call(long n, const long a[6])
 {
     int was = errno;
     struct answer to = {0};
+    guard_stack();
     if (ZS_UNLIKELY(!zs_thread.registered))
         thread_register();
     if (n == SYS_clone || n == SYS_clone3 || n == SYS_fork || n == SYS_vfork) {
@@ -105,11 +118,11 @@ long own_call_cloned_as(long r)
 
 void own_calls_thread_ends(void)
 {
-    for (int i = 1; i <= SLOTS; i++) {
-        long top = own_stacks[i * SLOT_LONGS];
-        if (top == 0 || own_stacks[0] >= (long)(i * SLOT_LONGS * (int)sizeof(long)))
+    for (int i = 1; i <= OWN_SLOTS; i++) {
+        long top = own_stacks[i * OWN_SLOT_LONGS];
+        if (top == 0 || own_stacks[0] >= (long)(i * OWN_SLOT_LONGS * (int)sizeof(long)))
             continue; /* one that is in use is what this runs on */
-        own_stacks[i * SLOT_LONGS] = 0;
+        own_stacks[i * OWN_SLOT_LONGS] = own_stacks[i * OWN_SLOT_LONGS + GUARDED] = 0;
         munmap((void *)(top - (long)STACK_BYTES), STACK_BYTES);
     }
 }
@@ -117,6 +130,7 @@ void own_calls_thread_ends(void)
 /* ---- Their places ---- */
 
 #define STUB_BYTES 96u
+#define STUB_PLACE (STUB_BYTES - 8u) /* there it has where its place is */
 #define PLACES_MAX 64u
 #define JUMP_BYTES 5u
 
@@ -160,30 +174,21 @@ static void look_at(struct places *s, uint8_t *code, size_t n)
         }
 }
 
-/* Go with cgo: these names are of its own, and among the dynamic ones even where everything else was stripped. */
-static bool is_go(const struct dl_phdr_info *info, const ElfW(Dyn) *d)
+/* Go with cgo: these names are of its own, and among the dynamic ones even where everything else was stripped. In the program itself: of a
+ * library in Go the runtime may be at work already. */
+static bool is_go(void)
 {
-    static const char own[] = "\0_cgo_topofstack", back[] = "\0crosscall2";
-    uintptr_t names = 0;
-    size_t n = 0;
-    for (; d->d_tag != DT_NULL; d++) {
-        if (d->d_tag == DT_STRTAB)
-            names = d->d_un.d_ptr < info->dlpi_addr ? d->d_un.d_ptr + info->dlpi_addr : d->d_un.d_ptr;
-        else if (d->d_tag == DT_STRSZ)
-            n = d->d_un.d_val;
-    }
-    return names != 0 && memmem((void *)names, n, own, sizeof own) != NULL && memmem((void *)names, n, back, sizeof back) != NULL;
+    const void *own = dlsym(RTLD_DEFAULT, "_cgo_topofstack");
+    Dl_info there, program;
+    return own != NULL && dlsym(RTLD_DEFAULT, "crosscall2") != NULL && dladdr(own, &there) != 0 &&
+           dladdr((void *)getauxval(AT_ENTRY), &program) != 0 && there.dli_fbase == program.dli_fbase;
 }
 
 static int look_at_program(struct dl_phdr_info *info, size_t size, void *arg)
 {
     struct places *s = arg;
-    bool go = false;
     (void)size;
-    for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
-            go = is_go(info, (void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr));
-    for (int i = 0; go && i < info->dlpi_phnum; i++) {
+    for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
         if (part->p_type != PT_LOAD || !(part->p_flags & PF_X))
             continue;
@@ -220,11 +225,12 @@ static uint8_t *put(uint8_t *p, const void *what, size_t n)
     return p + n;
 }
 
-static uint8_t *put_jump(uint8_t *p, const uint8_t *to)
+/* A jump that is to stand at `at`. */
+static void put_jump(uint8_t *p, const uint8_t *at, const uint8_t *to)
 {
-    int32_t far = (int32_t)(to - (p + JUMP_BYTES));
+    int32_t far = (int32_t)(to - (at + JUMP_BYTES));
     *p++ = 0xe9;
-    return put(p, &far, sizeof far);
+    put(p, &far, sizeof far);
 }
 
 /* movabs $to, %rcx; lea on(%rip), %r11; jmp *%rcx: 19 bytes, `on` is so many after them. */
@@ -242,33 +248,78 @@ static uint8_t *put_leave(uint8_t *p, const char *to, uint32_t on)
 
 static void write_stub(uint8_t *p, const struct place *at)
 {
+    memcpy(p + STUB_PLACE, &at->at, sizeof at->at);
     p = put_leave(p, own_call_entry, 2 + LEAVE_BYTES + 2);
     p = put(p, "\x0f\x05", 2);
     p = put_leave(p, own_call_cloned, 2);
     p = put(p, "\x0f\x05", 2);
     p = put(p, at->at + 2, at->follows);
-    put_jump(p, at->at + 2 + at->follows);
+    put_jump(p, p, at->at + 2 + at->follows);
 }
 
-/* The program's own code, while nothing else of it runs. */
-static bool redirect(const struct places *s, uint8_t *stubs)
+/* ---- Handlers in the middle of a call ---- */
+
+static struct {
+    const uint8_t *at;
+    size_t bytes;
+} written; /* the stubs, once and for all */
+
+void *own_call_context(void *context, ucontext_t *as)
+{
+    const ucontext_t *is = context;
+    const long *slot = own_stacks + own_stacks[0] / (long)sizeof(long);
+    uintptr_t at = (uintptr_t)is->uc_mcontext.gregs[REG_RSP], top = (uintptr_t)slot[0], on;
+    if (top == 0 || at > top - sizeof on || at <= top - STACK_BYTES)
+        return context; /* not on the call's stack yet, or no more */
+    memcpy(&on, (void *)(top - sizeof on), sizeof on);
+    if (on - (uintptr_t)written.at >= written.bytes)
+        return context;
+    const uint8_t *stub = written.at + (on - (uintptr_t)written.at) / STUB_BYTES * STUB_BYTES;
+    uintptr_t place;
+    memcpy(&place, stub + STUB_PLACE, sizeof place);
+    memcpy(as, is, sizeof *as);
+    as->uc_mcontext.gregs[REG_RIP] = (greg_t)(place + 2);
+    as->uc_mcontext.gregs[REG_RSP] = (greg_t)slot[1];
+    return as;
+}
+
+/* The program's own code, while nothing else of it runs. By the file of its memory, where that may be written, the mapping stays one: who looks
+ * for it by its addresses, as profilers do, finds it whole. */
+static bool change_code(int mem, uint8_t *at, const uint8_t *code, size_t n)
 {
     const uintptr_t page = 4095;
-    for (uint32_t i = 0; i < s->n; i++) {
-        uint8_t *at = s->list[i].at;
-        uintptr_t first = (uintptr_t)at & ~page, last = ((uintptr_t)at + JUMP_BYTES - 1) | page;
-        if (mprotect((void *)first, last + 1 - first, PROT_READ | PROT_WRITE) < 0)
-            return i > 0;
-        put_jump(at, stubs + i * STUB_BYTES);
-        memset(at + JUMP_BYTES, 0xcc, s->list[i].follows + 2 - JUMP_BYTES);
-        mprotect((void *)first, last + 1 - first, PROT_READ | PROT_EXEC);
-    }
+    if (mem >= 0 && zs_sys(SYS_pwrite64, mem, code, n, (uintptr_t)at) == (long)n && memcmp(at, code, n) == 0)
+        return true;
+    uintptr_t first = (uintptr_t)at & ~page, last = ((uintptr_t)at + n - 1) | page;
+    if (mprotect((void *)first, last + 1 - first, PROT_READ | PROT_WRITE) < 0)
+        return false;
+    memcpy(at, code, n);
+    mprotect((void *)first, last + 1 - first, PROT_READ | PROT_EXEC);
     return true;
+}
+
+static bool redirect(const struct places *s, uint8_t *stubs)
+{
+    int mem = (int)zs_sys(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC);
+    uint32_t i = 0;
+    for (; i < s->n; i++) {
+        uint8_t code[16];
+        size_t n = s->list[i].follows + 2;
+        put_jump(code, s->list[i].at, stubs + i * STUB_BYTES);
+        memset(code + JUMP_BYTES, 0xcc, n - JUMP_BYTES);
+        if (!change_code(mem, s->list[i].at, code, n))
+            break;
+    }
+    if (mem >= 0)
+        zs_sys(SYS_close, mem);
+    return i > 0;
 }
 
 bool own_calls_take(void)
 {
     struct places s = {0};
+    if (!is_go())
+        return false;
     dl_iterate_phdr(look_at_program, &s);
     size_t bytes = (s.n * STUB_BYTES + 4095) & ~4095ul;
     uint8_t *stubs = s.n > 0 ? near_code(&s, bytes) : NULL;
@@ -280,5 +331,7 @@ bool own_calls_take(void)
         munmap(stubs, bytes);
         return false;
     }
+    written.at = stubs;
+    written.bytes = s.n * STUB_BYTES;
     return true;
 }

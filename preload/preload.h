@@ -99,6 +99,7 @@ bool sock_accelerated(const struct zsock *k);
 ssize_t stream_recv(struct zsock *k, const struct iovec *iov, size_t n, int flags);
 ssize_t stream_send(struct zsock *k, const struct iovec *iov, size_t n, int flags);
 ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n);
+ssize_t stream_splice(struct zsock *k, int pipe, size_t n, int flags); /* the pipe has so many bytes */
 /* As send and recv of one piece, of lent memory: see zstack interface.h. No SIGPIPE. stream_take: 0 is the end of the stream. */
 int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int flags);
 int64_t stream_take(struct zsock *k, struct zs_taken *t, int flags);
@@ -119,10 +120,6 @@ bool stream_may_fill(const struct zsock *k, unsigned wake); /* TCP_NOTSENT_LOWAT
  * engine's: it is told, and closed for it only when the engine is dead indeed. */
 void stream_abandon(struct zsock *k);
 void stream_idle(struct zsock *k); /* gives the ring of an idle connection back */
-/* Bytes that a send would take at once, for one whose bytes are elsewhere still. 0 where it would wait; with `now`, -EAGAIN, and there is an
- * event as after such a send. Another negative errno: what it would say. */
-int64_t stream_room(struct zsock *k, bool now);
-uint64_t stream_reserve(struct zsock *k, uint64_t size); /* a ring of so many bytes at least, if there is memory: the room in it */
 ssize_t dgram_recv(struct zsock *k, int fd, struct msghdr *msg, int flags);
 ssize_t dgram_send(struct zsock *k, int fd, const struct msghdr *msg, int flags);
 /* dgbind.c: */
@@ -214,10 +211,6 @@ void ep_set_polled(int fd); /* the set is watched by poll, select or another set
 void ep_child(void);        /* forked child: sets must be rebuilt */
 void ep_cancelled(struct epset *e); /* a thread was cancelled in the set's kernel wait */
 struct zs_wait *thread_wait(struct zs_domain *d); /* this thread's waiter in d, NULL: none to have (poll.c) */
-/* Sends the system calls of a Go program, which does not call the C library for them, here. False: it is no such program, or cannot be
- * changed. To be called before anything else of it runs. */
-bool own_calls_take(void);
-void own_calls_thread_ends(void); /* gives back what this thread has for them */
 void thread_register(void); /* so that thread_exit cleans up after this thread */
 
 void *zs_chunk_alloc(size_t n); /* anonymous pages, NULL none */

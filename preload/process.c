@@ -3,6 +3,7 @@
 #include "preload.h"
 
 #include "buffers.h"
+#include "own_calls.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -285,7 +286,7 @@ int zsp_unshare(int flags)
     if ((flags & CLONE_NEWNET) && !zs_passthrough())
         attach_now(); /* while the engine is in reach */
     int r = REAL(unshare)(flags);
-    if (r == 0 && (flags & CLONE_NEWNET))
+    if (r == 0 && (flags & CLONE_NEWNET) && !zs_passthrough())
         zs_proc.other_netns = true;
     return r;
 }
@@ -295,7 +296,7 @@ int zsp_setns(int fd, int type)
     if ((type == 0 || (type & CLONE_NEWNET)) && !zs_passthrough())
         attach_now(); /* while the engine is in reach */
     int r = REAL(setns)(fd, type);
-    if (r == 0 && (type == 0 || (type & CLONE_NEWNET)))
+    if (r == 0 && (type == 0 || (type & CLONE_NEWNET)) && !zs_passthrough())
         zs_proc.other_netns = true;
     return r;
 }

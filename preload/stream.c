@@ -126,16 +126,6 @@ static int wait_tx(struct zsock *k, uint64_t deadline, bool restartable, bool *s
     return r;
 }
 
-uint64_t stream_reserve(struct zsock *k, uint64_t size)
-{
-    struct zs_view *v = &k->d->view;
-    _Atomic uint32_t *held = sock_lock_tx(k);
-    k->tx_own.size = 0;
-    uint64_t room = zs_tx_reserve(v, k->peer, size);
-    sock_unlock(k, held);
-    return room;
-}
-
 /* ---- Send ---- */
 
 #define ROOM_TRIES 4u /* of a send that does not wait, where there is room after each */
@@ -180,18 +170,6 @@ static int ask_for_room(struct zsock *k)
     return tx_room(k) ? 0 : -EAGAIN;
 }
 
-int64_t stream_room(struct zsock *k, bool now)
-{
-    bool swallow;
-    int r = send_check(k, &swallow);
-    if (r < 0)
-        return r;
-    if (swallow)
-        return INT64_MAX;
-    r = tx_room(k) || !now ? 0 : ask_for_room(k);
-    return r < 0 ? r : (int64_t)zs_tx_room(&k->d->view, k->peer, &k->tx, ring_cap(k));
-}
-
 /* What follows a piece of a send: bytes put, 0 come again, -EAGAIN full, other negative errno. */
 static int64_t sent(struct zsock *k, int64_t put)
 {
@@ -209,6 +187,7 @@ struct source {
     const struct iovec *iov;
     size_t skip; /* the first bytes of iov that were sent before */
     int file; /* -1: iov */
+    bool pipe; /* which is what the file is */
     off_t *off; /* file position to use and advance, NULL: the descriptor's own */
     bool end; /* the file ended */
     struct zs_ref *ref; /* lent, in one piece of at least that size; NULL: iov or file */
@@ -231,7 +210,11 @@ static int64_t put_urgent(struct zsock *k, struct source *src)
 
 static long read_file(const struct source *src, void *to, size_t n)
 {
-    long got = src->off != NULL ? zs_sys(SYS_pread64, src->file, to, n, *src->off) : zs_sys(SYS_read, src->file, to, n);
+    const struct iovec iov = {to, n};
+    /* Somebody else may have read what was in a pipe. */
+    long got = src->pipe ? zs_sys(SYS_preadv2, src->file, &iov, 1, -1L, -1L, RWF_NOWAIT) : -EOPNOTSUPP;
+    if (got == -EOPNOTSUPP)
+        got = src->off != NULL ? zs_sys(SYS_pread64, src->file, to, n, *src->off) : zs_sys(SYS_read, src->file, to, n);
     if (got > 0 && src->off != NULL)
         *src->off += got;
     return got;
@@ -495,6 +478,12 @@ int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int fla
 }
 
 /* off NULL: the file's own position, which advances (sendfile(2)). */
+ssize_t stream_splice(struct zsock *k, int pipe, size_t n, int flags)
+{
+    struct source src = {.file = pipe, .pipe = true};
+    return send_all(k, &src, n, flags);
+}
+
 ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n)
 {
     struct source src = {.file = file, .off = off};
