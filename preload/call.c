@@ -79,7 +79,7 @@ static void deliver(int sig, siginfo_t *info, void *context)
     t->futex = NULL;
     t->bell = -1;
     t->handler_frame = __builtin_frame_address(0);
-    if (ZS_UNLIKELY(own_stacks[0] != 0) && !synchronous(sig, info))
+    if (ZS_UNLIKELY(zs_proc.own_calls) && !synchronous(sig, info))
         call_handler_amid(&act, sig, info, context);
     else
         call_handler(&act, sig, info, context);

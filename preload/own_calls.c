@@ -264,22 +264,32 @@ static struct {
     size_t bytes;
 } written; /* the stubs, once and for all */
 
+/* Behind the program's instruction whose stub this is in; 0: in none. */
+static uintptr_t place_of(uintptr_t in)
+{
+    uintptr_t place = 0;
+    if (in - (uintptr_t)written.at >= written.bytes)
+        return 0;
+    memcpy(&place, written.at + (in - (uintptr_t)written.at) / STUB_BYTES * STUB_BYTES + STUB_PLACE, sizeof place);
+    return place + 2;
+}
+
 void *own_call_context(void *context, ucontext_t *as)
 {
-    const ucontext_t *is = context;
+    const greg_t *is = ((const ucontext_t *)context)->uc_mcontext.gregs;
     const long *slot = own_stacks + own_stacks[0] / (long)sizeof(long);
-    uintptr_t at = (uintptr_t)is->uc_mcontext.gregs[REG_RSP], top = (uintptr_t)slot[0], on;
-    if (top == 0 || at > top - sizeof on || at <= top - STACK_BYTES)
-        return context; /* not on the call's stack yet, or no more */
-    memcpy(&on, (void *)(top - sizeof on), sizeof on);
-    if (on - (uintptr_t)written.at >= written.bytes)
+    uintptr_t at = (uintptr_t)is[REG_RSP], stack = at, top = own_stacks[0] != 0 ? (uintptr_t)slot[0] : 0, on = 0;
+    uintptr_t place = place_of((uintptr_t)is[REG_RIP]); /* in the stub, which makes it */
+    if (place == 0 && top != 0 && at <= top - sizeof on && at > top - STACK_BYTES) { /* on the stack of the call */
+        memcpy(&on, (void *)(top - sizeof on), sizeof on);
+        place = place_of(on);
+        stack = (uintptr_t)slot[1];
+    }
+    if (place == 0)
         return context;
-    const uint8_t *stub = written.at + (on - (uintptr_t)written.at) / STUB_BYTES * STUB_BYTES;
-    uintptr_t place;
-    memcpy(&place, stub + STUB_PLACE, sizeof place);
-    memcpy(as, is, sizeof *as);
-    as->uc_mcontext.gregs[REG_RIP] = (greg_t)(place + 2);
-    as->uc_mcontext.gregs[REG_RSP] = (greg_t)slot[1];
+    memcpy(as, context, sizeof *as);
+    as->uc_mcontext.gregs[REG_RIP] = (greg_t)place;
+    as->uc_mcontext.gregs[REG_RSP] = (greg_t)stack;
     return as;
 }
 

@@ -260,6 +260,24 @@ static void namespace_of_unshare(void)
     other_namespace(true, false);
 }
 
+/* A vfork child has its parent's memory, not its namespace. */
+static void namespace_of_vfork(void)
+{
+    int p[2];
+    tcp_pair(p);
+    OK(close(p[0]));
+    OK(close(p[1]));
+    pid_t pid = vfork();
+    if (pid == 0)
+        _exit(unshare(CLONE_NEWNET) == 0 ? 0 : 1);
+    reap(pid);
+    tcp_pair(p);
+    send_text(p[0], "still here");
+    show_text("received", p[1], 10);
+    OK(close(p[0]));
+    OK(close(p[1]));
+}
+
 const struct conf_case clones_cases[] = {
     {"clone_as_fork", as_fork, TCP, NULL},
     {"clone_last_holder", last_holder, TCP, NULL},
@@ -270,5 +288,6 @@ const struct conf_case clones_cases[] = {
     {"clone_namespace", namespace_of_clone, TCP, NULL},
     {"clone_namespace_syscall", namespace_of_syscall, TCP, NULL},
     {"clone_namespace_unshare", namespace_of_unshare, TCP, NULL},
+    {"clone_namespace_vfork", namespace_of_vfork, TCP, NULL},
     {0},
 };

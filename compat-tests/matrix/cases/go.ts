@@ -16,6 +16,7 @@ const PACKAGES: Readonly<Record<string, number>> = {
   'net/smtp': 5,
   'crypto/tls': 10,
   'os/exec': 0,
+  'runtime/pprof': 0,
   'os/signal': 0,
   os: 0,
   syscall: 0,
