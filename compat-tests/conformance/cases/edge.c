@@ -367,7 +367,7 @@ static void room_for_another(void)
     set_nonblock(both.p[0], true);
     ep_add(both.ep, both.p[0], ALL | EPOLLET, 1);
     pthread_t reader = thread(reads_all, NULL), waiter = thread(waits_for_room, NULL);
-    for (int i = 0; i < 1500 && stuck == 0; i++) {
+    for (int64_t until = now_ms() + 1000; now_ms() < until && stuck == 0;) {
         int before = both.edges;
         while (write(both.p[0], chunk, sizeof chunk) > 0)
             before = both.edges;
