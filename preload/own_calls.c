@@ -80,7 +80,7 @@ static struct answer clone_begins(long n, const long a[6])
     return (struct answer){n, BACK_CLONE};
 }
 
-/* A call by number n. Not for the vfork child of a program without a memory of its own: that makes it itself, by what is in `back`. */
+/* A call by number n. A clone is made by the stub, since its child may go on in the program's frame. */
 struct answer own_call(long n, const long a[6]) __attribute__((visibility("hidden"), used));
 struct answer own_call(long n, const long a[6])
 {
@@ -108,10 +108,11 @@ long own_call_cloned_as(long r)
         zs_vfork_flag = r == 0; /* the thread's storage is the parent's, too, who waits and clears it */
         if (r != 0)
             own_stacks[0] = cloned.in_use; /* the child never came back from its exec */
-    } else if (r == 0)
+    } else if (r == 0) {
         clone_child_begins(cloned.flags);
-    else
+    } else {
         netns_parent();
+    }
     errno = was;
     return r;
 }
@@ -131,7 +132,8 @@ void own_calls_thread_ends(void)
 
 #define STUB_BYTES 96u
 #define STUB_PLACE (STUB_BYTES - 8u) /* there it has where its place is */
-#define PLACES_MAX 64u
+#define STUB_ON 42u /* `on` */
+#define PLACES_MAX 64u /* Go's are about 25 */
 #define JUMP_BYTES 5u
 
 struct place {
@@ -145,7 +147,7 @@ struct places {
     uintptr_t low, high; /* the program's code */
 };
 
-/* What stands behind `syscall` in Go's assembly, in all its releases since 1.19; `any` is a displacement of the stack. */
+/* What stands behind `syscall` in Go's assembly, as of 1.19; `any` is a displacement of the stack. */
 enum { ANY = 256 };
 static const uint16_t forms[][12] = {
     {0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0},             /* cmp $-4095, %rax */
@@ -170,7 +172,8 @@ static void look_at(struct places *s, uint8_t *code, size_t n)
         for (size_t i = 0; q[1] == 0x05 && i < sizeof forms / sizeof forms[0]; i++) {
             uint32_t follows = form_length(forms[i], q + 2);
             if (follows > 0 && s->n < PLACES_MAX)
-                s->list[s->n++] = (struct place){q, follows};
+                s->list[s->n] = (struct place){q, follows};
+            s->n += follows > 0;
         }
 }
 
@@ -308,21 +311,32 @@ static bool change_code(int mem, uint8_t *at, const uint8_t *code, size_t n)
     return true;
 }
 
+/* Puts at a place the jump to its stub, or what stood there, which the stub has. */
+static bool change_place(int mem, const struct place *at, uint8_t *stub, bool jump)
+{
+    uint8_t code[16] = {0x0f, 0x05};
+    size_t n = at->follows + 2;
+    memcpy(code + 2, stub + STUB_ON, at->follows);
+    if (jump) {
+        put_jump(code, at->at, stub);
+        memset(code + JUMP_BYTES, 0xcc, n - JUMP_BYTES);
+    }
+    return change_code(mem, at->at, code, n);
+}
+
+/* All of them or none. */
 static bool redirect(const struct places *s, uint8_t *stubs)
 {
     int mem = (int)zs_sys(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC);
     uint32_t i = 0;
-    for (; i < s->n; i++) {
-        uint8_t code[16];
-        size_t n = s->list[i].follows + 2;
-        put_jump(code, s->list[i].at, stubs + i * STUB_BYTES);
-        memset(code + JUMP_BYTES, 0xcc, n - JUMP_BYTES);
-        if (!change_code(mem, s->list[i].at, code, n))
-            break;
-    }
+    while (i < s->n && change_place(mem, &s->list[i], stubs + i * STUB_BYTES, true))
+        i++;
+    bool done = i == s->n;
+    while (!done && i-- > 0)
+        change_place(mem, &s->list[i], stubs + i * STUB_BYTES, false);
     if (mem >= 0)
         zs_sys(SYS_close, mem);
-    return i > 0;
+    return done;
 }
 
 bool own_calls_take(void)
@@ -332,7 +346,7 @@ bool own_calls_take(void)
         return false;
     dl_iterate_phdr(look_at_program, &s);
     size_t bytes = (s.n * STUB_BYTES + 4095) & ~4095ul;
-    uint8_t *stubs = s.n > 0 ? near_code(&s, bytes) : NULL;
+    uint8_t *stubs = s.n > 0 && s.n <= PLACES_MAX ? near_code(&s, bytes) : NULL; /* all of them or none */
     if (stubs == NULL)
         return false;
     for (uint32_t i = 0; i < s.n; i++)
