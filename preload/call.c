@@ -225,12 +225,12 @@ static void deliver_late(int sig, siginfo_t *info, uint64_t *mask)
 }
 
 /* A handler for the alternate stack, where the thread is not: the kernel calls it there, when the signal comes once more. False: nothing was
- * done. */
+ * done; also where a seccomp filter may end the program for that. */
 static bool deliver_on_stack(int sig, siginfo_t *info, uint64_t *mask)
 {
     const int flags = disp.act[sig].sa_flags;
     stack_t alt;
-    if (!(flags & SA_ONSTACK) || (flags & SA_RESETHAND) || zs_sys(SYS_sigaltstack, NULL, &alt) < 0 ||
+    if (!(flags & SA_ONSTACK) || (flags & SA_RESETHAND) || zs_proc.restricted || zs_sys(SYS_sigaltstack, NULL, &alt) < 0 ||
         (alt.ss_flags & (SS_DISABLE | SS_ONSTACK)))
         return false;
     uint64_t now, open = *mask & ~(UINT64_C(1) << (sig - 1));
