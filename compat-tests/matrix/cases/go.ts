@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** Go: its standard library's own tests, a server and a client that use what it has for the network, caddy. Programs with cgo, as `go build` makes them. */
 import { writeFileSync } from 'node:fs';
-import { assert, at, content, endsWell, fetchAndLoad, FILE_SIZES, type Case, type Ground } from '../lib/kit.js';
+import {
+  assert,
+  at,
+  content,
+  endsWell,
+  fetchAndLoad,
+  FILE_SIZES,
+  type Case,
+  type Ground,
+  type Running,
+} from '../lib/kit.js';
 import { goBuild, goTests, SUITE_MS } from '../lib/go.js';
 
 const GO = 'go';
@@ -45,6 +55,15 @@ const FOUND = [
   'after a program was run',
 ];
 
+async function served(t: Ground): Promise<{ program: string; port: number; server: Running }> {
+  const program = await goBuild(t);
+  writeFileSync(at(t, 'words'), 'words of a file\n'.repeat(100_000));
+  const port = await t.port();
+  const server = t.server([program, 'serve', t.host, `${port}`], { env: { TMPDIR: t.directory } });
+  await server.says(/ready/);
+  return { program, port, server };
+}
+
 async function asked(t: Ground, program: string, port: number): Promise<void> {
   const env = { TMPDIR: t.directory };
   const { stdout } = await t.ok([program, 'ask', t.host, `${port}`, 'words'], { env, timeoutMs: 40_000 });
@@ -61,11 +80,7 @@ export default [
     least: { connections: 60, bytes: 40_000_000 },
     timeoutMs: 120_000,
     async run(t) {
-      const program = await goBuild(t);
-      writeFileSync(at(t, 'words'), 'words of a file\n'.repeat(100_000));
-      const port = await t.port();
-      const server = t.server([program, 'serve', t.host, `${port}`], { env: { TMPDIR: t.directory } });
-      await server.says(/ready/);
+      const { program, port, server } = await served(t);
       await asked(t, program, port);
       await endsWell(server);
     },
@@ -78,11 +93,7 @@ export default [
     least: { connections: 60, bytes: 40_000_000 },
     timeoutMs: 120_000,
     async run(t) {
-      const program = await goBuild(t);
-      writeFileSync(at(t, 'words'), 'words of a file\n'.repeat(100_000));
-      const port = await t.port();
-      const server = t.server([program, 'serve', t.host, `${port}`], { env: { TMPDIR: t.directory } });
-      await server.says(/ready/);
+      const { program, port, server } = await served(t);
       server.signal('SIGHUP');
       await server.says(/took over/);
       assert.equal(await server.exited(), 0, 'the first one ends');
