@@ -74,6 +74,8 @@ static struct answer clone_begins(long n, const long a[6])
     cloned.in_use = own_stacks[0];
     if (cloned.kind == CLONED_THREAD || zs_passthrough())
         return (struct answer){n, BACK_PLAIN};
+    if (cloned.kind == CLONED_VFORK)
+        before_uid_change(); /* which is the child's, by a call of its own: then it is too late */
     zs_before_fork();
     if (cloned.kind == CLONED_FORK)
         netns_before_clone(flags);
@@ -208,9 +210,10 @@ static uint8_t *near_code(const struct places *s, size_t bytes)
 {
     const uintptr_t step = 1u << 20, reach = 1u << 30;
     for (uintptr_t off = step; off < reach; off += step) {
-        const uintptr_t at[2] = {(s->low & ~(step - 1)) - off, ((s->high + step) & ~(step - 1)) + reach / 4 + off};
+        /* Behind it if that is free: the program's own is the first code that it has. */
+        const uintptr_t at[2] = {((s->high + step) & ~(step - 1)) + reach / 4 + off, (s->low & ~(step - 1)) - off};
         for (int i = 0; i < 2; i++) {
-            if (i == 0 && off >= s->low)
+            if (i == 1 && off >= s->low)
                 continue;
             void *p = mmap((void *)at[i], bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
             if (p == (void *)at[i])

@@ -233,6 +233,9 @@ void zs_before_fork(void);
 void zs_after_fork_child(void);
 /* Around a clone with these flags, and in its child after zs_after_fork_child. */
 void netns_before_clone(uint64_t flags);
+/* The engine lets another user's program in only when it descends from one that was attached: a program that gives up
+ * its user before it opens a socket (memcached -u) attaches while it still may. */
+void before_uid_change(void);
 void clone_child_begins(uint64_t flags); /* in the child of a clone with a memory of its own */
 void netns_parent(void);
 void netns_child(uint64_t flags);

@@ -303,9 +303,7 @@ int zsp_setns(int fd, int type)
 
 /* ---- users ---- */
 
-/* The engine lets another user's program in only when it descends from one that was attached: a program that gives up
- * its user before it opens a socket (memcached -u) attaches while it still may. */
-static void before_uid_change(void)
+void before_uid_change(void)
 {
     if (!zs_proc.conf.enabled || zs_passthrough() || zs_proc.conf.have_token)
         return;

@@ -3,7 +3,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Case, Ground, Tests, Verdict } from '../../../ts-launcher/src/compat/case.js';
-import { at, own, ROOT } from './kit.js';
+import { readElf } from '../../../ts-launcher/src/target/elf.js';
+import { assert, at, own, ROOT } from './kit.js';
 import { runSuite, SUITE_MS } from './suite.js';
 
 export { SUITE_MS };
@@ -22,6 +23,9 @@ export async function goBuild(t: Ground): Promise<string> {
   await t.prepare(['go', 'build', '-o', program, '.'], options);
   return program;
 }
+
+/** Packages whose tests have no cgo of their own. */
+const WITHOUT_CGO = new Set(['os', 'runtime/pprof']);
 
 const WORDS: Readonly<Record<string, Verdict>> = { PASS: 'pass', FAIL: 'fail', SKIP: 'skip' };
 
@@ -42,11 +46,14 @@ export function goTests(name: string, without: readonly string[]): Case['run'] {
     const program = at(t, 'tests');
     const { stdout } = await t.prepare(['go', 'env', 'GOROOT'], { env: goEnvironment(t) });
     const cwd = join(stdout.trim(), 'src', name);
-    await t.prepare(['go', 'test', '-c', '-o', program, name], {
+    // Without `net` and `os/user` a program is static, unless the race detector, which is in C, makes it otherwise.
+    const race = WITHOUT_CGO.has(name) ? ['-race'] : [];
+    await t.prepare(['go', 'test', '-c', ...race, '-o', program, name], {
       cwd: t.directory,
       env: goEnvironment(t),
       timeoutMs: SUITE_MS,
     });
+    assert.equal(readElf(program)?.cgo, true, `the tests of ${name} are a program with cgo`);
     return runSuite(t, async (ground, only) => {
       // Parts of tests are run with the whole.
       const chosen = [...new Set(only.map((each) => each.split('/', 1)[0] ?? each))];
