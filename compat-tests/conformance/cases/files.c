@@ -203,12 +203,58 @@ static void queue_listener(void)
     OK(close(l));
 }
 
+static int both_ways[2], spliced[2];
+static _Atomic bool reads_over;
+
+static void *splices(void *arg)
+{
+    static const char chunk[65536];
+    struct pollfd room = {.fd = both_ways[0], .events = POLLOUT};
+    while (!reads_over) {
+        (void)write(spliced[1], chunk, sizeof chunk);
+        if (splice(spliced[0], NULL, both_ways[0], NULL, sizeof chunk, SPLICE_F_NONBLOCK) < 0)
+            poll(&room, 1, 10);
+    }
+    return arg;
+}
+
+static void *drains(void *arg)
+{
+    char buf[8192];
+    while (read(both_ways[1], buf, sizeof buf) > 0)
+        ;
+    return arg;
+}
+
+/* While one thread splices to a connection, another one's read does not wait: no descriptor is made blocking for it. */
+static void splice_and_read(void)
+{
+    int waited = 0;
+    char c;
+    tcp_pair(both_ways);
+    set_nonblock(both_ways[0], true);
+    OK(pipe2(spliced, O_NONBLOCK));
+    pthread_t writer = thread(splices, NULL), reader = thread(drains, NULL);
+    for (int64_t until = now_ms() + 500; now_ms() < until;)
+        waited += recv(both_ways[0], &c, 1, 0) >= 0 || errno != EAGAIN;
+    trace("reads that were not told EAGAIN: %d", waited);
+    reads_over = true;
+    join(writer);
+    OK(shutdown(both_ways[0], SHUT_WR));
+    join(reader);
+    for (int i = 0; i < 2; i++) {
+        OK(close(both_ways[i]));
+        OK(close(spliced[i]));
+    }
+}
+
 const struct conf_case files_cases[] = {
     {"tcp_sendfile", sendfile_offset, TCP, NULL},
     {"tcp_sendfile_closed", sendfile_closed, TCP, NULL},
     {"tcp_sendfile_errors", sendfile_errors, TCP, NULL},
     {"tcp_sendfile_large", sendfile_large, TCP, NULL},
     {"tcp_splice", splice_both, TCP, NULL},
+    {"tcp_splice_and_read", splice_and_read, TCP, NULL},
     {"tcp_ioctl_queues", queues, TCP, NULL},
     {"tcp_ioctl_listener", queue_listener, LISTEN, NULL},
     {0},
