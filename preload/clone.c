@@ -55,19 +55,22 @@ int zsp_clone(int (*fn)(void *), void *stack, int flags, void *arg, void *ptid, 
     return pid;
 }
 
+uint64_t clone_flags(long n, const long a[6])
+{
+    signals_guard();
+    if (n == SYS_clone)
+        return (uint64_t)a[0];
+    if (n == SYS_clone3)
+        return user_readable((void *)a[0], sizeof(uint64_t)) ? *(const uint64_t *)a[0] : CLONE_VM; /* struct clone_args: its first field */
+    return n == SYS_vfork ? CLONE_VM | CLONE_VFORK : 0;
+}
+
 /* clone, clone3 and fork by syscall(2). The child goes on in the caller's frame, so that only what has a memory of its own is ours. */
 long zsp_clone_syscall(long n, const long a[6])
 {
-    uint64_t flags = 0;
     if (!zs_proc.conf.enabled || zs_passthrough())
         return REAL(syscall)(n, a[0], a[1], a[2], a[3], a[4], a[5]);
-    signals_guard();
-    if (n == SYS_clone)
-        flags = (uint64_t)a[0];
-    else if (n == SYS_clone3 && user_readable((void *)a[0], sizeof flags))
-        flags = *(const uint64_t *)a[0]; /* struct clone_args: its first field */
-    else if (n == SYS_clone3)
-        flags = CLONE_VM;
+    uint64_t flags = clone_flags(n, a);
     bool fork = !(flags & CLONE_VM);
     if (fork) {
         zs_before_fork();

@@ -63,12 +63,7 @@ static __thread struct {
 
 static struct answer clone_begins(long n, const long a[6])
 {
-    signals_guard();
-    uint64_t flags = n == SYS_vfork ? CLONE_VM | CLONE_VFORK : 0;
-    if (n == SYS_clone)
-        flags = (uint64_t)a[0];
-    else if (n == SYS_clone3)
-        flags = user_readable((void *)a[0], sizeof flags) ? *(const uint64_t *)a[0] : CLONE_VM; /* struct clone_args: its first field */
+    uint64_t flags = clone_flags(n, a);
     cloned.kind = !(flags & CLONE_VM) ? CLONED_FORK : flags & CLONE_VFORK ? CLONED_VFORK : CLONED_THREAD;
     cloned.flags = flags;
     cloned.in_use = own_stacks[0];

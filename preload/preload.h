@@ -236,6 +236,7 @@ void netns_before_clone(uint64_t flags);
 /* The engine lets another user's program in only when it descends from one that was attached: a program that gives up
  * its user before it opens a socket (memcached -u) attaches while it still may. */
 void before_uid_change(void);
+uint64_t clone_flags(long n, const long a[6]); /* of clone, clone3, fork or vfork by number; CLONE_VM where they cannot be read */
 void clone_child_begins(uint64_t flags); /* in the child of a clone with a memory of its own */
 void netns_parent(void);
 void netns_child(uint64_t flags);

@@ -477,13 +477,13 @@ int64_t stream_lend(struct zsock *k, struct zs_ref *ref, uint32_t least, int fla
     return send_all(k, &src, ref->len, flags | MSG_NOSIGNAL);
 }
 
-/* off NULL: the file's own position, which advances (sendfile(2)). */
 ssize_t stream_splice(struct zsock *k, int pipe, size_t n, int flags)
 {
     struct source src = {.file = pipe, .pipe = true};
     return send_all(k, &src, n, flags);
 }
 
+/* off NULL: the file's own position, which advances (sendfile(2)). */
 ssize_t stream_sendfile(struct zsock *k, int file, off_t *off, size_t n)
 {
     struct source src = {.file = file, .off = off};

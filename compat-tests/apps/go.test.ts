@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /** Go programs: what the matrix does not ask (compat-tests/matrix/cases/go.ts). */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { needs, ROOT } from '../lib/paths.js';
+import { needs } from '../lib/paths.js';
 import { freePort } from '../lib/ports.js';
 import { useStage } from '../lib/stage.js';
 import { until } from '../lib/wait.js';
+import { goEnvironment } from '../matrix/lib/go.js';
+import { own } from '../matrix/lib/kit.js';
 
 needs(describe, 'go')('a Go program', () => {
   const stage = useStage();
   let program = '';
 
   function build(name: string, variables: Record<string, string>): string {
-    const cache = join(ROOT, 'build', 'go-cache');
-    mkdirSync(cache, { recursive: true });
     const path = join(stage.directory, name);
     execFileSync('go', ['build', '-o', path, '.'], {
-      cwd: join(ROOT, 'compat-tests', 'matrix', 'programs', 'go'),
-      env: { ...process.env, HOME: stage.directory, GOCACHE: cache, GOPROXY: 'off', GOFLAGS: '-mod=mod', ...variables },
+      cwd: own('go'),
+      env: { ...process.env, ...goEnvironment(stage), ...variables },
       stdio: 'inherit',
     });
     return path;
   }
 
   beforeAll(() => {
-    program = build('with-cgo', { CGO_ENABLED: '1' });
+    program = build('with-cgo', {});
     writeFileSync(join(stage.directory, 'words'), 'words of a file\n');
   }, 120_000);
 

@@ -245,14 +245,19 @@ describe('engine subcommands', () => {
   });
 });
 
+/** What an engine is told with an option of its own; `undefined`: nothing. */
+async function toldTo(flags: Record<string, string>, option: string): Promise<string | undefined> {
+  const { options } = await resolveOptions(flags, { XDG_CONFIG_HOME: '/nonexistent' }, '/');
+  const args = engineArguments(options, 0, { dpdk: false, ports: [] });
+  return args.includes(option) ? args[args.indexOf(option) + 1] : undefined;
+}
+
 test.each([
   [{}, undefined],
   [{ ecn: 'on' }, 'on'],
   [{ ecn: 'off' }, 'off'],
 ] as const)('ECN of an engine: %j', async (flags, told) => {
-  const { options } = await resolveOptions(flags, { XDG_CONFIG_HOME: '/nonexistent' }, '/');
-  const args = engineArguments(options, 0, { dpdk: false, ports: [] });
-  expect(args.includes('--ecn') ? args[args.indexOf('--ecn') + 1] : undefined).toBe(told);
+  expect(await toldTo(flags, '--ecn')).toBe(told);
 });
 
 test.each([
@@ -260,9 +265,7 @@ test.each([
   [{ pollUs: '0' }, '0'],
   [{ pollUs: '1000000' }, '1000000'],
 ] as const)('how long an engine polls: %j', async (flags, told) => {
-  const { options } = await resolveOptions(flags, { XDG_CONFIG_HOME: '/nonexistent' }, '/');
-  const args = engineArguments(options, 0, { dpdk: false, ports: [] });
-  expect(args.includes('--poll-us') ? args[args.indexOf('--poll-us') + 1] : undefined).toBe(told);
+  expect(await toldTo(flags, '--poll-us')).toBe(told);
 });
 
 test('workers of an engine, and the memory that they need', async () => {

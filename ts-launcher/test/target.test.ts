@@ -62,9 +62,10 @@ describe('readElf', () => {
     expect(refusal(inspect(linker, PATH))).toBeUndefined();
   });
 
+  const note =
+    '.section .note.go.buildid,"a",@note\n.long 4, 4, 4\n.ascii "Go\\0\\0"\n.long 1\n.section .note.GNU-stack,"",@progbits\n';
+
   test('the note of the Go toolchain is found', () => {
-    const note =
-      '.section .note.go.buildid,"a",@note\n.long 4, 4, 4\n.ascii "Go\\0\\0"\n.long 1\n.section .note.GNU-stack,"",@progbits\n';
     const path = compile('go', file('note.s', note).replace(/^/, '-Wa,'), '-O0', '-Wl,--no-gc-sections');
     expect(readElf(path)).toMatchObject({ go: true });
   });
@@ -73,7 +74,8 @@ describe('readElf', () => {
     const names = 'int _cgo_topofstack = 1, crosscall2 = 1; int main(void) { return 0; }';
     const build = (name: string, ...args: string[]) => {
       const path = join(directory, name);
-      execFileSync('cc', ['-x', 'c', '-', '-o', path, ...args], { input: names });
+      const noted = file('note.s', note).replace(/^/, '-Wa,');
+      execFileSync('cc', ['-x', 'c', '-', '-o', path, noted, '-O0', ...args], { input: names });
       return path;
     };
     expect(readElf(build('cgo', '-rdynamic'))).toMatchObject({ cgo: true });

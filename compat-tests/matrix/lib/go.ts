@@ -10,10 +10,10 @@ import { runSuite, SUITE_MS } from './suite.js';
 export { SUITE_MS };
 
 /** What the compiler needs; nothing is asked of the network, and what it made before is kept beside the build. */
-function goEnvironment(t: Ground): Record<string, string> {
+export function goEnvironment({ directory }: Pick<Ground, 'directory'>): Record<string, string> {
   const cache = join(ROOT, 'build', 'go-cache');
   mkdirSync(cache, { recursive: true });
-  return { HOME: t.directory, GOCACHE: cache, GOPROXY: 'off', GOFLAGS: '-mod=mod', CGO_ENABLED: '1' };
+  return { HOME: directory, GOCACHE: cache, GOPROXY: 'off', GOFLAGS: '-mod=mod', CGO_ENABLED: '1' };
 }
 
 /** Builds `programs/go`. @returns the program's path */

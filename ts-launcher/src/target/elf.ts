@@ -124,6 +124,8 @@ function readTables(reader: Reader, header: Buffer): ElfInfo {
   const segments = readSegments(reader, header);
   const interpreter = segments.find((segment) => segment.type === PT_INTERP);
   const dynamic = readDynamic(reader, segments);
+  const go = hasGoNote(reader, segments) || hasSection(reader, header, '.go.buildinfo');
+  const names = go && interpreter !== undefined ? dynamic.names() : Buffer.alloc(0);
   return {
     bits: reader.wide ? 64 : 32,
     littleEndian: reader.little,
@@ -131,8 +133,8 @@ function readTables(reader: Reader, header: Buffer): ElfInfo {
     interpreter: interpreter && cString(reader.block(interpreter.offset, interpreter.size), 0),
     needed: dynamic.needed,
     soname: dynamic.soname,
-    go: hasGoNote(reader, segments) || hasSection(reader, header, '.go.buildinfo'),
-    cgo: interpreter !== undefined && dynamic.cgo,
+    go,
+    cgo: CGO_NAMES.every((name) => names.includes(name)),
   };
 }
 
@@ -157,12 +159,13 @@ function readSegments(reader: Reader, header: Buffer): Segment[] {
 interface Dynamic {
   readonly needed: string[];
   readonly soname: string | undefined;
-  readonly cgo: boolean;
+  /** Reads the names of all dynamic symbols, which are megabytes in some programs. */
+  names(): Buffer;
 }
 
 function readDynamic(reader: Reader, segments: Segment[]): Dynamic {
   const dynamic = segments.find((segment) => segment.type === PT_DYNAMIC);
-  if (dynamic === undefined) return { needed: [], soname: undefined, cgo: false };
+  if (dynamic === undefined) return { needed: [], soname: undefined, names: () => Buffer.alloc(0) };
   const table = reader.block(dynamic.offset, dynamic.size);
   const size = reader.wide ? 8 : 4;
   const needed: number[] = [];
@@ -179,13 +182,12 @@ function readDynamic(reader: Reader, segments: Segment[]): Dynamic {
     if (tag === DT_STRSZ) length = value;
   }
   const offset = strings === undefined ? undefined : fileOffset(segments, strings);
-  if (offset === undefined) return { needed: [], soname: undefined, cgo: false };
+  if (offset === undefined) return { needed: [], soname: undefined, names: () => Buffer.alloc(0) };
   const text = (at: number) => cString(reader.block(offset + at, 256), 0);
-  const names = reader.block(offset, length);
   return {
     needed: needed.map(text),
     soname: soname === undefined ? undefined : text(soname),
-    cgo: CGO_NAMES.every((name) => names.includes(name)),
+    names: () => reader.block(offset, length),
   };
 }
 
